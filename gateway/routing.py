@@ -1,0 +1,17 @@
+"""
+What goes where, as ``urls.py`` says it for URLs. ``STOMP_ROUTING`` names this module.
+
+What clients send to ``/app/...`` reaches nobody but the entry for it; what is sent to
+``/topic/...`` needs none.
+"""
+
+from __future__ import annotations
+
+from notifications.bridges import from_channel, to_channel
+
+routes = [
+    # What services publish on a Redis channel reaches the subscribers of a topic.
+    from_channel("GREETING_CHANNEL_INBOUND", to="/topic/greetings"),
+    # What clients send reaches services on a Redis channel, as a JSON string.
+    to_channel("/app/greet", "GREETING_CHANNEL_OUTBOUND"),
+]

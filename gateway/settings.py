@@ -1,0 +1,189 @@
+"""
+The settings; what differs between installations comes from the environment.
+
+The variable is named as the setting. A secret may also come from a file: ``NAME_FILE``.
+README.md lists every variable.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dj_database_url
+from corsheaders.defaults import default_headers
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env_bool(name: str, default: bool) -> bool:
+    text = os.environ.get(name, "").strip().lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off"}:
+        return False
+    if text:
+        raise ImproperlyConfigured(f"{name} is {text!r}: it has to be 1 or 0")
+    return default
+
+
+def env_int(name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip()
+    try:
+        return int(text) if text else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {text!r}: it has to be a number") from None
+
+
+def env_list(name: str, default: list[str]) -> list[str]:
+    text = os.environ.get(name)
+    return default if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def env_secret(name: str, default: str = "") -> str:
+    file = os.environ.get(f"{name}_FILE")
+    return Path(file).read_text().strip() if file else os.environ.get(name, default)
+
+
+DEBUG = env_bool("DEBUG", False)
+SECRET_KEY = env_secret("SECRET_KEY", "insecure-and-for-development-only" if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "set SECRET_KEY (or SECRET_KEY_FILE) to a long random string; for development set DEBUG=1"
+    )
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", [])
+
+# Pages from these origins may connect and call the API; "*" for any.
+ALLOWED_ORIGINS = env_list("ALLOWED_ORIGINS", ["*"] if DEBUG else [])
+CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
+CORS_ALLOWED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
+CORS_URLS_REGEX = r"^/api/"
+
+# HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.
+HTTPS = env_bool("HTTPS", not DEBUG)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^api/"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # HSTS of subdomains is not ours
+if env_bool("TRUST_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    USE_X_FORWARDED_HOST = True
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "servestatic",
+    "realtime",
+    "notifications",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "gateway.urls"
+ASGI_APPLICATION = "gateway.asgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "gateway" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        env_secret("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Several processes write: wait for each other instead of failing.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator",
+                 "CommonPasswordValidator", "NumericPasswordValidator")
+]  # fmt: skip
+
+REDIS_URL = env_secret("REDIS_URL", "redis://127.0.0.1:6379/0")
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "realtime.layers.TopicLayer",
+        # Redis pub/sub ignores database numbers: two gateways on one Redis need two prefixes.
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": os.environ.get("REDIS_PREFIX", "gateway")},
+    }
+}
+
+STOMP_ROUTING = os.environ.get("STOMP_ROUTING", "gateway.routing")
+STOMP_SEND_PREFIXES = env_list("STOMP_SEND_PREFIXES", ["/app/"])
+STOMP_ANONYMOUS = env_bool("STOMP_ANONYMOUS", DEBUG)
+STOMP_CONNECT_SECONDS = env_int("STOMP_CONNECT_SECONDS", 10)
+STOMP_HEARTBEAT_MS = env_int("STOMP_HEARTBEAT_MS", 1000)
+STOMP_MAX_FRAME_BYTES = env_int("STOMP_MAX_FRAME_BYTES", 64 * 1024)
+STOMP_MAX_BODY_BYTES = env_int("STOMP_MAX_BODY_BYTES", STOMP_MAX_FRAME_BYTES)
+STOMP_MAX_SUBSCRIPTIONS = env_int("STOMP_MAX_SUBSCRIPTIONS", 128)
+STOMP_SEND_BUFFER_BYTES = env_int("STOMP_SEND_BUFFER_BYTES", 512 * 1024)
+
+# Escapes can make JSON six times as long as the text that it stands for.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * STOMP_MAX_BODY_BYTES + 4096
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+        "rest_framework.authentication.TokenAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [
+        f"rest_framework.permissions.{'AllowAny' if DEBUG else 'IsAuthenticated'}"
+    ],
+    "EXCEPTION_HANDLER": "notifications.views.exception_handler",
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+LOGIN_URL = "admin:login"
+
+# Static files are served from where they are: nothing to collect.
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "gateway" / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_USE_STATIC_ROOT = False
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "loggers": {"daphne": {"level": "WARNING"}, "django.channels.server": {"level": "WARNING"}},
+}

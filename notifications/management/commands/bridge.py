@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from notifications.bridges import incoming_bridges, run_bridges
+
+
+class Command(BaseCommand):
+    help = "Carry what services publish on Redis to topics, as the routing table says."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asyncio.run(_main())
+
+
+async def _main() -> None:
+    work = asyncio.create_task(run_bridges(incoming_bridges()))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    await asyncio.wait([work])
+    if not work.cancelled():
+        work.result()

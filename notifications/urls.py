@@ -1,0 +1,9 @@
+from __future__ import annotations
+
+from django.urls import re_path
+
+from .views import NotificationView
+
+urlpatterns = [
+    re_path(r"^notification/?$", NotificationView.as_view(), name="notification"),
+]

@@ -1,0 +1,3 @@
+"""STOMP over WebSocket for Django Channels."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,178 @@
+"""The hub: which local subscription hears which destination, through one channel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from .broker import Message, open_envelope
+from .destinations import group_name
+from .outbox import Payload
+from .stomp import Frame, encode_head
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """
+    A client's SUBSCRIBE, as the hub knows it.
+
+    Args:
+        destination: What it hears.
+        id: The ``subscription`` header of its MESSAGE frames; None in STOMP 1.0 without id.
+        version: The STOMP version of its session.
+        deliver: Takes each MESSAGE frame; must not block or raise.
+    """
+
+    destination: str
+    id: str | None
+    version: str
+    deliver: Callable[[Payload], None]
+
+
+class MessageFrames:
+    """The MESSAGE frames of one message, each made once for all who can share it."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._frames: dict[tuple[str, str | None], Payload] = {}
+        self._heads: dict[str, bytes] = {}
+
+    def frame_for(self, subscription: Subscription) -> Payload:
+        """Return the frame that this subscription gets."""
+        key = (subscription.version, subscription.id)
+        payload = self._frames.get(key)
+        if payload is None:
+            payload = self._frames[key] = Payload(self._encode(*key))
+        return payload
+
+    def _encode(self, version: str, subscription_id: str | None) -> bytes:
+        head = self._heads.get(version)
+        if head is None:
+            head = self._heads[version] = self._encode_head(version)
+        own = b""
+        if subscription_id is not None:
+            own = encode_head(Frame("", {"subscription": subscription_id}), version)
+        return head + own[1:] + b"\n" + self._message.body + b"\0"
+
+    def _encode_head(self, version: str) -> bytes:
+        message = self._message
+        headers = {"destination": message.destination, "message-id": message.id}
+        headers |= message.headers
+        headers["content-length"] = str(len(message.body))
+        return encode_head(Frame("MESSAGE", headers), version)
+
+
+@dataclass(slots=True)
+class _Topic:
+    """The local subscriptions of one destination; ``joined`` ends when Redis confirmed."""
+
+    joined: asyncio.Task[None]
+    subscriptions: dict[Subscription, None] = field(default_factory=dict)
+
+
+class Hub:
+    """
+    Join the channel-layer group of a destination for its first local subscription, leave it
+    with the last, and hand each message that arrives to every one in between.
+    """
+
+    def __init__(self) -> None:
+        self._layer: Any = get_channel_layer()
+        self._topics: dict[str, _Topic] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._channel: asyncio.Task[str] | None = None
+        self._receiver: asyncio.Task[None] | None = None
+
+    async def subscribe(self, subscription: Subscription) -> None:
+        """
+        Add a subscription; messages published after this returns are delivered to it.
+
+        Raises:
+            redis.RedisError: If Redis is away. The subscription is then not added.
+        """
+        topic = self._topics.get(subscription.destination)
+        if topic is None:
+            joined = asyncio.create_task(self._join(subscription.destination))
+            topic = self._topics[subscription.destination] = _Topic(joined)
+        topic.subscriptions[subscription] = None
+        try:
+            await asyncio.shield(topic.joined)
+        except BaseException:
+            self._remove(topic, subscription)
+            raise
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription: from now on nothing is delivered to it."""
+        topic = self._topics.get(subscription.destination)
+        if topic is not None:
+            self._remove(topic, subscription)
+
+    def deliver(self, message: Message) -> None:
+        """Hand a message to the local subscriptions of its destination."""
+        topic = self._topics.get(message.destination)
+        if topic is None:
+            return
+        frames = MessageFrames(message)
+        for subscription in tuple(topic.subscriptions):
+            subscription.deliver(frames.frame_for(subscription))
+
+    def _remove(self, topic: _Topic, subscription: Subscription) -> None:
+        topic.subscriptions.pop(subscription, None)
+        destination = subscription.destination
+        if not topic.subscriptions and self._topics.get(destination) is topic:
+            del self._topics[destination]
+            self._leaving[destination] = asyncio.create_task(self._leave(destination, topic))
+
+    async def _join(self, destination: str) -> None:
+        leaving = self._leaving.get(destination)
+        if leaving is not None:
+            await asyncio.wait([leaving])
+        if self._channel is None:
+            self._channel = asyncio.create_task(self._open_channel())
+        channel = await asyncio.shield(self._channel)
+        await self._layer.group_add(group_name(destination), channel)
+
+    async def _leave(self, destination: str, topic: _Topic) -> None:
+        try:
+            await asyncio.wait([topic.joined])
+            topic.joined.exception()  # those who waited have seen it
+            if self._channel is not None and self._channel.done():
+                await self._layer.group_discard(group_name(destination), self._channel.result())
+        except Exception as error:
+            logger.warning("could not leave the group of %s: %s", destination, error)
+        finally:
+            if self._leaving.get(destination) is asyncio.current_task():
+                del self._leaving[destination]
+
+    async def _open_channel(self) -> str:
+        try:
+            channel: str = await self._layer.new_channel()
+        except BaseException:
+            self._channel = None
+            raise
+        self._receiver = asyncio.create_task(self._receive(channel), name="realtime-hub")
+        return channel
+
+    async def _receive(self, channel: str) -> None:
+        while True:
+            try:
+                envelope = await self._layer.receive(channel)
+                message = open_envelope(envelope)
+                if message is None:
+                    logger.warning(
+                        "skipped a message of type %r, version %r: another release sent it",
+                        envelope.get("type"),
+                        envelope.get("v"),
+                    )
+                else:
+                    self.deliver(message)
+            except Exception:  # one bad message must not end the others
+                logger.exception("a message could not be delivered")
+                await asyncio.sleep(0.05)

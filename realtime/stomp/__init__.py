@@ -1,0 +1,38 @@
+"""
+STOMP 1.0, 1.1 and 1.2 without I/O: bytes and events, nothing else.
+
+This package imports the standard library only. Whoever owns the socket holds a
+:class:`Connection`, feeds it and acts on its events.
+"""
+
+from .connection import Connection, Limits, State
+from .errors import (
+    AccessDenied,
+    FrameError,
+    FrameTooLarge,
+    HeartbeatMissed,
+    ProtocolError,
+    StompError,
+    TooSlow,
+    Unavailable,
+)
+from .frames import HEARTBEAT, Frame, FrameDecoder, encode, encode_head
+
+__all__ = [
+    "HEARTBEAT",
+    "AccessDenied",
+    "Connection",
+    "Frame",
+    "FrameDecoder",
+    "FrameError",
+    "FrameTooLarge",
+    "HeartbeatMissed",
+    "Limits",
+    "ProtocolError",
+    "State",
+    "StompError",
+    "TooSlow",
+    "Unavailable",
+    "encode",
+    "encode_head",
+]

@@ -1,0 +1,263 @@
+"""One client's side of a STOMP connection, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from . import events
+from .errors import AccessDenied, ProtocolError, StompError
+from .frames import Frame, FrameDecoder, encode
+
+VERSIONS: Final = ("1.0", "1.1", "1.2")
+ACK_MODES: Final = ("auto", "client", "client-individual")
+
+
+class State(Enum):
+    """Where a connection is; :data:`ALLOWED` says what a client may send there."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+_CONNECT: Final = frozenset({"CONNECT", "STOMP"})
+_REQUESTS: Final = frozenset(
+    "SUBSCRIBE UNSUBSCRIBE SEND ACK NACK BEGIN COMMIT ABORT DISCONNECT".split()
+)
+ALLOWED: Final[dict[State, frozenset[str]]] = {
+    State.CONNECTING: _CONNECT,
+    State.CONNECTED: _REQUESTS,
+    State.DISCONNECTED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may ask of the server; sizes in bytes."""
+
+    max_frame_bytes: int = 64 * 1024
+    max_connect_frame_bytes: int = 64 * 1024
+    max_headers: int = 100
+    max_header_bytes: int = 8 * 1024
+    max_subscriptions: int = 128
+
+
+class Connection:
+    """
+    The protocol of one client: data in, events out, frames for the client.
+
+    Feed it with :meth:`receive_data`, take one event with :meth:`next_event`, act on it,
+    then ask for the next. It never answers by itself: only the caller knows when the
+    work behind a RECEIPT is done.
+
+    Args:
+        limits: What the client may ask for.
+        heartbeat_ms: The shortest interval at which this side sends heart-beats, and the
+            shortest at which it wants them; 0 for none.
+    """
+
+    def __init__(
+        self, *, limits: Limits | None = None, heartbeat_ms: tuple[int, int] = (1000, 1000)
+    ) -> None:
+        self.limits = limits or Limits()
+        self.state = State.CONNECTING
+        self.version = "1.2"
+        self.offered_heartbeat_ms = heartbeat_ms
+        #: Negotiated, once connected: milliseconds between heart-beats out and in; 0 for none.
+        self.heartbeat_out_ms = 0
+        self.heartbeat_in_ms = 0
+        #: The keys of the live subscriptions.
+        self.subscriptions: set[str] = set()
+        self._decoder = FrameDecoder(
+            max_frame_bytes=self.limits.max_connect_frame_bytes,
+            max_headers=self.limits.max_headers,
+            max_header_bytes=self.limits.max_header_bytes,
+        )
+
+    def receive_data(self, data: bytes) -> None:
+        """Take in what the client sent: any part of a frame, or several frames."""
+        if self.state is not State.DISCONNECTED:
+            self._decoder.receive_data(data)
+
+    def next_event(self) -> events.Event | None:
+        """
+        Return what the client asks for next, or None until more data comes.
+
+        Act on each event before asking for the next: a client may send CONNECT
+        and SUBSCRIBE at once, and only :meth:`connected` allows SUBSCRIBE.
+
+        Raises:
+            StompError: If the client broke the protocol. Send what
+                :meth:`error` returns, then close the WebSocket.
+        """
+        if self.state is State.DISCONNECTED:
+            return None  # STOMP 1.2, "DISCONNECT": no frames after it
+        frame = self._decoder.next_frame()
+        if frame is None:
+            return None
+        try:
+            self._check_command(frame.command)
+            return _EVENTS[frame.command](self, frame)
+        except StompError as error:
+            error.receipt = frame.headers.get("receipt")
+            raise
+
+    def connected(self, *, session: str, server: str, user: str | None = None) -> bytes:
+        """
+        Accept the client's :class:`~.events.Connect`; return the CONNECTED frame.
+
+        Args:
+            session: The session's id.
+            server: Name and version of the server, as in ``name/1.0``.
+            user: Whom the client is known as, for the ``user-name`` header.
+        """
+        self.state = State.CONNECTED
+        self._decoder.version = self.version
+        self._decoder.max_frame_bytes = self.limits.max_frame_bytes
+        out, wanted = self.offered_heartbeat_ms
+        headers = {"version": self.version, "heart-beat": f"{out},{wanted}"}
+        headers |= {"session": session, "server": server}
+        if user is not None:
+            headers["user-name"] = user
+        return encode(Frame("CONNECTED", headers), self.version)
+
+    def receipt(self, receipt_id: str, headers: dict[str, str] | None = None) -> bytes:
+        """Return the RECEIPT frame that says: the work of that frame is done."""
+        return encode(Frame("RECEIPT", {"receipt-id": receipt_id} | (headers or {})), self.version)
+
+    def error(self, error: StompError) -> bytes:
+        """Return the ERROR frame for an error; nothing the client sends counts after it."""
+        self.state = State.DISCONNECTED
+        headers = {"message": error.message, "code": error.code}
+        if error.receipt is not None:
+            headers["receipt-id"] = error.receipt
+        headers["content-type"] = "text/plain;charset=UTF-8"
+        return encode(Frame("ERROR", headers, f"{error.message}\n".encode()), self.version)
+
+    def _check_command(self, command: str) -> None:
+        if command in ALLOWED[self.state]:
+            return
+        if command in _CONNECT:
+            raise ProtocolError("this session is connected already", code="already-connected")
+        if command in _REQUESTS:
+            raise ProtocolError(f"{command} before CONNECT", code="not-connected")
+        raise ProtocolError(f"unknown command {command[:32]!r}", code="unknown-command")
+
+    def _connect(self, frame: Frame) -> events.Connect:
+        headers = frame.headers
+        spoken = [v.strip() for v in headers.get("accept-version", "1.0").split(",")]
+        versions = tuple(version for version in VERSIONS if version in spoken)
+        if not versions:
+            raise ProtocolError(
+                f"no common version: this server speaks {', '.join(VERSIONS)}",
+                code="version-not-supported",
+            )
+        self.version = versions[-1]
+        self._negotiate_heartbeat(headers.get("heart-beat", "0,0"))
+        return events.Connect(
+            versions=versions,
+            host=headers.get("host"),
+            login=headers.get("login"),
+            passcode=headers.get("passcode"),
+            receipt=headers.get("receipt"),
+            headers=headers,
+        )
+
+    def _negotiate_heartbeat(self, header: str) -> None:
+        """STOMP 1.2, "Heart-beating": MAX(what one can, what the other wants), or none."""
+        can, comma, wants = (part.strip() for part in header.partition(","))
+        digits = can.isdecimal() and wants.isdecimal() and header.isascii()
+        if not (comma and digits and len(header) <= 20):
+            raise ProtocolError("heart-beat is not two numbers", code="bad-header")
+        out, wanted = self.offered_heartbeat_ms
+        self.heartbeat_out_ms = max(out, int(wants)) if out and int(wants) else 0
+        self.heartbeat_in_ms = max(wanted, int(can)) if wanted and int(can) else 0
+
+    def _subscribe(self, frame: Frame) -> events.Subscribe:
+        headers = frame.headers
+        event = events.Subscribe(
+            id=headers.get("id") if self.version == "1.0" else _required(frame, "id"),
+            destination=_required(frame, "destination"),
+            ack=headers.get("ack", "auto"),
+            receipt=headers.get("receipt"),
+            headers=headers,
+        )
+        if event.ack not in ACK_MODES:
+            raise ProtocolError(f"ack is none of {', '.join(ACK_MODES)}", code="bad-header")
+        if event.key in self.subscriptions:
+            raise ProtocolError(
+                f"there is a subscription {event.key!r} already", code="duplicate-subscription"
+            )
+        if len(self.subscriptions) >= self.limits.max_subscriptions:
+            raise AccessDenied(
+                f"more than {self.limits.max_subscriptions} subscriptions",
+                code="too-many-subscriptions",
+            )
+        self.subscriptions.add(event.key)
+        return event
+
+    def _unsubscribe(self, frame: Frame) -> events.Unsubscribe:
+        headers = frame.headers
+        by_destination = self.version == "1.0" and "id" not in headers
+        key = _required(frame, "destination" if by_destination else "id")
+        if key not in self.subscriptions:
+            raise ProtocolError(f"there is no subscription {key!r}", code="unknown-subscription")
+        self.subscriptions.discard(key)
+        return events.Unsubscribe(key=key, receipt=headers.get("receipt"), headers=headers)
+
+    def _send(self, frame: Frame) -> events.Send:
+        return events.Send(
+            destination=_required(frame, "destination"),
+            body=frame.body,
+            transaction=frame.headers.get("transaction"),
+            receipt=frame.headers.get("receipt"),
+            headers=frame.headers,
+        )
+
+    def _ack(self, frame: Frame) -> events.Ack:
+        event = events.Nack if frame.command == "NACK" else events.Ack
+        headers = frame.headers
+        return event(
+            id=_required(frame, "id" if self.version == "1.2" else "message-id"),
+            subscription=headers.get("subscription"),
+            transaction=headers.get("transaction"),
+            receipt=headers.get("receipt"),
+            headers=headers,
+        )
+
+    def _transaction(self, frame: Frame) -> events.Event:
+        event = {"BEGIN": events.Begin, "COMMIT": events.Commit, "ABORT": events.Abort}
+        return event[frame.command](
+            transaction=_required(frame, "transaction"),
+            receipt=frame.headers.get("receipt"),
+            headers=frame.headers,
+        )
+
+    def _disconnect(self, frame: Frame) -> events.Disconnect:
+        self.state = State.DISCONNECTED
+        return events.Disconnect(receipt=frame.headers.get("receipt"), headers=frame.headers)
+
+
+def _required(frame: Frame, name: str) -> str:
+    value = frame.headers.get(name)
+    if not value:
+        raise ProtocolError(f"{frame.command} without the header {name!r}", code="missing-header")
+    return value
+
+
+_EVENTS: Final[dict[str, Callable[[Connection, Frame], events.Event]]] = {
+    "CONNECT": Connection._connect,
+    "STOMP": Connection._connect,
+    "SUBSCRIBE": Connection._subscribe,
+    "UNSUBSCRIBE": Connection._unsubscribe,
+    "SEND": Connection._send,
+    "ACK": Connection._ack,
+    "NACK": Connection._ack,
+    "BEGIN": Connection._transaction,
+    "COMMIT": Connection._transaction,
+    "ABORT": Connection._transaction,
+    "DISCONNECT": Connection._disconnect,
+}

@@ -1,0 +1,79 @@
+"""
+What can go wrong with a client, and what it is told.
+
+::
+
+    StompError                 an ERROR frame, then the close
+    ├── FrameError             the bytes are no frame                     1002
+    │   └── FrameTooLarge      a frame, or a part of it, over its limit   1009
+    ├── ProtocolError          a frame that is not allowed here           1002
+    ├── AccessDenied           not for this client                        1008
+    ├── Unavailable            not now: reconnect and try again           4001
+    ├── HeartbeatMissed        nothing heard for too long                 4002
+    └── TooSlow                the client reads too slowly                4003
+
+Close codes 4000-4499 ask the client to reconnect, 4500-4999 ask it not to.
+"""
+
+from __future__ import annotations
+
+
+class StompError(Exception):
+    """
+    Say why a client's request failed.
+
+    Args:
+        message: For people: lower case, without a full stop, names the thing.
+        code: For programs: the ``code`` header of the ERROR frame.
+        receipt: The ``receipt`` that the failed frame asked for, if any.
+    """
+
+    close_code = 1011
+
+    def __init__(self, message: str, *, code: str, receipt: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.receipt = receipt
+
+
+class FrameError(StompError):
+    """The bytes are no STOMP frame."""
+
+    close_code = 1002
+
+
+class FrameTooLarge(FrameError):
+    """A frame, its headers or one of them exceeds the limit."""
+
+    close_code = 1009
+
+
+class ProtocolError(StompError):
+    """A frame that is not allowed at this point, or lacks something."""
+
+    close_code = 1002
+
+
+class AccessDenied(StompError):
+    """The client may not do this."""
+
+    close_code = 1008
+
+
+class Unavailable(StompError):
+    """What the frame needs is away; the same frame may succeed later."""
+
+    close_code = 4001
+
+
+class HeartbeatMissed(StompError):
+    """The client promised heart-beats and fell silent."""
+
+    close_code = 4002
+
+
+class TooSlow(StompError):
+    """The client reads more slowly than messages come for it."""
+
+    close_code = 4003

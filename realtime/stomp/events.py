@@ -1,0 +1,100 @@
+"""What a client asks for: one frozen event per client command, named after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A decoded request; ``receipt`` is the id to answer once its work is done."""
+
+    receipt: str | None = None
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect(Event):
+    """
+    CONNECT or STOMP: answer with :meth:`Connection.connected`, or refuse with an error.
+
+    ``versions`` are those that both sides speak, the highest last.
+    """
+
+    versions: tuple[str, ...]
+    host: str | None
+    login: str | None
+    passcode: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe(Event):
+    """
+    SUBSCRIBE: messages of ``destination`` are to be delivered as MESSAGE frames.
+
+    ``id`` is None where STOMP 1.0 allows it; ``key`` names the subscription in any case.
+    """
+
+    id: str | None
+    destination: str
+    ack: str
+
+    @property
+    def key(self) -> str:
+        return self.destination if self.id is None else self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsubscribe(Event):
+    """UNSUBSCRIBE: the subscription with this ``key`` ends."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send(Event):
+    """SEND: a message for ``destination``; the body is bytes, whatever they mean."""
+
+    destination: str
+    body: bytes
+    transaction: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack(Event):
+    """ACK: the message with this ``id`` was consumed."""
+
+    id: str
+    subscription: str | None
+    transaction: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nack(Ack):
+    """NACK: the message with this ``id`` was not consumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin(Event):
+    """BEGIN: a transaction starts."""
+
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit(Event):
+    """COMMIT: what the transaction holds takes effect."""
+
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort(Event):
+    """ABORT: what the transaction holds is dropped."""
+
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnect(Event):
+    """DISCONNECT: answer the receipt last, then close."""

@@ -1,0 +1,258 @@
+"""Frames, the wire unit of STOMP: bytes to :class:`Frame` and back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from .errors import FrameError, FrameTooLarge
+
+HEARTBEAT: Final = b"\n"
+
+#: Which headers never appear in a ``repr`` (and so in no log).
+SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
+
+# STOMP 1.1 and 1.2, "Value Encoding". 1.0 has no escapes, and CONNECT and CONNECTED
+# are exempt in every version, so that clients of any version understand them.
+_ESCAPES: Final = {
+    "1.0": {"\n": " ", "\r": " "},  # can't be represented: a space keeps the frame whole
+    "1.1": {"\\": "\\\\", "\n": "\\n", ":": "\\c"},
+    "1.2": {"\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"},
+}
+_TO_ESCAPE: Final = re.compile(r"[\\\n\r:]")
+_ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
+_UNESCAPES: Final = {
+    "1.1": {"n": "\n", "c": ":", "\\": "\\"},
+    "1.2": {"n": "\n", "c": ":", "\\": "\\", "r": "\r"},
+}
+_UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
+_LINE_ENDS: Final = re.compile(rb"[\r\n]*")
+_LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One STOMP frame; of repeated headers only the first counts."""
+
+    command: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        headers = {
+            name: "***" if name.lower() in SECRET_HEADERS else value
+            for name, value in self.headers.items()
+        }
+        return f"Frame({self.command!r}, {headers!r}, {len(self.body)} bytes)"
+
+
+def encode(frame: Frame, version: str = "1.2") -> bytes:
+    """Return the frame's bytes; a body always comes with its ``content-length``."""
+    return encode_head(frame, version) + b"\n" + frame.body + b"\0"
+
+
+def encode_head(frame: Frame, version: str) -> bytes:
+    """Return command and header lines, without the blank line that ends them."""
+    headers = dict(frame.headers)
+    if frame.body:
+        headers["content-length"] = str(len(frame.body))
+    if frame.command in _UNESCAPED_COMMANDS:
+        version = "1.0"
+    lines = [frame.command]
+    for name, value in headers.items():
+        lines.append(f"{escape(name, version)}:{escape(value, version)}")
+    lines.append("")
+    return "\n".join(lines).encode()
+
+
+def escape(text: str, version: str) -> str:
+    """Escape a header's name or value as the version demands."""
+    if not _TO_ESCAPE.search(text):
+        return text
+    table = _ESCAPES[version]
+    return _TO_ESCAPE.sub(lambda match: table.get(match[0], match[0]), text)
+
+
+def unescape(text: str, version: str) -> str:
+    """
+    Undo :func:`escape`.
+
+    Raises:
+        FrameError: At an escape that the version does not define.
+    """
+    if version == "1.0" or "\\" not in text:
+        return text
+    table = _UNESCAPES[version]
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1] not in table:
+            raise FrameError(f"undefined escape {match[0]!r} in a header", code="bad-header")
+        return table[match[1]]
+
+    return _ESCAPED.sub(replace, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What is known of a frame before its body is complete."""
+
+    command: str
+    headers: dict[str, str]
+    body_start: int
+    content_length: int | None
+
+
+class FrameDecoder:
+    """
+    Turn bytes, cut anywhere, into frames.
+
+    Feed it what comes with :meth:`receive_data`, then call :meth:`next_frame` until it
+    returns None. Cost and memory are linear in what was fed, and no more than one
+    frame of ``max_frame_bytes`` is kept.
+
+    Set :attr:`version` when it is negotiated; :attr:`max_frame_bytes` may change too.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_frame_bytes: int = 64 * 1024,
+        max_headers: int = 100,
+        max_header_bytes: int = 8 * 1024,
+    ) -> None:
+        self.version = "1.2"
+        self.max_frame_bytes = max_frame_bytes
+        self.max_headers = max_headers
+        self.max_header_bytes = max_header_bytes
+        self._buffer = bytearray()
+        self._scanned = 0  # bytes of the buffer that need no second look
+        self._head: _Head | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        """Take in the next bytes, of any number."""
+        self._buffer += data
+
+    def next_frame(self) -> Frame | None:
+        """
+        Return the next complete frame, or None until more data comes.
+
+        Raises:
+            FrameError: If the bytes are no frame. Nothing after it can be trusted.
+            FrameTooLarge: As soon as a limit is certain to be passed.
+        """
+        if self._head is None:
+            self._skip_line_ends()
+            self._head = self._next_head()
+        if self._head is None:
+            return None
+        body_end = self._body_end(self._head)
+        if body_end is None:
+            return None
+        head = self._head
+        frame = Frame(head.command, head.headers, bytes(self._buffer[head.body_start : body_end]))
+        self._discard(body_end + 1)
+        return frame
+
+    def _discard(self, count: int) -> None:
+        del self._buffer[:count]
+        self._scanned = 0
+        self._head = None
+
+    def _skip_line_ends(self) -> None:
+        if self._scanned == 0:
+            line_ends = _LINE_ENDS.match(self._buffer)
+            count = line_ends.end() if line_ends else 0
+            del line_ends  # it pins the buffer
+            del self._buffer[:count]
+
+    def _next_head(self) -> _Head | None:
+        end, body_start = self._find_blank_line()
+        nul = self._buffer.find(b"\0", self._scanned, end if end >= 0 else len(self._buffer))
+        if nul >= 0:
+            raise FrameError("a frame ended before its blank line", code="bad-frame")
+        if end < 0:
+            # The blank line may be cut: "\n" + "\n", or "\n" + "\r\n".
+            self._scanned = max(0, len(self._buffer) - 2)
+            self._check_size(len(self._buffer))
+            self._check_command_line()
+            return None
+        self._check_size(end)
+        self._scanned = body_start
+        return self._parse_head(bytes(self._buffer[:end]), body_start)
+
+    def _check_command_line(self) -> None:
+        """Tell whoever speaks another protocol at once, not when the buffer is full."""
+        if len(self._buffer) > _LONGEST_COMMAND and b"\n" not in self._buffer[:_LONGEST_COMMAND + 1]:
+            raise FrameError("this is no STOMP frame: it starts with no command", code="bad-frame")
+
+    def _find_blank_line(self) -> tuple[int, int]:
+        """Return where the head ends and where the body starts, or (-1, -1)."""
+        plain = self._buffer.find(b"\n\n", self._scanned)
+        limit = plain + 1 if plain >= 0 else len(self._buffer)
+        with_return = self._buffer.find(b"\n\r\n", self._scanned, limit)
+        if with_return >= 0:
+            return with_return, with_return + 3
+        if plain >= 0:
+            return plain, plain + 2
+        return -1, -1
+
+    def _parse_head(self, data: bytes, body_start: int) -> _Head:
+        first, *lines = data.split(b"\n")
+        try:
+            command = first.removesuffix(b"\r").decode("ascii")
+        except UnicodeDecodeError:
+            raise FrameError("a command that is not ASCII", code="bad-frame") from None
+        if len(lines) > self.max_headers:
+            raise FrameTooLarge(f"more than {self.max_headers} headers", code="too-many-headers")
+        version = "1.0" if command in _UNESCAPED_COMMANDS else self.version
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, value = self._parse_header(line.removesuffix(b"\r"), version)
+            headers.setdefault(name, value)  # STOMP 1.2, "Repeated Header Entries"
+        return _Head(command, headers, body_start, self._content_length(headers, body_start))
+
+    def _parse_header(self, line: bytes, version: str) -> tuple[str, str]:
+        if len(line) > self.max_header_bytes:
+            raise FrameTooLarge(
+                f"a header line of more than {self.max_header_bytes} bytes", code="header-too-long"
+            )
+        try:
+            name, colon, value = line.decode().partition(":")
+        except UnicodeDecodeError:
+            raise FrameError("a header that is not UTF-8", code="bad-header") from None
+        if not colon or not name:
+            raise FrameError("a header line without a name and a colon", code="bad-header")
+        return unescape(name, version), unescape(value, version)
+
+    def _content_length(self, headers: dict[str, str], body_start: int) -> int | None:
+        text = headers.get("content-length")
+        if text is None:
+            return None
+        digits = text.strip()
+        if not (digits.isascii() and digits.isdigit()):
+            raise FrameError("content-length is not a number", code="bad-header")
+        # int() takes time quadratic in the digits: 20 are more than any limit needs.
+        length = int(digits) if len(digits) <= 20 else self.max_frame_bytes
+        self._check_size(body_start + length)
+        return length
+
+    def _body_end(self, head: _Head) -> int | None:
+        """Return the index of the NUL that ends the frame, or None if it has not come."""
+        if head.content_length is None:
+            end = self._buffer.find(b"\0", self._scanned)
+            self._scanned = len(self._buffer)
+            self._check_size(end if end >= 0 else len(self._buffer))
+            return end if end >= 0 else None
+        end = head.body_start + head.content_length
+        if len(self._buffer) <= end:
+            return None
+        if self._buffer[end] != 0:
+            raise FrameError("the body is longer than its content-length", code="bad-frame")
+        return end
+
+    def _check_size(self, size: int) -> None:
+        if size > self.max_frame_bytes:
+            raise FrameTooLarge(
+                f"a frame of more than {self.max_frame_bytes} bytes", code="frame-too-large"
+            )

@@ -19,7 +19,7 @@ from .stomp.events import Connect
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-async def deny(scope: Any, receive: Any, send: Any) -> None:
+async def deny(scope: Any, receive: Any, send: Any) -> Any:
     """Refuse a WebSocket: the ASGI application of everything that is not routed."""
     await send({"type": "websocket.close", "code": 1008})
 

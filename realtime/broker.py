@@ -51,7 +51,9 @@ class Message:
     id: str = field(default_factory=new_id)
 
     @classmethod
-    def of(cls, destination: str, content: Any, headers: Mapping[str, str] | None = None) -> Message:
+    def of(
+        cls, destination: str, content: Any, headers: Mapping[str, str] | None = None
+    ) -> Message:
         """
         Return a message whose body is ``content``: bytes as they are, a string as text,
         anything else as JSON, each with its ``content-type`` unless ``headers`` has one.

@@ -50,7 +50,8 @@ MISSED_HEARTBEATS: Final = 3
 
 #: Headers of a SEND that are between client and server, not part of the message.
 _NOT_FORWARDED: Final = frozenset(
-    "destination receipt transaction content-length message-id subscription ack".split()
+    {"destination", "receipt", "transaction", "content-length"}
+    | {"message-id", "subscription", "ack"}
 )
 
 _HEARTBEAT: Final = Payload(HEARTBEAT)

@@ -29,6 +29,7 @@ from redis.asyncio import ConnectionPool
 from .redis import Pipeline, create_client, create_pool
 from .subscriber import Subscriber
 
+
 class TopicLayer(RedisPubSubChannelLayer):
     """
     The channel layer of the gateway; see the module.
@@ -60,9 +61,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         loop = asyncio.get_running_loop()
         layer = self._layers.get(loop)
         if layer is None:
-            layer = self._layers[loop] = _LoopLayer(
-                *self._args, **self._kwargs, channel_layer=self
-            )
+            layer = self._layers[loop] = _LoopLayer(*self._args, **self._kwargs, channel_layer=self)
             _wrap_close(self, loop)
         return layer
 
@@ -72,7 +71,7 @@ class _LoopLayer(RedisPubSubLoopLayer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._shards = [_Shard(shard.host, self) for shard in self._shards]
+        self._shards = [_Shard(host, self) for host in decode_hosts(kwargs.get("hosts"))]
 
     async def _subscribe_to_channel(self, channel: str) -> None:
         try:

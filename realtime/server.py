@@ -43,10 +43,12 @@ class GatewayProtocol(WebSocketProtocol):
 class GatewayServer(Server):
     """A server that ends its sessions in order."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, *args: Any, ping_interval: int = 20, ping_timeout: int = 20, **kwargs: Any
+    ) -> None:
         # With a longer timeout daphne 4.2 kills clients that answered a later ping.
-        self.ping_timeout = min(self.ping_timeout, self.ping_interval)
+        ping_timeout = min(ping_timeout, ping_interval)
+        super().__init__(*args, ping_interval=ping_interval, ping_timeout=ping_timeout, **kwargs)
 
     def run(self) -> None:
         if settings.DEBUG:

@@ -25,7 +25,7 @@ class State(Enum):
 
 _CONNECT: Final = frozenset({"CONNECT", "STOMP"})
 _REQUESTS: Final = frozenset(
-    "SUBSCRIBE UNSUBSCRIBE SEND ACK NACK BEGIN COMMIT ABORT DISCONNECT".split()
+    {"SUBSCRIBE", "UNSUBSCRIBE", "SEND", "ACK", "NACK"} | {"BEGIN", "COMMIT", "ABORT", "DISCONNECT"}
 )
 ALLOWED: Final[dict[State, frozenset[str]]] = {
     State.CONNECTING: _CONNECT,

@@ -183,7 +183,10 @@ class FrameDecoder:
 
     def _check_command_line(self) -> None:
         """Tell whoever speaks another protocol at once, not when the buffer is full."""
-        if len(self._buffer) > _LONGEST_COMMAND and b"\n" not in self._buffer[:_LONGEST_COMMAND + 1]:
+        if (
+            len(self._buffer) > _LONGEST_COMMAND
+            and b"\n" not in self._buffer[: _LONGEST_COMMAND + 1]
+        ):
             raise FrameError("this is no STOMP frame: it starts with no command", code="bad-frame")
 
     def _find_blank_line(self) -> tuple[int, int]:

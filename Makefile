@@ -1,0 +1,65 @@
+# The commands of this project; `make` lists them. `.env` may set any variable.
+-include .env
+
+PYTHON ?= python3
+DEBUG ?= 1
+STOMP_SEND_PREFIXES ?= /app/,/topic/
+export
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run admin test check format outdated clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, REDIS_URL=, ...)
+	@$(BIN)/python manage.py migrate -v 0
+	@$(BIN)/python -m gateway
+
+admin: $(VENV)/run ## make an account for the admin and the API
+	@$(BIN)/python manage.py migrate -v 0
+	@$(BIN)/python manage.py createsuperuser
+
+test: $(VENV)/dev ## run all tests; ARGS= goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migrations, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	DEBUG=0 SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+	  ALLOWED_HOSTS=gateway.example $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(VENV)/dev ## put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+outdated: $(VENV)/dev ## list pinned packages that have newer versions
+	$(BIN)/pip list --outdated
+
+clean: ## remove what the commands made, except the database
+	rm -rf $(VENV) .data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "python3 3.11 or later is needed; make PYTHON=/path/to/python3 names another"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "python3 lacks venv: install it (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: requirements.txt | $(VENV)/bin/python
+	@echo "installing what requirements.txt lists (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	@echo "installing what requirements-dev.txt lists (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

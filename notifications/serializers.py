@@ -21,6 +21,7 @@ class NotificationSerializer(serializers.Serializer[dict[str, Any]]):
         initial="/topic/toast", trim_whitespace=False, help_text="A topic, as in /topic/toast."
     )
     message = MessageField(
+        allow_null=True,
         help_text="A string is sent as it is, any other JSON value as JSON.",
         style={"base_template": "textarea.html", "rows": 4},
     )

@@ -50,6 +50,9 @@ class NotificationView(GenericAPIView[Any]):
     serializer_class = NotificationSerializer
     parser_classes = (JSONParser, FormParser, MultiPartParser)
 
+    def get(self, request: Request) -> Response:
+        return Response({"detail": "POST a topic and a message, and subscribers get it."})
+
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)

@@ -123,6 +123,12 @@ class Hub:
         for subscription in tuple(topic.subscriptions):
             subscription.deliver(frames.frame_for(subscription))
 
+    async def close(self) -> None:
+        """Stop hearing anything."""
+        if self._receiver is not None:
+            self._receiver.cancel()
+            await asyncio.wait([self._receiver])
+
     def _remove(self, topic: _Topic, subscription: Subscription) -> None:
         topic.subscriptions.pop(subscription, None)
         destination = subscription.destination

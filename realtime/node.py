@@ -60,6 +60,7 @@ class Node:
 
     async def close(self) -> None:
         """End the node: its rows leave the database."""
+        await self.hub.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from .database import in_database
@@ -93,7 +93,7 @@ class SessionWriter:
         }
         try:
             await in_database(self._save, list(changed), gone)
-        except DatabaseError as error:
+        except Exception as error:
             if not self._failing:
                 logger.warning("could not write the sessions, trying again: %s", error)
             self._failing = True
@@ -107,7 +107,7 @@ class SessionWriter:
         self._live.clear()
         try:
             await in_database(NodeRecord.objects.filter(id=self._node_id).delete)
-        except DatabaseError as error:
+        except Exception as error:
             logger.warning("could not remove the sessions of this node: %s", error)
 
     def _save(self, changed: list[Session], gone: list[str]) -> None:

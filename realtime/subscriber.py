@@ -53,7 +53,7 @@ class Subscriber:
         self._established: set[str] = set()  # wanted, and confirmed at least once
         self._confirmed: set[str] = set()  # confirmed on the present connection
         self._unconfirmed: dict[str, _Confirmation] = {}
-        self._commands: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._commands: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None
         self._heard = 0.0
         self._failed = False  # the last attempt to connect failed
@@ -119,6 +119,9 @@ class Subscriber:
         connection: AbstractConnection = self._pool.make_connection()
         try:
             await connection.connect()
+            # With one, redis-py sends through asyncio.wait_for, which before Python 3.12 swallows
+            # a cancellation (cpython#86296). The watch notices a link that takes nothing.
+            connection.socket_timeout = None
             if self._failed:
                 logger.warning("Redis is back, %d subscriptions renewed", len(self._wanted))
             self._failed = False
@@ -127,7 +130,7 @@ class Subscriber:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(connection))
                 tasks.create_task(self._write(connection))
-                tasks.create_task(self._watch(connection))
+                tasks.create_task(self._watch())
         finally:
             await connection.disconnect(nowait=True)
 
@@ -179,13 +182,14 @@ class Subscriber:
             while len(requests) < SUBSCRIBE_CHUNK and not self._commands.empty():
                 requests.append(self._commands.get_nowait())
             for command, group in itertools.groupby(requests, key=itemgetter(0)):
-                await connection.send_command(command, *(channel for _, channel in group))
+                names = itertools.chain.from_iterable(request[1:] for request in group)
+                await connection.send_command(command, *names)
 
-    async def _watch(self, connection: AbstractConnection) -> None:
+    async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() - self._heard < SILENCE_SECONDS:
             await asyncio.sleep(PING_SECONDS)
-            await connection.send_command("PING")
+            self._commands.put_nowait(("PING",))
         raise redis.ConnectionError(f"silent for {SILENCE_SECONDS:.0f} s")
 
 

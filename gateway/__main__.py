@@ -7,6 +7,7 @@ Where nothing answers at REDIS_URL, and it is on this machine, an embedded Valke
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -90,9 +91,13 @@ def start_valkey(url: str) -> ValkeyServer:
     data = BASE_DIR / ".data" / f"valkey-{port}"
     try:
         server = ValkeyServer(port=port, host="127.0.0.1", data_dir=data, persist=True)
+        # Ctrl-C reaches every process of the terminal; this one has to outlive the others.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         server.start()
     except (ValkeyServerError, OSError) as error:
         sys.exit(f"can't start the embedded Valkey on port {port}: {error}")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return server
 
 

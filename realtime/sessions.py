@@ -84,7 +84,7 @@ class SessionWriter:
 
     async def write(self, *, counters: bool = True) -> None:
         """Bring the database up to date: once, now."""
-        live = {session: _counters(session) for session in self._live}
+        live = {session: _changing_values(session) for session in self._live}
         gone = [session.id for session in self._written if session not in live]
         changed = {
             session: state
@@ -145,8 +145,9 @@ class SessionWriter:
         )
 
 
-def _counters(session: Session) -> tuple[Any, ...]:
+def _changing_values(session: Session) -> tuple[Any, ...]:
     return (
+        session.user_name,
         session.version,
         int(session.heard_at),
         session.subscriptions,

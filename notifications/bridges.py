@@ -6,6 +6,8 @@ Both directions are entries of the routing table::
     routes = [
         from_channel("GREETING_CHANNEL_INBOUND", to="/topic/greetings"),
         to_channel("/app/greet", "GREETING_CHANNEL_OUTBOUND"),
+        to_channel("/app/ask/{what}", "QUESTIONS", format="envelope"),
+        from_channel("ANSWERS"),
     ]
 
 What comes in is carried by ``manage.py bridge``; what goes out, by the process in which the
@@ -17,15 +19,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
 from redis import RedisError
 
-from realtime.broker import Message, MessageTooLarge, apublish
-from realtime.destinations import check_topic
+from realtime.broker import Message, send
+from realtime.destinations import check_published, check_topic
 from realtime.handlers import ApplicationRoute, load_routes
 from realtime.redis import create_pool, pipeline_to
 from realtime.sessions import Session
@@ -42,30 +46,84 @@ MAX_UNDER_WAY: Final = 1000
 
 @dataclass(frozen=True)
 class ChannelBridge:
-    """What services publish on the Redis channel goes to the topic."""
+    """What services publish on the Redis channel goes to a destination."""
 
     channel: str
-    topic: str
+    read: Callable[[bytes], Message]
 
 
-def from_channel(channel: str, *, to: str) -> ChannelBridge:
+def from_channel(channel: str, *, to: str | None = None) -> ChannelBridge:
     """
     Carry what is published on a Redis channel to a topic.
 
-    A payload that is a JSON string is unwrapped; any other goes through as it is.
+    With ``to``, a payload that is a JSON string is unwrapped; any other goes through as it is.
+    Without, each payload is an envelope, which names its destination: see :func:`read_envelope`.
     """
-    return ChannelBridge(channel, check_topic(to))
+    if to is None:
+        return ChannelBridge(channel, read_envelope)
+    topic = check_topic(to)
+    return ChannelBridge(channel, lambda payload: Message.of(topic, unwrap(payload)))
 
 
-def to_channel(destination: str, channel: str) -> ApplicationRoute:
-    """Publish what clients send to an application destination on a Redis channel, as JSON."""
+def to_channel(pattern: str, channel: str, *, format: str = "json-string") -> ApplicationRoute:
+    """
+    Publish what clients send to an application destination on a Redis channel.
 
-    def forward(message: Message, session: Session) -> asyncio.Future[Any]:
-        return pipeline_to(settings.REDIS_URL).submit(
-            "PUBLISH", channel, as_json_string(message.body)
-        )
+    Args:
+        pattern: The application destination; ``{variables}`` stand for segments.
+        channel: The Redis channel.
+        format: ``json-string`` for the body alone, ``envelope`` for :func:`as_envelope`.
+    """
+    write = _FORMATS[format]
 
-    return ApplicationRoute(destination, forward)
+    def forward(message: Message, session: Session, **variables: str) -> asyncio.Future[Any]:
+        payload = write(message, session)
+        return pipeline_to(settings.REDIS_URL).submit("PUBLISH", channel, payload)
+
+    return ApplicationRoute(pattern, send=forward)
+
+
+def as_envelope(message: Message, session: Session) -> str:
+    """
+    Return a message as JSON, with where it came from and where to answer::
+
+        {"destination", "body", "headers", "user", "session", "reply-to", "timestamp"}
+
+    ``timestamp`` is in seconds; ``reply-to`` is null, or the destination to answer to. A body that
+    is not UTF-8 comes as base64, and ``encoding`` says so.
+    """
+    content: dict[str, Any] = {
+        "destination": message.destination,
+        "headers": dict(message.headers),
+        "user": session.user_name or None,
+        "session": session.id,
+        "reply-to": message.headers.get("reply-to"),
+        "timestamp": time.time(),
+    }
+    try:
+        content["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        content |= {"body": b64encode(message.body).decode(), "encoding": "base64"}
+    return json.dumps(content, ensure_ascii=False)
+
+
+def read_envelope(payload: bytes) -> Message:
+    """
+    Return the message that a service put into JSON: ``destination``, ``body`` (a string, or
+    base64 with ``"encoding": "base64"``, or any JSON value) and, if it likes, ``headers``.
+
+    Raises:
+        ValueError: If the payload is no such thing.
+    """
+    try:
+        content = json.loads(payload)
+        destination, body = content["destination"], content["body"]
+        headers = {str(name): str(value) for name, value in content.get("headers", {}).items()}
+        if content.get("encoding") == "base64":
+            body = b64decode(body, validate=True)
+        return Message.of(check_published(destination), body, headers)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no envelope with destination and body: {error!r}") from None
 
 
 def as_json_string(body: bytes) -> str:
@@ -90,6 +148,12 @@ def unwrap(payload: bytes) -> str | bytes:
     return text
 
 
+_FORMATS: Final[dict[str, Callable[[Message, Session], str]]] = {
+    "json-string": lambda message, session: as_json_string(message.body),
+    "envelope": as_envelope,
+}
+
+
 def incoming_bridges() -> list[ChannelBridge]:
     """Return the bridges of the routing table that ``manage.py bridge`` runs."""
     return [route for route in load_routes() if isinstance(route, ChannelBridge)]
@@ -101,11 +165,11 @@ async def run_bridges(bridges: list[ChannelBridge]) -> None:
 
     Redis may come and go. What is published on a Redis channel while nobody hears it is lost.
     """
-    topics = {bridge.channel.encode(): bridge.topic for bridge in bridges}
+    by_channel = {bridge.channel.encode(): bridge for bridge in bridges}
     under_way: set[asyncio.Task[None]] = set()
 
     def receive(channel: bytes, payload: bytes) -> Awaitable[object] | None:
-        task = asyncio.create_task(_carry(topics[channel], payload))
+        task = asyncio.create_task(_carry(by_channel[channel], payload))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
         if len(under_way) < MAX_UNDER_WAY:
@@ -130,14 +194,14 @@ async def _subscribe(subscriber: Subscriber, bridge: ChannelBridge) -> None:
         except RedisError:
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            logger.info("bridge: Redis channel %s to %s", bridge.channel, bridge.topic)
+            logger.info("bridge: hearing the Redis channel %s", bridge.channel)
             return
 
 
-async def _carry(topic: str, payload: bytes) -> None:
+async def _carry(bridge: ChannelBridge, payload: bytes) -> None:
     try:
-        await apublish(topic, unwrap(payload))
-    except (MessageTooLarge, RedisError) as error:
-        logger.warning("bridge: a message for %s is lost: %s", topic, error)
+        await send(bridge.read(payload))
+    except (ValueError, RedisError) as error:
+        logger.warning("bridge: a message from %s is lost: %s", bridge.channel, error)
     except Exception:
-        logger.exception("bridge: a message for %s is lost", topic)
+        logger.exception("bridge: a message from %s is lost", bridge.channel)

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from realtime.destinations import DestinationError, check_topic
+from realtime.destinations import DestinationError, check_published
 
 
 class MessageField(serializers.JSONField):
@@ -28,7 +28,7 @@ class NotificationSerializer(serializers.Serializer[dict[str, Any]]):
 
     def validate_topic(self, topic: str) -> str:
         try:
-            return check_topic(topic)
+            return check_published(topic)
         except DestinationError as error:
             raise serializers.ValidationError(error.message, code=error.code) from None
 

@@ -22,7 +22,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 
-from .destinations import check_topic, group_name
+from .destinations import check_published, group_name
 
 #: The type and version of the envelope that travels between nodes.
 ENVELOPE_TYPE: Final = "stomp.message"
@@ -73,12 +73,12 @@ class Message:
 
 def publish(destination: str, content: Any, headers: Mapping[str, str] | None = None) -> str:
     """
-    Publish to a topic from synchronous code; return the message's id.
+    Publish from synchronous code; return the message's id.
 
     When it returns, Redis has taken the message. See :meth:`Message.of` for ``content``.
 
     Raises:
-        DestinationError: If the destination is no legal topic.
+        DestinationError: If nobody can hear the destination.
         MessageTooLarge: If the body is over the limit.
         ValueError: If the content can't be encoded.
         redis.RedisError: If Redis did not take the message.
@@ -102,11 +102,21 @@ async def send(message: Message) -> None:
     Publish a message. Calls that are made in some order publish in that order.
 
     Raises:
-        DestinationError: If the destination is no legal topic.
+        DestinationError: If nobody can hear the destination.
         MessageTooLarge: If the body is over the limit.
         redis.RedisError: If Redis did not take the message.
     """
     await get_channel_layer().group_send(group_name(message.destination), envelope(message))
+
+
+def check_size(message: Message) -> None:
+    """
+    Raises:
+        MessageTooLarge: If the body is over the limit.
+    """
+    limit = settings.STOMP_MAX_BODY_BYTES
+    if len(message.body) > limit:
+        raise MessageTooLarge(f"a body of {len(message.body)} bytes is over the limit of {limit}")
 
 
 def envelope(message: Message) -> dict[str, Any]:
@@ -114,13 +124,11 @@ def envelope(message: Message) -> dict[str, Any]:
     Check a message and return it as it travels between nodes.
 
     Raises:
-        DestinationError: If the destination is no legal topic.
+        DestinationError: If nobody can hear the destination.
         MessageTooLarge: If the body is over the limit.
     """
-    check_topic(message.destination)
-    limit = settings.STOMP_MAX_BODY_BYTES
-    if len(message.body) > limit:
-        raise MessageTooLarge(f"a body of {len(message.body)} bytes is over the limit of {limit}")
+    check_published(message.destination)
+    check_size(message)
     return {
         "type": ENVELOPE_TYPE,
         "v": ENVELOPE_VERSION,

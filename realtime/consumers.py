@@ -17,25 +17,23 @@ from redis import RedisError
 from . import __version__, broker
 from .access import authenticate_session, check_may_send, header
 from .broker import Message, MessageTooLarge
-from .destinations import APPLICATION, DestinationError, check_destination, check_topic
-from .handlers import find_handler
-from .hub import Subscription
-from .node import TICK_SECONDS, this_node
+from .destinations import APPLICATION, DestinationError, check_destination, check_published
+from .handlers import HandlerFailed, find_sender, find_subscriber
+from .heartbeats import Heartbeats
+from .node import this_node
 from .outbox import Outbox, Payload
 from .sessions import Session
 from .stomp import (
-    HEARTBEAT,
     Connection,
     FrameTooLarge,
-    HeartbeatMissed,
     Limits,
     ProtocolError,
-    State,
     StompError,
     TooSlow,
     Unavailable,
     events,
 )
+from .subscriptions import Subscriptions
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +43,11 @@ SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 #: How many SENDs of one session may be under way; the next waits, and the client with it.
 MAX_IN_FLIGHT: Final = 500
 
-#: Silence of so many heart-beat intervals ends a session.
-MISSED_HEARTBEATS: Final = 3
-
 #: Headers of a SEND that are between client and server, not part of the message.
 _NOT_FORWARDED: Final = frozenset(
     {"destination", "receipt", "transaction", "content-length"}
     | {"message-id", "subscription", "ack"}
 )
-
-_HEARTBEAT: Final = Payload(HEARTBEAT)
-_NEVER: Final = float("inf")
 
 
 class StompConsumer(AsyncConsumer):
@@ -85,8 +77,14 @@ class StompConsumer(AsyncConsumer):
             send, max_bytes=settings.STOMP_SEND_BUFFER_BYTES, overflow=self._overflow
         )
         self._loop = asyncio.get_running_loop()
-        self._opened = self._heard = self._loop.time()
-        self._subscriptions: dict[str, Subscription] = {}
+        self.heartbeats = Heartbeats(
+            self.connection,
+            self.outbox,
+            connect_by=self._loop.time() + settings.STOMP_CONNECT_SECONDS,
+        )
+        self.subscriptions = Subscriptions(
+            self.session, self.connection, self.outbox, self.node.hub
+        )
         self._subscribing: set[asyncio.Future[Any]] = set()
         self._sending: set[asyncio.Future[Any]] = set()
         await self._serve(receive)
@@ -104,7 +102,7 @@ class StompConsumer(AsyncConsumer):
             raise
         finally:
             self.node.discard(self)
-            self._unsubscribe_all()
+            self.subscriptions.unsubscribe_all()
             self.outbox.discard()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
@@ -117,7 +115,7 @@ class StompConsumer(AsyncConsumer):
         await self.send({"type": "websocket.accept", "subprotocol": chosen})
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
-        self._heard = self._loop.time()
+        self.heartbeats.heard = self._loop.time()
         self.session.heard_at = time.time()
         text = message.get("text")
         try:
@@ -130,6 +128,14 @@ class StompConsumer(AsyncConsumer):
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer
 
+    def tick(self, now: float) -> float:
+        """Do what the clock demands at ``now``; return when to look again."""
+        try:
+            return self.heartbeats.tick(now)
+        except StompError as error:
+            self.fail(error)
+            return float("inf")
+
     def fail(
         self, error: BaseException, receipt: str | None = None, close: int | None = None
     ) -> None:
@@ -138,7 +144,7 @@ class StompConsumer(AsyncConsumer):
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
         self.outbox.close(frame, close or stomp_error.close_code, stomp_error.message)
-        self._unsubscribe_all()
+        self.subscriptions.unsubscribe_all()
 
     # What the client asks for
 
@@ -161,39 +167,46 @@ class StompConsumer(AsyncConsumer):
         self.node.wake(self)
 
     async def _subscribe(self, event: events.Subscribe) -> None:
-        if event.ack != "auto":
-            raise ProtocolError(f"ack:{event.ack} is not supported", code="not-supported")
-        subscription = Subscription(
-            destination=check_topic(event.destination),
-            id=event.id,
-            version=self.connection.version,
-            deliver=self._deliver,
-        )
-        self._subscriptions[event.key] = subscription
-        self.session.subscriptions = len(self._subscriptions)
-        self._start(self.node.hub.subscribe(subscription), event, self._subscribing)
+        if event.destination.startswith(APPLICATION):
+            answer, variables = find_subscriber(check_destination(event.destination))
+            self._start(self._answer(event, answer(self.session, **variables)), event)
+        else:
+            self._start(self.subscriptions.subscribe(event), event, self._subscribing)
+
+    async def _answer(self, event: events.Subscribe, answer: Awaitable[Any]) -> None:
+        content = await answer
+        if content is not None:
+            self.subscriptions.answer(event, content)
 
     async def _unsubscribe(self, event: events.Unsubscribe) -> None:
-        self.node.hub.unsubscribe(self._subscriptions.pop(event.key))
-        self.session.subscriptions = len(self._subscriptions)
+        self.subscriptions.unsubscribe(event.key)
         self._receipt(event)
 
     async def _send(self, event: events.Send) -> None:
-        if event.transaction is not None:
-            raise ProtocolError("transactions are not supported", code="not-supported")
         check_may_send(check_destination(event.destination))
-        if self._subscribing:  # people subscribe, then publish, and expect to hear it
-            await asyncio.wait(self._subscribing)
-        if len(self._sending) >= MAX_IN_FLIGHT:
-            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
-        self.session.messages_in += 1
-        headers = {n: v for n, v in event.headers.items() if n not in _NOT_FORWARDED}
-        message = Message(event.destination, event.body, headers)
-        if event.destination.startswith(APPLICATION):
-            work = find_handler(event.destination)(message, self.session)
+        message = self._message(event)
+        if event.transaction is not None:
+            self._receipt(event)  # it is kept; COMMIT publishes it
         else:
-            work = broker.send(message)
-        self._start(work, event, self._sending)
+            self._start(await self._publishing(message), event)
+
+    async def _ack(self, event: events.Ack) -> None:
+        if event.transaction is None:
+            self.subscriptions.acknowledge(event)
+        self._receipt(event)
+
+    async def _begin_or_abort(self, event: events.Begin | events.Abort) -> None:
+        self._receipt(event)
+
+    async def _commit(self, event: events.Commit) -> None:
+        work = []
+        for request in event.requests:
+            if isinstance(request, events.Send):
+                publishing = await self._publishing(self._message(request))
+                work.append(self._track(publishing, self._sending))
+            else:
+                self.subscriptions.acknowledge(request)
+        self._start(asyncio.gather(*work), event)
 
     async def _disconnect(self, event: events.Disconnect) -> None:
         while under_way := self._sending | self._subscribing:
@@ -201,86 +214,77 @@ class StompConsumer(AsyncConsumer):
         last = self.connection.receipt(event.receipt) if event.receipt is not None else None
         self.outbox.close(last, 1000, "")
 
-    async def _unsupported(self, event: events.Event) -> None:
-        name = type(event).__name__.upper()
-        raise ProtocolError(f"{name} is not supported", code="not-supported")
+    # Publishing
+
+    def _message(self, event: events.Send) -> Message:
+        """Return what a SEND publishes; all that can be wrong with it is found here."""
+        headers = {n: v for n, v in event.headers.items() if n not in _NOT_FORWARDED}
+        if event.destination.startswith(APPLICATION):
+            find_sender(event.destination)
+            if "reply-to" in headers:
+                headers["reply-to"] = self._hear_replies(headers["reply-to"])
+        else:
+            check_published(event.destination)
+        message = Message(event.destination, event.body, headers)
+        broker.check_size(message)
+        return message
+
+    def _hear_replies(self, reply_to: str) -> str:
+        address, heard = self.subscriptions.hear_replies(reply_to)
+        if heard is not None:
+            self._start(heard, None, self._subscribing)
+        return address
+
+    async def _publishing(self, message: Message) -> Awaitable[Any]:
+        """Return what publishes a message, once it may begin."""
+        if self._subscribing:  # people subscribe, then publish, and expect to hear it
+            await asyncio.wait(self._subscribing)
+        if len(self._sending) >= MAX_IN_FLIGHT:
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+        self.session.messages_in += 1
+        if message.destination.startswith(APPLICATION):
+            handle, variables = find_sender(message.destination)
+            return handle(message, self.session, **variables)
+        return broker.send(message)
 
     # What becomes of it
 
-    def _start(
-        self, work: Awaitable[Any], event: events.Event, under_way: set[asyncio.Future[Any]]
-    ) -> None:
-        """Let work begin, in the order of the calls, and answer the event when it is done."""
+    def _track(
+        self, work: Awaitable[Any], under_way: set[asyncio.Future[Any]]
+    ) -> asyncio.Future[Any]:
+        """Let work begin, in the order of the calls, and remember it while it lasts."""
         future = asyncio.ensure_future(work)
         under_way.add(future)
-        future.add_done_callback(partial(self._finished, event, under_way))
+        future.add_done_callback(under_way.discard)
+        return future
 
-    def _finished(
+    def _start(
         self,
-        event: events.Event,
-        under_way: set[asyncio.Future[Any]],
-        future: asyncio.Future[Any],
+        work: Awaitable[Any],
+        event: events.Event | None,
+        under_way: set[asyncio.Future[Any]] | None = None,
     ) -> None:
-        under_way.discard(future)
+        """Let work begin, and answer the event when it is done."""
+        future = self._track(work, self._sending if under_way is None else under_way)
+        future.add_done_callback(partial(self._finished, event))
+
+    def _finished(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
             return
         error = future.exception()
-        if error is None:
+        if isinstance(error, HandlerFailed):
+            return  # it hurts its own frame only, which gets no RECEIPT
+        if error is not None:
+            self.fail(error, event.receipt if event is not None else None)
+        elif event is not None:
             self._receipt(event)
-        else:
-            self.fail(error, event.receipt)
 
     def _receipt(self, event: events.Event) -> None:
         if event.receipt is not None:
             self.outbox.write(Payload(self.connection.receipt(event.receipt)))
 
-    def _deliver(self, payload: Payload) -> None:
-        self.session.messages_out += 1
-        self.outbox.write(payload)
-
     def _overflow(self) -> None:
         self.fail(TooSlow("this client reads too slowly: reconnect", code="too-slow"))
-
-    def _unsubscribe_all(self) -> None:
-        for subscription in self._subscriptions.values():
-            self.node.hub.unsubscribe(subscription)
-        self._subscriptions.clear()
-
-    # What the clock demands
-
-    def tick(self, now: float) -> float:
-        """Do what is due at ``now``; return when to look again."""
-        if self.connection.state is State.CONNECTING:
-            return self._tick_connecting(now)
-        if self.connection.state is State.CONNECTED:
-            return min(self._tick_heard(now), self._tick_sent(now))
-        return _NEVER
-
-    def _tick_connecting(self, now: float) -> float:
-        deadline = self._opened + settings.STOMP_CONNECT_SECONDS
-        if now >= deadline:
-            message = f"no CONNECT within {settings.STOMP_CONNECT_SECONDS} s"
-            self.fail(ProtocolError(message, code="connect-timeout"))
-        return deadline
-
-    def _tick_heard(self, now: float) -> float:
-        silence = self.connection.heartbeat_in_ms / 1000 * MISSED_HEARTBEATS
-        if not silence:
-            return _NEVER
-        if now - self._heard > silence:
-            message = f"no heart-beat for {silence:g} s"
-            self.fail(HeartbeatMissed(message, code="heart-beat-missed"))
-        return self._heard + silence
-
-    def _tick_sent(self, now: float) -> float:
-        interval = self.connection.heartbeat_out_ms / 1000
-        if not interval:
-            return _NEVER
-        ahead = interval - TICK_SECONDS  # the next look would be too late
-        if now >= self.outbox.last_sent + ahead:
-            self.outbox.write(_HEARTBEAT)
-            return now + ahead
-        return self.outbox.last_sent + ahead
 
 
 _ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitable[None]]]] = {
@@ -288,11 +292,11 @@ _ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitabl
     events.Subscribe: StompConsumer._subscribe,
     events.Unsubscribe: StompConsumer._unsubscribe,
     events.Send: StompConsumer._send,
-    events.Ack: StompConsumer._unsupported,
-    events.Nack: StompConsumer._unsupported,
-    events.Begin: StompConsumer._unsupported,
-    events.Commit: StompConsumer._unsupported,
-    events.Abort: StompConsumer._unsupported,
+    events.Ack: StompConsumer._ack,
+    events.Nack: StompConsumer._ack,
+    events.Begin: StompConsumer._begin_or_abort,
+    events.Abort: StompConsumer._begin_or_abort,
+    events.Commit: StompConsumer._commit,
     events.Disconnect: StompConsumer._disconnect,
 }
 

@@ -16,8 +16,10 @@ T = TypeVar("T")
 _threads: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="realtime-database")
 
 
-async def in_database(function: Callable[..., T], *args: Any) -> T:
-    """Call a synchronous function that uses the ORM; return what it returns."""
+async def in_database(
+    function: Callable[..., T], *args: Any, threads: ThreadPoolExecutor = _threads
+) -> T:
+    """Call a synchronous function that may use the ORM; return what it returns."""
 
     def call() -> T:
         close_old_connections()
@@ -26,4 +28,4 @@ async def in_database(function: Callable[..., T], *args: Any) -> T:
         finally:
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+    return await asyncio.get_running_loop().run_in_executor(threads, call)

@@ -1,10 +1,14 @@
 """
 Destinations: the opaque strings that messages are sent to.
 
-===================  ======================================================
-``/topic/...``       a topic: every subscriber gets every message
-``/app/...``         an application destination: a handler or a bridge gets it
-===================  ======================================================
+================================  =====================================================
+``/topic/NAME``                   a topic: every subscriber gets every message
+``/app/NAME``                     an application destination: a handler or a bridge gets it
+``/user/queue/NAME``              what a client subscribes to for its own user's messages,
+``/user/USER/queue/NAME``         which services send here
+``/temp-queue/NAME``              what a client names as ``reply-to``,
+``/temp-queue/SESSION/NAME``      where the answer to exactly that session goes
+================================  =====================================================
 """
 
 from __future__ import annotations
@@ -13,13 +17,19 @@ import hashlib
 import re
 from functools import lru_cache
 from typing import Final
+from urllib.parse import quote
 
 TOPIC: Final = "/topic/"
 APPLICATION: Final = "/app/"
-PREFIXES: Final = (TOPIC, APPLICATION)
+USER: Final = "/user/"
+USER_QUEUE: Final = "/user/queue/"
+TEMPORARY: Final = "/temp-queue/"
+PREFIXES: Final = (TOPIC, APPLICATION, USER, TEMPORARY)
 MAX_DESTINATION_BYTES: Final = 255
 
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
+_USER_DESTINATION: Final = re.compile(r"/user/[^/]+/queue/.+")
+_REPLY_ADDRESS: Final = re.compile(r"/temp-queue/[^/]+/.+")
 
 
 class DestinationError(ValueError):
@@ -73,6 +83,57 @@ def check_topic(destination: str) -> str:
     if "*" in destination:
         raise DestinationError("the character '*' is reserved for patterns")
     return destination
+
+
+def check_published(destination: str) -> str:
+    """
+    Return the destination if messages can be published to it: a topic, all sessions of a
+    user, or the reply address of one session.
+
+    Raises:
+        DestinationError: If they can't.
+    """
+    check_destination(destination)
+    if destination.startswith(TOPIC):
+        return check_topic(destination)
+    if _USER_DESTINATION.fullmatch(destination) or _REPLY_ADDRESS.fullmatch(destination):
+        return destination
+    raise DestinationError(
+        f"nobody hears {destination!r}: publish to {TOPIC}NAME, {USER}USER/queue/NAME"
+        f" or {TEMPORARY}SESSION/NAME"
+    )
+
+
+def user_destination(destination: str, user_name: str) -> str:
+    """
+    Return where messages for a user come, given the user's own ``/user/queue/NAME``.
+
+    A name with characters that mean something in a URL is quoted as there.
+
+    Raises:
+        DestinationError: If it is not a user's own destination.
+    """
+    check_destination(destination)
+    name = destination.removeprefix(USER_QUEUE)
+    if name == destination or not name:
+        raise DestinationError(
+            f"{destination!r} is not yours to hear: subscribe to {USER_QUEUE}NAME"
+        )
+    return check_destination(f"{USER}{quote(user_name, safe='@.+-_')}/queue/{name}")
+
+
+def reply_address(destination: str, session_id: str) -> str:
+    """
+    Return where an answer reaches one session, given its ``reply-to: /temp-queue/NAME``.
+
+    Raises:
+        DestinationError: If that is no such destination.
+    """
+    check_destination(destination)
+    if not destination.startswith(TEMPORARY):
+        raise DestinationError(f"reply-to has to start with {TEMPORARY}, not as {destination!r}")
+    name = destination.removeprefix(TEMPORARY)
+    return check_destination(f"{TEMPORARY}{session_id}/{name}")
 
 
 @lru_cache(maxsize=65536)

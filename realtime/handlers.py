@@ -1,37 +1,129 @@
-"""Application destinations: who gets what clients send to ``/app/...``."""
+"""
+Application destinations: functions that answer what clients send to ``/app/...``.
+
+They are entries of the routing table::
+
+    routes = [
+        on_send("/app/orders/{id}", change_order),
+        on_subscribe("/app/settings", current_settings),
+    ]
+
+    def change_order(message: Message, session: Session, id: str) -> Any: ...
+    def current_settings(session: Session) -> Any: ...
+
+A function may be async or not. What it returns, unless None, is the reply: any content that
+:meth:`realtime.broker.Message.of` takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import inspect
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
+from redis import RedisError
 
+from . import broker
 from .broker import Message
-from .destinations import APPLICATION, DestinationError
+from .database import in_database
+from .destinations import APPLICATION, USER_QUEUE, DestinationError, user_destination
 from .sessions import Session
 
-Handler = Callable[[Message, Session], Awaitable[Any]]
+logger = logging.getLogger(__name__)
+
+#: Functions that are not async run here, so that a slow one holds up no login.
+_threads: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="realtime-handler")
+
+_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class ApplicationRoute:
     """
-    An entry of the routing table: what is sent to ``destination`` goes to ``handler``.
+    An entry of the routing table: what happens at an application destination.
 
-    The handler's work is done when what it returns has been awaited; its first step runs
-    in the order in which the session sent.
+    Args:
+        pattern: The destination; each ``{variable}`` stands for one segment of it.
+        send: Called at a SEND with the message, the session and the variables; its work is
+            done when what it returns has been awaited. Calls come in the session's order.
+        subscribe: Called at a SUBSCRIBE with the session and the variables; returns the
+            content of the one answer, or None for none.
     """
 
-    destination: str
-    handler: Handler
+    pattern: str
+    send: Callable[..., Awaitable[Any]] | None = None
+    subscribe: Callable[..., Awaitable[Any]] | None = None
 
     def __post_init__(self) -> None:
-        if not self.destination.startswith(APPLICATION):
-            raise ValueError(f"{self.destination!r} does not start with {APPLICATION}")
+        if not self.pattern.startswith(APPLICATION):
+            raise ValueError(f"{self.pattern!r} does not start with {APPLICATION}")
+
+    def match(self, destination: str) -> dict[str, str] | None:
+        """Return the variables if the destination is one of this route's, otherwise None."""
+        match = _compile(self.pattern).fullmatch(destination)
+        return match.groupdict() if match is not None else None
+
+
+def on_send(
+    pattern: str, function: Callable[..., Any], *, reply_to: str | None = None
+) -> ApplicationRoute:
+    """
+    Call ``function(message, session, **variables)`` for what clients send.
+
+    What it returns goes to the ``reply-to`` of the SEND; without one to ``reply_to``, a topic or
+    ``/user/queue/NAME`` for the sender's user; with neither it is dropped. An exception is
+    logged and answered with an empty reply that has the header ``error``; the session
+    goes on, without a RECEIPT for that frame.
+    """
+
+    async def send(message: Message, session: Session, **variables: str) -> None:
+        destination = message.headers.get("reply-to")
+        if destination is None and reply_to is not None:
+            destination = _reply_destination(reply_to, session)
+        try:
+            content = await _call(function, message, session, **variables)
+            reply = None if content is None else Message.of(destination or "", content)
+        except RedisError:
+            raise
+        except Exception as error:
+            logger.exception("the handler of %s failed", message.destination)
+            if "reply-to" in message.headers:
+                failed = Message(message.headers["reply-to"], b"", {"error": "internal-error"})
+                await broker.send(failed)
+            raise HandlerFailed(message.destination) from error
+        if reply is not None and destination is not None:
+            await broker.send(reply)
+
+    return ApplicationRoute(pattern, send=send)
+
+
+def on_subscribe(pattern: str, function: Callable[..., Any]) -> ApplicationRoute:
+    """
+    Answer a SUBSCRIBE to an application destination once, directly and to nobody else, with
+    what ``function(session, **variables)`` returns.
+    """
+
+    async def subscribe(session: Session, **variables: str) -> Any:
+        try:
+            return await _call(function, session, **variables)
+        except RedisError:
+            raise
+        except Exception as error:
+            logger.exception("the handler of subscriptions to %s failed", pattern)
+            raise HandlerFailed(pattern) from error
+
+    return ApplicationRoute(pattern, subscribe=subscribe)
+
+
+class HandlerFailed(Exception):
+    """A function of the routing table raised; it has been logged."""
 
 
 @cache
@@ -40,23 +132,60 @@ def load_routes() -> tuple[Any, ...]:
     return tuple(import_module(settings.STOMP_ROUTING).routes)
 
 
-@cache
-def _handlers() -> dict[str, Handler]:
-    routes = (route for route in load_routes() if isinstance(route, ApplicationRoute))
-    return {route.destination: route.handler for route in routes}
-
-
-def find_handler(destination: str) -> Handler:
+def find_sender(destination: str) -> tuple[Callable[..., Awaitable[Any]], dict[str, str]]:
     """
-    Return who gets what is sent to an application destination.
+    Return who gets what is sent to an application destination, and the variables.
 
     Raises:
         DestinationError: If nobody does.
     """
-    handler = _handlers().get(destination)
-    if handler is None:
-        raise DestinationError(
-            f"nothing handles {destination!r}: see {settings.STOMP_ROUTING}",
-            code="unknown-destination",
+    for route in _routes():
+        if route.send is not None and (variables := route.match(destination)) is not None:
+            return route.send, variables
+    raise _nobody(destination)
+
+
+def find_subscriber(destination: str) -> tuple[Callable[..., Awaitable[Any]], dict[str, str]]:
+    """
+    Return who answers a SUBSCRIBE to an application destination, and the variables.
+
+    Raises:
+        DestinationError: If nobody does.
+    """
+    for route in _routes():
+        if route.subscribe is not None and (variables := route.match(destination)) is not None:
+            return route.subscribe, variables
+    raise _nobody(destination)
+
+
+def _routes() -> Iterable[ApplicationRoute]:
+    return (route for route in load_routes() if isinstance(route, ApplicationRoute))
+
+
+def _nobody(destination: str) -> DestinationError:
+    return DestinationError(
+        f"nothing handles {destination!r}: see {settings.STOMP_ROUTING}", code="unknown-destination"
+    )
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    parts = _VARIABLE.split(pattern)  # text, name, text, name, ..., text
+    return re.compile(
+        "".join(
+            f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part)
+            for index, part in enumerate(parts)
         )
-    return handler
+    )
+
+
+def _reply_destination(reply_to: str, session: Session) -> str:
+    if reply_to.startswith(USER_QUEUE):
+        return user_destination(reply_to, session.user_name)
+    return reply_to
+
+
+async def _call(function: Callable[..., Any], *args: Any, **variables: str) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(*args, **variables)
+    return await in_database(lambda: function(*args, **variables), threads=_threads)

@@ -13,7 +13,7 @@ from channels.layers import get_channel_layer
 from .broker import Message, open_envelope
 from .destinations import group_name
 from .outbox import Payload
-from .stomp import Frame, encode_head
+from .stomp import Frame, ack_id, encode_head
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,15 @@ class Subscription:
         destination: What it hears.
         id: The ``subscription`` header of its MESSAGE frames; None in STOMP 1.0 without id.
         version: The STOMP version of its session.
-        deliver: Takes each MESSAGE frame; must not block or raise.
+        deliver: Takes each message's id and MESSAGE frame; must not block or raise.
+        acknowledged: Whether its MESSAGE frames are to be acknowledged.
     """
 
     destination: str
     id: str | None
     version: str
-    deliver: Callable[[Payload], None]
+    deliver: Callable[[str, Payload], None]
+    acknowledged: bool = False
 
 
 class MessageFrames:
@@ -41,25 +43,26 @@ class MessageFrames:
 
     def __init__(self, message: Message) -> None:
         self._message = message
-        self._frames: dict[tuple[str, str | None], Payload] = {}
+        self._frames: dict[tuple[str, str | None, bool], Payload] = {}
         self._heads: dict[str, bytes] = {}
 
     def frame_for(self, subscription: Subscription) -> Payload:
         """Return the frame that this subscription gets."""
-        key = (subscription.version, subscription.id)
+        key = (subscription.version, subscription.id, subscription.acknowledged)
         payload = self._frames.get(key)
         if payload is None:
             payload = self._frames[key] = Payload(self._encode(*key))
         return payload
 
-    def _encode(self, version: str, subscription_id: str | None) -> bytes:
+    def _encode(self, version: str, subscription_id: str | None, acknowledged: bool) -> bytes:
         head = self._heads.get(version)
         if head is None:
             head = self._heads[version] = self._encode_head(version)
-        own = b""
-        if subscription_id is not None:
-            own = encode_head(Frame("", {"subscription": subscription_id}), version)
-        return head + own[1:] + b"\n" + self._message.body + b"\0"
+        own = {} if subscription_id is None else {"subscription": subscription_id}
+        if acknowledged and version == "1.2":
+            own["ack"] = ack_id(subscription_id or "", self._message.id)
+        # Frame("") encodes as an empty command line: what follows it are the header lines.
+        return head + encode_head(Frame("", own), version)[1:] + b"\n" + self._message.body + b"\0"
 
     def _encode_head(self, version: str) -> bytes:
         message = self._message
@@ -121,7 +124,7 @@ class Hub:
             return
         frames = MessageFrames(message)
         for subscription in tuple(topic.subscriptions):
-            subscription.deliver(frames.frame_for(subscription))
+            subscription.deliver(message.id, frames.frame_for(subscription))
 
     async def close(self) -> None:
         """Stop hearing anything."""

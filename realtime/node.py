@@ -6,14 +6,12 @@ import asyncio
 import os
 import secrets
 import socket
-from typing import Final, Protocol
+from typing import Protocol
 
+from .heartbeats import TICK_SECONDS
 from .hub import Hub
 from .redis import per_loop
 from .sessions import Session, SessionWriter
-
-#: Seconds between two looks at the clocks of the sessions.
-TICK_SECONDS: Final = 0.5
 
 
 class Clocked(Protocol):

@@ -41,22 +41,32 @@ class Outbox:
         self._waiting: deque[Payload | dict[str, Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
-        #: Bytes that wait to be sent.
+        #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
         self.waiting_bytes = 0
+        self.held_bytes = 0
         #: When something was last sent, in seconds of the loop's clock.
         self.last_sent = 0.0
 
     def write(self, payload: Payload) -> None:
         """Queue a frame; after :meth:`close` nothing happens."""
-        if self._closed:
-            return
-        if self.waiting_bytes + payload.size > self._max_bytes:
-            self._waiting.clear()
-            self.waiting_bytes = 0
-            self._overflow()
-            return
-        self.waiting_bytes += payload.size
-        self._queue(payload)
+        if self._fits(payload):
+            self.waiting_bytes += payload.size
+            self._queue(payload)
+
+    def hold(self, payload: Payload) -> bool:
+        """
+        Count a frame that waits elsewhere against the budget; return whether it fits.
+
+        Call :meth:`release` before it is written or dropped.
+        """
+        fits = self._fits(payload)
+        if fits:
+            self.held_bytes += payload.size
+        return fits
+
+    def release(self, payload: Payload) -> None:
+        """Undo :meth:`hold`."""
+        self.held_bytes -= payload.size
 
     def close(self, last: bytes | None, code: int, reason: str) -> None:
         """Send what waits, then ``last``, then close the WebSocket."""
@@ -78,6 +88,16 @@ class Outbox:
         self._waiting.clear()
         if self._writer is not None:
             self._writer.cancel()
+
+    def _fits(self, payload: Payload) -> bool:
+        if self._closed:
+            return False
+        if self.waiting_bytes + self.held_bytes + payload.size > self._max_bytes:
+            self._waiting.clear()
+            self.waiting_bytes = 0
+            self._overflow()
+            return False
+        return True
 
     def _queue(self, item: Payload | dict[str, Any]) -> None:
         self._waiting.append(item)

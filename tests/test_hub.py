@@ -31,7 +31,7 @@ class Listener:
         self.payloads: list[Payload] = []
         self.subscription = Subscription(destination, id, version, self.deliver)
 
-    def deliver(self, payload: Payload) -> None:
+    def deliver(self, message_id: str, payload: Payload) -> None:
         self.payloads.append(payload)
         data = payload.event.get("bytes", payload.event.get("text"))
         self.queue.put_nowait(data if isinstance(data, bytes) else data.encode())
@@ -140,7 +140,7 @@ async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
 def test_headers_are_escaped_for_the_version_of_each_subscriber(version: str, line: bytes) -> None:
     message = Message("/topic/a", b"body\0with NUL", {"note": "a\nb:c\\"}, "id-1")
     listener = Listener("/topic/a", "s:1", version)
-    listener.deliver(MessageFrames(message).frame_for(listener.subscription))
+    listener.deliver("id-1", MessageFrames(message).frame_for(listener.subscription))
     head, _, body = listener.queue.get_nowait().partition(b"\n\n")
     subscription = b"subscription:s:1" if version == "1.0" else b"subscription:s\\c1"
     assert head.split(b"\n") == [

@@ -5,7 +5,7 @@ This package imports the standard library only. Whoever owns the socket holds a
 :class:`Connection`, feeds it and acts on its events.
 """
 
-from .connection import Connection, Limits, State
+from .connection import Connection, Limits, State, ack_id
 from .errors import (
     AccessDenied,
     FrameError,
@@ -33,6 +33,7 @@ __all__ = [
     "StompError",
     "TooSlow",
     "Unavailable",
+    "ack_id",
     "encode",
     "encode_head",
 ]

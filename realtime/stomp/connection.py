@@ -10,6 +10,7 @@ from typing import Final
 from . import events
 from .errors import AccessDenied, ProtocolError, StompError
 from .frames import Frame, FrameDecoder, encode
+from .transactions import Transactions
 
 VERSIONS: Final = ("1.0", "1.1", "1.2")
 ACK_MODES: Final = ("auto", "client", "client-individual")
@@ -34,6 +35,11 @@ ALLOWED: Final[dict[State, frozenset[str]]] = {
 }
 
 
+def ack_id(subscription: str, message_id: str) -> str:
+    """Return the ``ack`` header of a MESSAGE, which ACK and NACK of STOMP 1.2 name as ``id``."""
+    return f"{subscription}/{message_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a client may ask of the server; sizes in bytes."""
@@ -43,6 +49,8 @@ class Limits:
     max_headers: int = 100
     max_header_bytes: int = 8 * 1024
     max_subscriptions: int = 128
+    max_transactions: int = 16
+    max_transaction_bytes: int = 512 * 1024  # of all open transactions together
 
 
 class Connection:
@@ -71,6 +79,10 @@ class Connection:
         self.heartbeat_in_ms = 0
         #: The keys of the live subscriptions.
         self.subscriptions: set[str] = set()
+        self._transactions = Transactions(
+            max_transactions=self.limits.max_transactions,
+            max_bytes=self.limits.max_transaction_bytes,
+        )
         self._decoder = FrameDecoder(
             max_frame_bytes=self.limits.max_connect_frame_bytes,
             max_headers=self.limits.max_headers,
@@ -123,6 +135,24 @@ class Connection:
         if user is not None:
             headers["user-name"] = user
         return encode(Frame("CONNECTED", headers), self.version)
+
+    def add_subscription(self, key: str) -> None:
+        """
+        Count a subscription; SUBSCRIBE does it by itself.
+
+        Raises:
+            StompError: If there is one with this key, or one too many.
+        """
+        if key in self.subscriptions:
+            raise ProtocolError(
+                f"there is a subscription {key!r} already", code="duplicate-subscription"
+            )
+        if len(self.subscriptions) >= self.limits.max_subscriptions:
+            raise AccessDenied(
+                f"more than {self.limits.max_subscriptions} subscriptions",
+                code="too-many-subscriptions",
+            )
+        self.subscriptions.add(key)
 
     def receipt(self, receipt_id: str, headers: dict[str, str] | None = None) -> bytes:
         """Return the RECEIPT frame that says: the work of that frame is done."""
@@ -187,16 +217,7 @@ class Connection:
         )
         if event.ack not in ACK_MODES:
             raise ProtocolError(f"ack is none of {', '.join(ACK_MODES)}", code="bad-header")
-        if event.key in self.subscriptions:
-            raise ProtocolError(
-                f"there is a subscription {event.key!r} already", code="duplicate-subscription"
-            )
-        if len(self.subscriptions) >= self.limits.max_subscriptions:
-            raise AccessDenied(
-                f"more than {self.limits.max_subscriptions} subscriptions",
-                code="too-many-subscriptions",
-            )
-        self.subscriptions.add(event.key)
+        self.add_subscription(event.key)
         return event
 
     def _unsubscribe(self, frame: Frame) -> events.Unsubscribe:
@@ -209,31 +230,60 @@ class Connection:
         return events.Unsubscribe(key=key, receipt=headers.get("receipt"), headers=headers)
 
     def _send(self, frame: Frame) -> events.Send:
-        return events.Send(
+        event = events.Send(
             destination=_required(frame, "destination"),
             body=frame.body,
             transaction=frame.headers.get("transaction"),
             receipt=frame.headers.get("receipt"),
             headers=frame.headers,
         )
+        self._transactions.hold(event)
+        return event
 
     def _ack(self, frame: Frame) -> events.Ack:
-        event = events.Nack if frame.command == "NACK" else events.Ack
-        headers = frame.headers
-        return event(
-            id=_required(frame, "id" if self.version == "1.2" else "message-id"),
-            subscription=headers.get("subscription"),
-            transaction=headers.get("transaction"),
-            receipt=headers.get("receipt"),
-            headers=headers,
-        )
-
-    def _transaction(self, frame: Frame) -> events.Event:
-        event = {"BEGIN": events.Begin, "COMMIT": events.Commit, "ABORT": events.Abort}
-        return event[frame.command](
-            transaction=_required(frame, "transaction"),
+        subscription, message_id = self._acknowledged(frame)
+        event = (events.Nack if frame.command == "NACK" else events.Ack)(
+            message_id=message_id,
+            subscription=subscription,
+            transaction=frame.headers.get("transaction"),
             receipt=frame.headers.get("receipt"),
             headers=frame.headers,
+        )
+        self._transactions.hold(event)
+        return event
+
+    def _acknowledged(self, frame: Frame) -> tuple[str | None, str]:
+        """Return the key of the subscription and the message's id, as each version says it."""
+        if self.version == "1.2":
+            subscription, _, message_id = _required(frame, "id").rpartition("/")
+            return subscription, message_id
+        if self.version == "1.1":
+            return _required(frame, "subscription"), _required(frame, "message-id")
+        if frame.command == "NACK":
+            raise ProtocolError("STOMP 1.0 has no NACK", code="unknown-command")
+        return frame.headers.get("subscription"), _required(frame, "message-id")
+
+    def _begin(self, frame: Frame) -> events.Begin:
+        name = _required(frame, "transaction")
+        self._transactions.begin(name)
+        return events.Begin(
+            transaction=name, receipt=frame.headers.get("receipt"), headers=frame.headers
+        )
+
+    def _commit(self, frame: Frame) -> events.Commit:
+        name = _required(frame, "transaction")
+        return events.Commit(
+            transaction=name,
+            requests=self._transactions.end(name),
+            receipt=frame.headers.get("receipt"),
+            headers=frame.headers,
+        )
+
+    def _abort(self, frame: Frame) -> events.Abort:
+        name = _required(frame, "transaction")
+        self._transactions.end(name)
+        return events.Abort(
+            transaction=name, receipt=frame.headers.get("receipt"), headers=frame.headers
         )
 
     def _disconnect(self, frame: Frame) -> events.Disconnect:
@@ -256,8 +306,8 @@ _EVENTS: Final[dict[str, Callable[[Connection, Frame], events.Event]]] = {
     "SEND": Connection._send,
     "ACK": Connection._ack,
     "NACK": Connection._ack,
-    "BEGIN": Connection._transaction,
-    "COMMIT": Connection._transaction,
-    "ABORT": Connection._transaction,
+    "BEGIN": Connection._begin,
+    "COMMIT": Connection._commit,
+    "ABORT": Connection._abort,
     "DISCONNECT": Connection._disconnect,
 }

@@ -62,16 +62,21 @@ class Send(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack(Event):
-    """ACK: the message with this ``id`` was consumed."""
+    """
+    ACK: the message was consumed.
 
-    id: str
+    ``subscription`` is the key of the subscription that delivered it; None in STOMP 1.0,
+    which names the message only.
+    """
+
+    message_id: str
     subscription: str | None
     transaction: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nack(Ack):
-    """NACK: the message with this ``id`` was not consumed."""
+    """NACK: the message was not consumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +88,15 @@ class Begin(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(Event):
-    """COMMIT: what the transaction holds takes effect."""
+    """COMMIT: act on ``requests``, which came before, in their order; they have no receipts."""
 
     transaction: str
+    requests: tuple[Send | Ack, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abort(Event):
-    """ABORT: what the transaction holds is dropped."""
+    """ABORT: what the transaction held is dropped."""
 
     transaction: str
 

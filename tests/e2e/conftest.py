@@ -13,6 +13,7 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     database = tmp_path_factory.mktemp("e2e") / "db.sqlite3"
     variables = {
         "DEBUG": "1",
+        "STOMP_ROUTING": "tests.routing",
         "STOMP_SEND_PREFIXES": "/app/,/topic/",
         "DATABASE_URL": f"sqlite:///{database}",
     }
@@ -45,5 +46,5 @@ def bridge(
     """The bridge as the Procfile starts it, once it hears."""
     log = tmp_path_factory.mktemp("bridge") / "log"
     with Process(procfile("bridge"), log, **variables) as process:
-        process.wait_for_output("GREETING_CHANNEL_INBOUND")
+        process.wait_for_output("ANSWERS")
         yield process

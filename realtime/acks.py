@@ -1,0 +1,75 @@
+"""What one subscription was sent and has not acknowledged, and what waits for that."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from .outbox import Outbox, Payload
+from .stomp import ProtocolError
+
+#: What a client may have unacknowledged at most; ``prefetch-count`` may ask for less.
+MAX_PREFETCH: Final = 1000
+
+
+class AckWindow:
+    """
+    Deliver to a subscription of ack mode ``client`` or ``client-individual``.
+
+    At most ``prefetch`` messages are unacknowledged; the rest waits, within the session's
+    send budget. Nothing is delivered again: a topic keeps no message for one subscriber.
+    """
+
+    def __init__(self, outbox: Outbox, *, cumulative: bool, prefetch: int) -> None:
+        self._outbox = outbox
+        self._cumulative = cumulative
+        self._prefetch = prefetch
+        self._unacknowledged: dict[str, None] = {}
+        self._waiting: deque[tuple[str, Payload]] = deque()
+
+    def deliver(self, message_id: str, payload: Payload) -> None:
+        """Send a MESSAGE now, or when the client has acknowledged enough."""
+        if len(self._unacknowledged) < self._prefetch:
+            self._unacknowledged[message_id] = None
+            self._outbox.write(payload)
+        elif self._outbox.hold(payload):
+            self._waiting.append((message_id, payload))
+
+    def acknowledge(self, message_id: str) -> bool:
+        """
+        Take note that the client is done with a message, or with all up to it where acks are
+        cumulative; return whether it was unacknowledged.
+        """
+        if message_id not in self._unacknowledged:
+            return False
+        if self._cumulative:
+            while next(iter(self._unacknowledged)) != message_id:
+                del self._unacknowledged[next(iter(self._unacknowledged))]
+        del self._unacknowledged[message_id]
+        while self._waiting and len(self._unacknowledged) < self._prefetch:
+            waiting_id, payload = self._waiting.popleft()
+            self._unacknowledged[waiting_id] = None
+            self._outbox.release(payload)
+            self._outbox.write(payload)
+        return True
+
+    def discard(self) -> None:
+        """Forget what waits: the subscription ended."""
+        for _, payload in self._waiting:
+            self._outbox.release(payload)
+        self._waiting.clear()
+
+
+def prefetch_count(header: str | None) -> int:
+    """
+    Return how many messages may be unacknowledged, given the header ``prefetch-count``.
+
+    Raises:
+        ProtocolError: If it is no number. 0 means no limit, as with RabbitMQ: then
+            :data:`MAX_PREFETCH` is.
+    """
+    if header is None:
+        return MAX_PREFETCH
+    if not (header.isascii() and header.isdecimal() and len(header) <= 10):
+        raise ProtocolError("prefetch-count is not a number", code="bad-header")
+    return min(int(header) or MAX_PREFETCH, MAX_PREFETCH)

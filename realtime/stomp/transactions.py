@@ -1,0 +1,68 @@
+"""What the open transactions of one connection hold until COMMIT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from .errors import AccessDenied, FrameTooLarge, ProtocolError
+from .events import Ack, Send
+
+#: What a frame counts besides its body.
+_FRAME_OVERHEAD_BYTES: Final = 256
+
+
+@dataclass(slots=True)
+class _Held:
+    requests: list[Send | Ack] = field(default_factory=list)
+    size: int = 0
+
+
+class Transactions:
+    """
+    The open transactions, by name; bounded in number, and in bytes all together.
+
+    Each method raises a :class:`~.errors.StompError` at a name or a size that is not allowed.
+    """
+
+    def __init__(self, *, max_transactions: int, max_bytes: int) -> None:
+        self._max_transactions = max_transactions
+        self._max_bytes = max_bytes
+        self._open: dict[str, _Held] = {}
+
+    def begin(self, name: str) -> None:
+        """Open a transaction."""
+        if name in self._open:
+            raise ProtocolError(
+                f"there is a transaction {name!r} already", code="duplicate-transaction"
+            )
+        if len(self._open) >= self._max_transactions:
+            raise AccessDenied(
+                f"more than {self._max_transactions} transactions", code="too-many-transactions"
+            )
+        self._open[name] = _Held()
+
+    def hold(self, request: Send | Ack) -> None:
+        """Keep a request if it belongs to a transaction."""
+        if request.transaction is None:
+            return
+        held = self._find(request.transaction)
+        held.size += _FRAME_OVERHEAD_BYTES
+        if isinstance(request, Send):
+            held.size += len(request.body)
+        if sum(each.size for each in self._open.values()) > self._max_bytes:
+            raise FrameTooLarge(
+                f"transactions hold more than {self._max_bytes} bytes", code="transaction-too-large"
+            )
+        held.requests.append(replace(request, transaction=None, receipt=None))
+
+    def end(self, name: str) -> tuple[Send | Ack, ...]:
+        """Close a transaction and return what it held."""
+        held = self._find(name)
+        del self._open[name]
+        return tuple(held.requests)
+
+    def _find(self, name: str) -> _Held:
+        if name not in self._open:
+            raise ProtocolError(f"there is no transaction {name!r}", code="unknown-transaction")
+        return self._open[name]

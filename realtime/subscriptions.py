@@ -1,0 +1,147 @@
+"""The subscriptions of one session, and what acknowledges their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .acks import AckWindow, prefetch_count
+from .broker import Message
+from .destinations import (
+    TOPIC,
+    check_destination,
+    check_topic,
+    reply_address,
+    user_destination,
+)
+from .hub import Hub, MessageFrames, Subscription
+from .outbox import Outbox, Payload
+from .sessions import Session
+from .stomp import AccessDenied, Connection, ProtocolError, events
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A live subscription; ``window`` is None in ack mode auto."""
+
+    subscription: Subscription
+    window: AckWindow | None = None
+
+
+class Subscriptions:
+    """
+    What one session hears through the node's hub, by the keys of its SUBSCRIBE frames.
+
+    Args:
+        session: Whose they are.
+        connection: Knows the version and counts the subscriptions.
+        outbox: Where MESSAGE frames go.
+        hub: Where they come from.
+    """
+
+    def __init__(self, session: Session, connection: Connection, outbox: Outbox, hub: Hub) -> None:
+        self._session = session
+        self._connection = connection
+        self._outbox = outbox
+        self._hub = hub
+        self._entries: dict[str, _Entry] = {}
+
+    def subscribe(self, event: events.Subscribe) -> Awaitable[None]:
+        """
+        Begin to hear a destination; await what this returns until it is certain.
+
+        Raises:
+            StompError: If the client may not, or asks for something wrong.
+            DestinationError: If nothing can be heard there.
+        """
+        destination = self._heard_destination(event.destination)
+        window = None
+        if event.ack != "auto":
+            prefetch = prefetch_count(event.headers.get("prefetch-count"))
+            window = AckWindow(self._outbox, cumulative=event.ack == "client", prefetch=prefetch)
+        return self._add(event.key, destination, event.id, window)
+
+    def unsubscribe(self, key: str) -> None:
+        """Stop hearing; nothing happens where there is no such subscription."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._end(entry)
+
+    def unsubscribe_all(self) -> None:
+        """Stop hearing anything."""
+        while self._entries:
+            self._end(self._entries.popitem()[1])
+
+    def hear_replies(self, reply_to: str) -> tuple[str, Awaitable[None] | None]:
+        """
+        Subscribe the session to its own ``/temp-queue/NAME``, as RabbitMQ does.
+
+        Return the address at which others reach it, and what to await until it is heard: None
+        if it is heard already.
+        """
+        address = reply_address(reply_to, self._session.id)
+        if reply_to in self._entries:
+            return address, None
+        self._connection.add_subscription(reply_to)
+        return address, self._add(reply_to, address, reply_to)
+
+    def answer(self, event: events.Subscribe, content: Any) -> None:
+        """Answer a SUBSCRIBE to an application destination: one MESSAGE, for this client only."""
+        message = Message.of(event.destination, content)
+        asked = Subscription(event.destination, event.id, self._connection.version, self._deliver)
+        self._deliver(message.id, MessageFrames(message).frame_for(asked))
+
+    def acknowledge(self, event: events.Ack) -> None:
+        """
+        Act on an ACK, or on a NACK: on these destinations nothing is delivered again.
+
+        Raises:
+            ProtocolError: If no such message waits for it.
+        """
+        if event.subscription is None:  # STOMP 1.0 does not say which
+            entries = list(self._entries.values())
+        else:
+            entries = [self._entries[key] for key in [event.subscription] if key in self._entries]
+        windows = [entry.window for entry in entries if entry.window is not None]
+        if not any(window.acknowledge(event.message_id) for window in windows):
+            raise ProtocolError(
+                f"no message {event.message_id!r} waits for an acknowledgement", code="unknown-ack"
+            )
+
+    def _heard_destination(self, destination: str) -> str:
+        """Return what the hub has to hear for a SUBSCRIBE to this destination."""
+        if check_destination(destination).startswith(TOPIC):
+            return check_topic(destination)
+        if not self._session.user_name:
+            raise AccessDenied(f"log in to hear {destination!r}", code="login-required")
+        return user_destination(destination, self._session.user_name)
+
+    def _add(
+        self, key: str, destination: str, id: str | None, window: AckWindow | None = None
+    ) -> Awaitable[None]:
+        subscription = Subscription(
+            destination=destination,
+            id=id,
+            version=self._connection.version,
+            deliver=self._deliver if window is None else partial(self._deliver_to, window),
+            acknowledged=window is not None,
+        )
+        self._entries[key] = _Entry(subscription, window)
+        self._session.subscriptions = len(self._entries)
+        return self._hub.subscribe(subscription)
+
+    def _end(self, entry: _Entry) -> None:
+        self._hub.unsubscribe(entry.subscription)
+        if entry.window is not None:
+            entry.window.discard()
+        self._session.subscriptions = len(self._entries)
+
+    def _deliver(self, message_id: str, payload: Payload) -> None:
+        self._session.messages_out += 1
+        self._outbox.write(payload)
+
+    def _deliver_to(self, window: AckWindow, message_id: str, payload: Payload) -> None:
+        self._session.messages_out += 1
+        window.deliver(message_id, payload)

@@ -1,0 +1,65 @@
+"""The gateway's own routing table, and what the tests need besides."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+from gateway.routing import routes as own_routes
+from notifications.bridges import from_channel, to_channel
+from realtime.broker import Message
+from realtime.handlers import on_send, on_subscribe
+from realtime.sessions import Session
+
+
+async def echo(message: Message, session: Session, name: str) -> bytes:
+    return name.encode() + b":" + message.body
+
+
+def whoami(message: Message, session: Session) -> Any:
+    return {"user": session.user_name, "thread": threading.current_thread().name}
+
+
+async def fail(message: Message, session: Session) -> None:
+    raise RuntimeError("this handler always fails")
+
+
+async def slow(message: Message, session: Session) -> str:
+    await asyncio.sleep(float(message.body))
+    return "slept"
+
+
+def slow_sync(message: Message, session: Session) -> str:
+    time.sleep(float(message.body))
+    return "slept"
+
+
+async def settings_of(session: Session, part: str) -> Any:
+    return {"part": part}
+
+
+def fail_to_answer(session: Session) -> None:
+    raise RuntimeError("this handler always fails")
+
+
+async def nothing(session: Session) -> None:
+    return None
+
+
+routes = [
+    *own_routes,
+    on_send("/app/echo/{name}", echo),
+    on_send("/app/echo-to-topic/{name}", echo, reply_to="/topic/echo"),
+    on_send("/app/echo-to-me/{name}", echo, reply_to="/user/queue/echo"),
+    on_send("/app/whoami", whoami),
+    on_send("/app/fail", fail),
+    on_send("/app/slow", slow),
+    on_send("/app/slow-sync", slow_sync),
+    on_subscribe("/app/settings/{part}", settings_of),
+    on_subscribe("/app/fail", fail_to_answer),
+    on_subscribe("/app/nothing", nothing),
+    to_channel("/app/ask/{what}", "QUESTIONS", format="envelope"),
+    from_channel("ANSWERS"),
+]

@@ -69,7 +69,7 @@ class MessageFrames:
         headers = {"destination": message.destination, "message-id": message.id}
         headers |= message.headers
         headers["content-length"] = str(len(message.body))
-        return encode_head(Frame("MESSAGE", headers), version)
+        return encode_head(Frame("MESSAGE", headers, message.body), version)
 
 
 @dataclass(slots=True)

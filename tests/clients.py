@@ -34,7 +34,9 @@ class StompClient:
         self._connect = {"accept-version": version, **(connect or {})}
         options.setdefault("subprotocols", [f"v{version.replace('.', '')}.stomp"])
         self._opening = websockets.connect(url, open_timeout=TIMEOUT, **options)
-        self._decoder = FrameDecoder(max_frame_bytes=2**21)
+        self._decoder = FrameDecoder(
+            max_frame_bytes=2**21, max_header_bytes=2**20, max_head_bytes=2**20
+        )
         self._decoder.version = version
         self._frames: list[Frame] = []
 
@@ -86,6 +88,19 @@ class StompClient:
 
     async def message(self, seconds: float = TIMEOUT) -> Frame:
         return await self.frame("MESSAGE", seconds)
+
+    def waiting(self, command: str) -> int:
+        """Return how many frames of this command have come and were not taken."""
+        return sum(frame.command == command for frame in self._frames)
+
+    def acknowledgement(self, message: Frame) -> dict[str, str]:
+        """Return the headers with which this version acknowledges a MESSAGE."""
+        if self.version == "1.2":
+            return {"id": message.headers["ack"]}
+        headers = {"message-id": message.headers["message-id"]}
+        if self.version == "1.1":
+            headers["subscription"] = message.headers["subscription"]
+        return headers
 
     async def close_code(self) -> int:
         """Wait for the close and return its code."""

@@ -48,6 +48,7 @@ class Limits:
     max_connect_frame_bytes: int = 64 * 1024
     max_headers: int = 100
     max_header_bytes: int = 8 * 1024
+    max_head_bytes: int = 64 * 1024  # command and headers together
     max_subscriptions: int = 128
     max_transactions: int = 16
     max_transaction_bytes: int = 512 * 1024  # of all open transactions together
@@ -73,6 +74,8 @@ class Connection:
         self.limits = limits or Limits()
         self.state = State.CONNECTING
         self.version = "1.2"
+        # Before CONNECTED a client can't know how to unescape: ERROR then goes without.
+        self._accepted_version = "1.0"
         self.offered_heartbeat_ms = heartbeat_ms
         #: Negotiated, once connected: milliseconds between heart-beats out and in; 0 for none.
         self.heartbeat_out_ms = 0
@@ -87,6 +90,7 @@ class Connection:
             max_frame_bytes=self.limits.max_connect_frame_bytes,
             max_headers=self.limits.max_headers,
             max_header_bytes=self.limits.max_header_bytes,
+            max_head_bytes=self.limits.max_head_bytes,
         )
 
     def receive_data(self, data: bytes) -> None:
@@ -126,7 +130,9 @@ class Connection:
             server: Name and version of the server, as in ``name/1.0``.
             user: Whom the client is known as, for the ``user-name`` header.
         """
-        self.state = State.CONNECTED
+        if self.state is State.CONNECTING:  # it may have failed meanwhile
+            self.state = State.CONNECTED
+            self._accepted_version = self.version
         self._decoder.version = self.version
         self._decoder.max_frame_bytes = self.limits.max_frame_bytes
         out, wanted = self.offered_heartbeat_ms
@@ -162,10 +168,13 @@ class Connection:
         """Return the ERROR frame for an error; nothing the client sends counts after it."""
         self.state = State.DISCONNECTED
         headers = {"message": error.message, "code": error.code}
+        if error.code == "version-not-supported":
+            headers["version"] = ",".join(VERSIONS)
         if error.receipt is not None:
             headers["receipt-id"] = error.receipt
         headers["content-type"] = "text/plain;charset=UTF-8"
-        return encode(Frame("ERROR", headers, f"{error.message}\n".encode()), self.version)
+        body = f"{error.message}\n".encode()
+        return encode(Frame("ERROR", headers, body), self._accepted_version)
 
     def _check_command(self, command: str) -> None:
         if command in ALLOWED[self.state]:
@@ -186,6 +195,8 @@ class Connection:
                 code="version-not-supported",
             )
         self.version = versions[-1]
+        if self.version == "1.0":
+            headers = {name: value.strip(" ") for name, value in headers.items()}
         self._negotiate_heartbeat(headers.get("heart-beat", "0,0"))
         return events.Connect(
             versions=versions,
@@ -209,7 +220,7 @@ class Connection:
     def _subscribe(self, frame: Frame) -> events.Subscribe:
         headers = frame.headers
         event = events.Subscribe(
-            id=headers.get("id") if self.version == "1.0" else _required(frame, "id"),
+            id=(headers.get("id") or None) if self.version == "1.0" else _required(frame, "id"),
             destination=_required(frame, "destination"),
             ack=headers.get("ack", "auto"),
             receipt=headers.get("receipt"),
@@ -222,7 +233,7 @@ class Connection:
 
     def _unsubscribe(self, frame: Frame) -> events.Unsubscribe:
         headers = frame.headers
-        by_destination = self.version == "1.0" and "id" not in headers
+        by_destination = self.version == "1.0" and not headers.get("id")
         key = _required(frame, "destination" if by_destination else "id")
         if key not in self.subscriptions:
             raise ProtocolError(f"there is no subscription {key!r}", code="unknown-subscription")

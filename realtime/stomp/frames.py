@@ -15,18 +15,20 @@ SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 
 # STOMP 1.1 and 1.2, "Value Encoding". 1.0 has no escapes, and CONNECT and CONNECTED
 # are exempt in every version, so that clients of any version understand them.
+# What a version can't represent becomes a space, or the frame would end there.
 _ESCAPES: Final = {
-    "1.0": {"\n": " ", "\r": " "},  # can't be represented: a space keeps the frame whole
-    "1.1": {"\\": "\\\\", "\n": "\\n", ":": "\\c"},
-    "1.2": {"\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"},
+    "1.0": {"\0": " ", "\n": " ", "\r": " "},
+    "1.1": {"\0": " ", "\\": "\\\\", "\n": "\\n", ":": "\\c"},
+    "1.2": {"\0": " ", "\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"},
 }
-_TO_ESCAPE: Final = re.compile(r"[\\\n\r:]")
+_TO_ESCAPE: Final = re.compile(r"[\0\\\n\r:]")
 _ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
 _UNESCAPES: Final = {
     "1.1": {"n": "\n", "c": ":", "\\": "\\"},
     "1.2": {"n": "\n", "c": ":", "\\": "\\", "r": "\r"},
 }
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
 
@@ -55,12 +57,14 @@ def encode(frame: Frame, version: str = "1.2") -> bytes:
 def encode_head(frame: Frame, version: str) -> bytes:
     """Return command and header lines, without the blank line that ends them."""
     headers = dict(frame.headers)
-    if frame.body:
+    if frame.body or "content-length" in headers:
         headers["content-length"] = str(len(frame.body))
     if frame.command in _UNESCAPED_COMMANDS:
         version = "1.0"
     lines = [frame.command]
     for name, value in headers.items():
+        if version == "1.0":
+            name = name.replace(":", "_")  # 1.0 has no way to write it
         lines.append(f"{escape(name, version)}:{escape(value, version)}")
     lines.append("")
     return "\n".join(lines).encode()
@@ -120,11 +124,13 @@ class FrameDecoder:
         max_frame_bytes: int = 64 * 1024,
         max_headers: int = 100,
         max_header_bytes: int = 8 * 1024,
+        max_head_bytes: int | None = None,
     ) -> None:
         self.version = "1.2"
         self.max_frame_bytes = max_frame_bytes
         self.max_headers = max_headers
         self.max_header_bytes = max_header_bytes
+        self.max_head_bytes = max_head_bytes
         self._buffer = bytearray()
         self._scanned = 0  # bytes of the buffer that need no second look
         self._head: _Head | None = None
@@ -175,9 +181,9 @@ class FrameDecoder:
         if end < 0:
             # The blank line may be cut: "\n" + "\n", or "\n" + "\r\n".
             self._scanned = max(0, len(self._buffer) - 2)
-            self._check_size(len(self._buffer))
+            self._check_head_size(len(self._buffer))
             return None
-        self._check_size(end)
+        self._check_head_size(end)
         self._scanned = body_start
         return self._parse_head(bytes(self._buffer[:end]), body_start)
 
@@ -191,14 +197,8 @@ class FrameDecoder:
 
     def _find_blank_line(self) -> tuple[int, int]:
         """Return where the head ends and where the body starts, or (-1, -1)."""
-        plain = self._buffer.find(b"\n\n", self._scanned)
-        limit = plain + 1 if plain >= 0 else len(self._buffer)
-        with_return = self._buffer.find(b"\n\r\n", self._scanned, limit)
-        if with_return >= 0:
-            return with_return, with_return + 3
-        if plain >= 0:
-            return plain, plain + 2
-        return -1, -1
+        match = _BLANK_LINE.search(self._buffer, self._scanned)
+        return match.span() if match is not None else (-1, -1)
 
     def _parse_head(self, data: bytes, body_start: int) -> _Head:
         first, *lines = data.split(b"\n")
@@ -226,6 +226,8 @@ class FrameDecoder:
             raise FrameError("a header that is not UTF-8", code="bad-header") from None
         if not colon or not name:
             raise FrameError("a header line without a name and a colon", code="bad-header")
+        if self.version == "1.0":
+            value = value.strip(" ")  # its own examples pad; later versions forbid to trim
         return unescape(name, version), unescape(value, version)
 
     def _content_length(self, headers: dict[str, str], body_start: int) -> int | None:
@@ -253,6 +255,13 @@ class FrameDecoder:
         if self._buffer[end] != 0:
             raise FrameError("the body is longer than its content-length", code="bad-frame")
         return end
+
+    def _check_head_size(self, size: int) -> None:
+        self._check_size(size)
+        if self.max_head_bytes is not None and size > self.max_head_bytes:
+            raise FrameTooLarge(
+                f"headers of more than {self.max_head_bytes} bytes", code="header-too-long"
+            )
 
     def _check_size(self, size: int) -> None:
         if size > self.max_frame_bytes:

@@ -8,7 +8,7 @@ from typing import Final
 from .errors import AccessDenied, FrameTooLarge, ProtocolError
 from .events import Ack, Send
 
-#: What a frame counts besides its body.
+#: What a frame counts besides its headers and its body.
 _FRAME_OVERHEAD_BYTES: Final = 256
 
 
@@ -47,9 +47,7 @@ class Transactions:
         if request.transaction is None:
             return
         held = self._find(request.transaction)
-        held.size += _FRAME_OVERHEAD_BYTES
-        if isinstance(request, Send):
-            held.size += len(request.body)
+        held.size += _size(request)
         if sum(each.size for each in self._open.values()) > self._max_bytes:
             raise FrameTooLarge(
                 f"transactions hold more than {self._max_bytes} bytes", code="transaction-too-large"
@@ -66,3 +64,9 @@ class Transactions:
         if name not in self._open:
             raise ProtocolError(f"there is no transaction {name!r}", code="unknown-transaction")
         return self._open[name]
+
+
+def _size(request: Send | Ack) -> int:
+    headers = sum(len(name) + len(value) for name, value in request.headers.items())
+    body = len(request.body) if isinstance(request, Send) else 0
+    return _FRAME_OVERHEAD_BYTES + headers + body

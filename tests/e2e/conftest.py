@@ -48,3 +48,13 @@ def bridge(
     with Process(procfile("bridge"), log, **variables) as process:
         process.wait_for_output("ANSWERS")
         yield process
+
+
+@pytest.fixture(scope="session")
+def people(variables: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Alice and Bob: the headers with which each of them connects."""
+    code = "from django.contrib.auth.models import User\n"
+    for name in ("alice", "bob"):
+        code += f"User.objects.create_user({name!r}, password='secret of {name}')\n"
+    manage("shell", "-v", "0", "-c", code, **variables)
+    return {name: {"login": name, "passcode": f"secret of {name}"} for name in ("alice", "bob")}

@@ -71,10 +71,10 @@ class Process:
 
 
 class Gateway(Process):
-    """A gateway as the Procfile starts it, on a port of its own."""
+    """A gateway as the Procfile starts it, on a free port unless one is given."""
 
-    def __init__(self, log: Path, **variables: str) -> None:
-        self.port = free_port()
+    def __init__(self, log: Path, *, port: int | None = None, **variables: str) -> None:
+        self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self.stomp = f"ws://localhost:{self.port}/stomp"
         super().__init__(procfile("web"), log, PORT=str(self.port), **variables)

@@ -7,18 +7,14 @@ const { Client, Parser, Versions } = globalThis.StompJs;
 
 const MAX_MESSAGES = 200;
 const MAX_FRAMES = 500;
-const MAX_FRAME_CHARACTERS = 4000;
 const SECRET_HEADERS = new Set(["passcode", "authorization"]);
 const LOGIN_CODES = new Set(["login-required", "authentication-failed"]);
 const CLOSE_MEANINGS = {
-  1000: "closed as asked",
-  1001: "the gateway or the page goes away",
+  1000: "as asked",
   1002: "a frame that is not allowed",
-  1005: "closed without a code",
   1006: "no answer: the gateway is away, or refuses this page's origin",
   1008: "access denied",
   1009: "too large",
-  1011: "internal error of the gateway",
   1012: "the gateway restarts",
   4001: "not available now",
   4002: "the gateway heard no heart-beat",
@@ -45,6 +41,11 @@ const since = (start) => `${Math.max(1, Math.round(performance.now() - start))} 
 function say(id, mood, ...content) {
   $(id).className = `result ${mood}`;
   $(id).replaceChildren(...content);
+}
+
+/** Set a text that is read aloud when it changes. */
+function setText(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
 }
 
 function prependTo(list, item, max) {
@@ -120,11 +121,12 @@ function connected(frame) {
 }
 
 function refused(frame) {
-  const { message, code, "receipt-id": receipt } = frame.headers;
+  const { code, "receipt-id": receipt } = frame.headers;
+  const message = frame.body.trim() || frame.headers.message; // stompjs may leave escapes in headers
   const needsLogin = LOGIN_CODES.has(code);
   errorCame = true;
   errorStays = client.connected;
-  showError(`ERROR frame: ${code ?? "no code"}`, message || frame.body, needsLogin
+  showError(`ERROR frame: ${code ?? "no code"}`, message, needsLogin
     ? "Enter login and passcode above, or log in to the admin, then connect."
     : "The gateway closes the connection after each ERROR frame; this page connects again.");
   settleSend(receipt, `Refused: ${message}`);
@@ -136,29 +138,29 @@ function refused(frame) {
 }
 
 function closed(event) {
-  const meaning = CLOSE_MEANINGS[event.code] ?? "closed";
-  const reason = event.reason ? `, reason “${event.reason}”` : "";
+  const meaning = CLOSE_MEANINGS[event.code] ?? "no known reason";
+  const told = errorCame && event.reason === $("error-message").textContent;
+  const reason = event.reason && !told ? `, reason “${event.reason}”` : "";
   const text = `WebSocket closed: code ${event.code} (${meaning})${reason}.`;
-  if (errorCame) $("error-close").append(` ${text}`);
+  if (errorCame) setText("error-close", text);
   else if (client.active) showError("The connection closed", text, "This page connects again.");
   if (client.active) showState("waiting", "Not connected, trying again…");
   else showState(errorCame ? "refused" : "disconnected", "Not connected");
   $("session").textContent = text;
-  settleSend(pendingSend?.receipt, "No RECEIPT came before the connection closed.");
+  settleSend(pendingSend, "No RECEIPT came before the connection closed.");
   for (const subscription of subscriptions.values()) showSubscription(subscription, "waiting");
 }
 
 function showState(state, text) {
   $("state").dataset.state = state;
-  if ($("state").textContent !== text) $("state").textContent = text;
+  setText("state", text);
   $("connect").textContent = client.active ? "Disconnect" : "Connect";
 }
 
 function showError(title, message, advice) {
-  if (!$("error").hidden && $("error-message").textContent === message) return;
-  $("error-title").textContent = title;
-  $("error-message").textContent = message;
-  $("error-close").textContent = advice;
+  const texts = { "error-title": title, "error-message": message, "error-advice": advice };
+  for (const [id, text] of Object.entries(texts)) setText(id, text);
+  setText("error-close", "");
   $("error").hidden = false;
 }
 
@@ -170,22 +172,26 @@ function hideError() {
 // Subscriptions: what is listed here is subscribed again in each new session.
 
 const subscriptions = new Map();
-let receipts = 0;
+let subscribes = 0;
 
 function addSubscription(destination) {
   if (subscriptions.has(destination)) return false;
-  const remove = element("button", { type: "button", textContent: "Unsubscribe" });
-  remove.setAttribute("aria-label", `Unsubscribe from ${destination}`);
+  const ariaLabel = `Unsubscribe from ${destination}`;
+  const remove = element("button", { type: "button", ariaLabel }, "Unsubscribe");
   const subscription = {
     destination,
     received: 0,
-    count: element("span", { className: "count", title: "messages" }, "0"),
-    state: element("small"),
+    count: element("span", { className: "count" }, "0"),
+    state: element("span", { className: "state" }),
   };
-  const { count, state } = subscription;
-  subscription.item = element("li", {}, element("code", {}, destination), count, state, remove);
+  const about = element("small", {}, subscription.state, ", messages: ", subscription.count);
+  subscription.item = element("li", {}, element("code", {}, destination), about, remove);
   subscription.item.dataset.destination = destination;
-  remove.addEventListener("click", () => removeSubscription(subscription));
+  remove.addEventListener("click", () => {
+    if (client.connected) subscription.handle.unsubscribe();
+    removeSubscription(subscription);
+    $("subscribe-destination").focus();
+  });
   subscriptions.set(destination, subscription);
   $("subscriptions").append(subscription.item);
   showSubscription(subscription, "waiting");
@@ -194,7 +200,7 @@ function addSubscription(destination) {
 }
 
 function subscribe(subscription) {
-  const receipt = (subscription.receipt = `subscribe-${++receipts}`);
+  const receipt = (subscription.receipt = `subscribe-${++subscribes}`);
   showSubscription(subscription, "subscribing");
   client.watchForReceipt(receipt, () => showSubscription(subscription, "subscribed"));
   const callback = (message) => showMessage(message, subscription);
@@ -202,19 +208,15 @@ function subscribe(subscription) {
 }
 
 function removeSubscription(subscription) {
-  if (client.connected) subscription.handle.unsubscribe();
   subscriptions.delete(subscription.destination);
   subscription.item.remove();
-  $("subscribe-destination").focus();
 }
 
 /** Forget the subscription that was refused, lest it be refused in each new session. */
 function dropSubscription(receipt) {
-  const all = [...subscriptions.values()];
-  const subscription = receipt && all.find((candidate) => candidate.receipt === receipt);
-  if (!subscription) return;
-  subscriptions.delete(subscription.destination);
-  subscription.item.remove();
+  const subscription = [...subscriptions.values()].find((each) => each.receipt === receipt);
+  if (!receipt || !subscription) return;
+  removeSubscription(subscription);
   say("subscribe-result", "bad", `Refused: ${subscription.destination}`);
 }
 
@@ -226,23 +228,24 @@ function showSubscription(subscription, state) {
 // Send and notify
 
 let pendingSend = null;
+let sends = 0;
 
 function send() {
   if (!client.connected) return say("send-result", "bad", "Not connected: connect first.");
   const destination = $("send-destination").value;
-  const receipt = `send-${++receipts}`;
+  const receipt = `send-${++sends}`;
   const start = performance.now();
-  pendingSend = { receipt };
+  pendingSend = receipt;
   say("send-result", "", `Sent to ${destination}, waiting for RECEIPT ${receipt}…`);
   client.watchForReceipt(receipt, () => {
-    if (pendingSend?.receipt === receipt) pendingSend = null;
+    if (pendingSend === receipt) pendingSend = null;
     say("send-result", "good", `RECEIPT ${receipt} came at ${clock()}, after ${since(start)}.`);
   });
   client.publish({ destination, body: $("send-body").value, headers: { receipt } });
 }
 
 function settleSend(receipt, text) {
-  if (!receipt || pendingSend?.receipt !== receipt) return;
+  if (!receipt || pendingSend !== receipt) return;
   pendingSend = null;
   say("send-result", "bad", text);
 }
@@ -290,7 +293,7 @@ function clip(body) {
   const toggle = () => {
     const clipped = body.classList.toggle("clipped");
     button.textContent = clipped ? "Show all" : "Show less";
-    button.setAttribute("aria-expanded", String(!clipped));
+    button.ariaExpanded = !clipped;
   };
   button.addEventListener("click", toggle);
   toggle();
@@ -303,27 +306,23 @@ const held = element("ol"); // what came while the log is paused
 const counts = { frames: 0, received: 0, sent: 0 };
 let paused = false;
 
-function frameParser(direction) {
-  const heartbeat = () => {
-    const end = direction === "received" ? "in" : "out";
-    $(`heartbeats-${end}`).textContent = ++counts[direction];
-  };
-  return new Parser((frame) => showFrame(direction, frame), heartbeat);
-}
+const frameParser = (direction) => new Parser(
+  (frame) => showFrame(direction, frame),
+  () => ($(`heartbeats-${direction}`).textContent = ++counts[direction]),
+);
 
 function showFrame(direction, { command, headers, binaryBody }) {
   const lines = headers.map(([name, value]) => `${name}:${SECRET_HEADERS.has(name) ? "•••" : value}`);
   const body = new TextDecoder().decode(binaryBody);
-  const shown = body.length > MAX_FRAME_CHARACTERS ? `${body.slice(0, MAX_FRAME_CHARACTERS)}…` : body;
   const { destination, message, "receipt-id": receipt, id, session } = Object.fromEntries(headers);
   const summary = element("summary", { className: "line" },
-    element("span", { className: "direction", title: direction }, direction === "sent" ? "→" : "←"),
-    element("span", { className: "visually-hidden" }, direction),
+    element("span", { className: "direction", title: direction, role: "img", ariaLabel: direction },
+      direction === "sent" ? "→" : "←"),
     element("b", {}, command),
     element("span", { className: "about" }, destination ?? message ?? receipt ?? id ?? session ?? ""),
     time(),
   );
-  const raw = element("pre", {}, [command, ...lines, "", shown].join("\n").trimEnd());
+  const raw = element("pre", {}, [command, ...lines, "", body].join("\n").trimEnd());
   const item = element("li", { className: direction }, element("details", {}, summary, raw));
   item.dataset.command = command;
   prependTo(paused ? held : $("frames"), item, MAX_FRAMES);
@@ -334,7 +333,6 @@ function showFrame(direction, { command, headers, binaryBody }) {
 function togglePause() {
   paused = !paused;
   $("frames-pause").textContent = paused ? "Resume" : "Pause";
-  $("frames-pause").setAttribute("aria-pressed", String(paused));
   for (const item of [...held.children].reverse()) prependTo($("frames"), item, MAX_FRAMES);
 }
 
@@ -382,7 +380,7 @@ onSubmit("login-form", () => {
 onSubmit("subscribe-form", () => {
   const destination = $("subscribe-destination").value;
   const added = addSubscription(destination);
-  say("subscribe-result", added ? "" : "bad", added ? "" : `${destination} is subscribed already.`);
+  say("subscribe-result", "bad", added ? "" : `There is a subscription to ${destination} already.`);
   if (added) $("subscribe-form").reset();
 });
 onSubmit("send-form", send);

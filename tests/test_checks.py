@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from realtime.apps import MAX_FRAME_BYTES, check_routing, check_sizes
+from realtime.handlers import load_routes
+
+
+def test_the_settings_pass_every_check() -> None:
+    call_command("check")
+
+
+def test_a_routing_table_that_can_not_be_loaded_is_an_error(settings: Any) -> None:
+    load_routes.cache_clear()
+    settings.STOMP_ROUTING = "no.such.module"
+    with pytest.raises(SystemCheckError, match="realtime.E001"):
+        call_command("check")
+    settings.STOMP_ROUTING = "gateway.routing"
+    assert check_routing(None) == []
+
+
+def test_frames_that_the_server_can_not_carry_are_an_error(settings: Any) -> None:
+    settings.STOMP_MAX_FRAME_BYTES = MAX_FRAME_BYTES
+    assert check_sizes(None) == []
+    settings.STOMP_MAX_FRAME_BYTES = MAX_FRAME_BYTES + 1
+    assert [error.id for error in check_sizes(None)] == ["realtime.E002"]

@@ -74,8 +74,7 @@ class Connection:
         self.limits = limits or Limits()
         self.state = State.CONNECTING
         self.version = "1.2"
-        # Before CONNECTED a client can't know how to unescape: ERROR then goes without.
-        self._accepted_version = "1.0"
+        self._accepted = False  # CONNECTED was sent
         self.offered_heartbeat_ms = heartbeat_ms
         #: Negotiated, once connected: milliseconds between heart-beats out and in; 0 for none.
         self.heartbeat_out_ms = 0
@@ -132,7 +131,7 @@ class Connection:
         """
         if self.state is State.CONNECTING:  # it may have failed meanwhile
             self.state = State.CONNECTED
-            self._accepted_version = self.version
+            self._accepted = True
         self._decoder.version = self.version
         self._decoder.max_frame_bytes = self.limits.max_frame_bytes
         out, wanted = self.offered_heartbeat_ms
@@ -174,7 +173,11 @@ class Connection:
             headers["receipt-id"] = error.receipt
         headers["content-type"] = "text/plain;charset=UTF-8"
         body = f"{error.message}\n".encode()
-        return encode(Frame("ERROR", headers, body), self._accepted_version)
+        if self._accepted:
+            return encode(Frame("ERROR", headers, body), self.version)
+        # Some clients unescape before CONNECTED, some don't: nothing may need it.
+        headers["message"] = headers["message"].replace("\\", "/")
+        return encode(Frame("ERROR", headers, body), "1.0")
 
     def _check_command(self, command: str) -> None:
         if command in ALLOWED[self.state]:

@@ -183,7 +183,7 @@ class FrameDecoder:
             self._scanned = max(0, len(self._buffer) - 2)
             self._check_head_size(len(self._buffer))
             return None
-        self._check_head_size(end)
+        self._check_head_size(body_start)
         self._scanned = body_start
         return self._parse_head(bytes(self._buffer[:end]), body_start)
 

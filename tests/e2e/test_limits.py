@@ -165,7 +165,7 @@ async def test_the_largest_frame_that_may_be_allowed_passes_the_server(
     with Gateway(tmp_path / "log", **{**variables, **limits}) as gateway:
         async with StompClient(gateway.stomp, max_size=None) as client:
             await client.subscribe("/topic/limit")
-            rest = 64 * KIB - len("SEND\ndestination:/topic/limit\nlast:") - 8 * len("h0:\n")
+            rest = 64 * KIB - len("SEND\ndestination:/topic/limit\nlast:\n\n") - 8 * len("h0:\n")
             colons = {f"h{number}": ":" * 8000 for number in range(8)}
             colons["last"] = ":" * (rest - 8 * 8000)
             await client.websocket.send(send_frame(largest, **colons))

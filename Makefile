@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin test check format outdated clean
+.PHONY: help run admin test check fuzz bench format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -35,6 +35,12 @@ check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migra
 	  ALLOWED_HOSTS=gateway.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute; SECONDS=
+	@$(BIN)/python -m tests.fuzz_stomp --seconds $(or $(SECONDS),60)
+
+bench: $(VENV)/dev ## measure the decoder beside other parsers
+	@$(BIN)/python -m benchmarks.decoder
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

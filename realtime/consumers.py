@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,12 +11,12 @@ from typing import Any, Final
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 from django.conf import settings
-from redis import RedisError
 
 from . import __version__, broker
 from .access import authenticate_session, check_may_send, header
-from .broker import Message, MessageTooLarge
-from .destinations import APPLICATION, DestinationError, check_destination, check_published
+from .broker import Message
+from .destinations import APPLICATION, check_destination, check_published
+from .errors import as_stomp_error
 from .handlers import HandlerFailed, find_sender, find_subscriber
 from .heartbeats import Heartbeats
 from .node import this_node
@@ -25,17 +24,12 @@ from .outbox import Outbox, Payload
 from .sessions import Session
 from .stomp import (
     Connection,
-    FrameTooLarge,
     Limits,
-    ProtocolError,
     StompError,
     TooSlow,
-    Unavailable,
     events,
 )
 from .subscriptions import Subscriptions
-
-logger = logging.getLogger(__name__)
 
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
@@ -140,7 +134,7 @@ class StompConsumer(AsyncConsumer):
         self, error: BaseException, receipt: str | None = None, close: int | None = None
     ) -> None:
         """Answer any error with ERROR and close: the one place where that is done."""
-        stomp_error = _as_stomp_error(error)
+        stomp_error = as_stomp_error(error)
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
         self.outbox.close(frame, close or stomp_error.close_code, stomp_error.message)
@@ -299,18 +293,3 @@ _ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitabl
     events.Commit: StompConsumer._commit,
     events.Disconnect: StompConsumer._disconnect,
 }
-
-
-def _as_stomp_error(error: BaseException) -> StompError:
-    """Say any error in STOMP's terms; what is our own fault is logged and not told."""
-    if isinstance(error, StompError):
-        return error
-    if isinstance(error, DestinationError):
-        return ProtocolError(error.message, code=error.code)
-    if isinstance(error, MessageTooLarge):
-        return FrameTooLarge(str(error), code="body-too-large")
-    if isinstance(error, RedisError):
-        logger.warning("Redis did not do what a client asked for: %s", error)
-        return Unavailable("Redis is away: try again", code="unavailable")
-    logger.error("a client's request failed", exc_info=error)
-    return StompError("internal error", code="internal-error")

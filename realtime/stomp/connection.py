@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from . import events
 from .errors import AccessDenied, ProtocolError, StompError
@@ -198,16 +198,16 @@ class Connection:
                 code="version-not-supported",
             )
         self.version = versions[-1]
-        if self.version == "1.0":
+        if self.version == "1.0":  # its own examples pad
             headers = {name: value.strip(" ") for name, value in headers.items()}
+            frame = Frame(frame.command, headers)
         self._negotiate_heartbeat(headers.get("heart-beat", "0,0"))
         return events.Connect(
             versions=versions,
             host=headers.get("host"),
             login=headers.get("login"),
             passcode=headers.get("passcode"),
-            receipt=headers.get("receipt"),
-            headers=headers,
+            **_common(frame),
         )
 
     def _negotiate_heartbeat(self, header: str) -> None:
@@ -226,8 +226,7 @@ class Connection:
             id=(headers.get("id") or None) if self.version == "1.0" else _required(frame, "id"),
             destination=_required(frame, "destination"),
             ack=headers.get("ack", "auto"),
-            receipt=headers.get("receipt"),
-            headers=headers,
+            **_common(frame),
         )
         if event.ack not in ACK_MODES:
             raise ProtocolError(f"ack is none of {', '.join(ACK_MODES)}", code="bad-header")
@@ -241,15 +240,14 @@ class Connection:
         if key not in self.subscriptions:
             raise ProtocolError(f"there is no subscription {key!r}", code="unknown-subscription")
         self.subscriptions.discard(key)
-        return events.Unsubscribe(key=key, receipt=headers.get("receipt"), headers=headers)
+        return events.Unsubscribe(key=key, **_common(frame))
 
     def _send(self, frame: Frame) -> events.Send:
         event = events.Send(
             destination=_required(frame, "destination"),
             body=frame.body,
             transaction=frame.headers.get("transaction"),
-            receipt=frame.headers.get("receipt"),
-            headers=frame.headers,
+            **_common(frame),
         )
         self._transactions.hold(event)
         return event
@@ -260,8 +258,7 @@ class Connection:
             message_id=message_id,
             subscription=subscription,
             transaction=frame.headers.get("transaction"),
-            receipt=frame.headers.get("receipt"),
-            headers=frame.headers,
+            **_common(frame),
         )
         self._transactions.hold(event)
         return event
@@ -280,29 +277,29 @@ class Connection:
     def _begin(self, frame: Frame) -> events.Begin:
         name = _required(frame, "transaction")
         self._transactions.begin(name)
-        return events.Begin(
-            transaction=name, receipt=frame.headers.get("receipt"), headers=frame.headers
-        )
+        return events.Begin(transaction=name, **_common(frame))
 
     def _commit(self, frame: Frame) -> events.Commit:
         name = _required(frame, "transaction")
         return events.Commit(
             transaction=name,
             requests=self._transactions.end(name),
-            receipt=frame.headers.get("receipt"),
-            headers=frame.headers,
+            **_common(frame),
         )
 
     def _abort(self, frame: Frame) -> events.Abort:
         name = _required(frame, "transaction")
         self._transactions.end(name)
-        return events.Abort(
-            transaction=name, receipt=frame.headers.get("receipt"), headers=frame.headers
-        )
+        return events.Abort(transaction=name, **_common(frame))
 
     def _disconnect(self, frame: Frame) -> events.Disconnect:
         self.state = State.DISCONNECTED
-        return events.Disconnect(receipt=frame.headers.get("receipt"), headers=frame.headers)
+        return events.Disconnect(**_common(frame))
+
+
+def _common(frame: Frame) -> dict[str, Any]:
+    """Return what every event has."""
+    return {"receipt": frame.headers.get("receipt"), "headers": frame.headers}
 
 
 def _required(frame: Frame, name: str) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 from .errors import AccessDenied, FrameTooLarge, ProtocolError
 from .events import Ack, Send
 
-#: What a frame counts besides its headers and its body.
+#: What a frame, and each of its headers, weighs in memory besides its text.
 _FRAME_OVERHEAD_BYTES: Final = 256
+_HEADER_OVERHEAD_BYTES: Final = 128
 
 
 @dataclass(slots=True)
@@ -67,6 +68,8 @@ class Transactions:
 
 
 def _size(request: Send | Ack) -> int:
-    headers = sum(len(name) + len(value) for name, value in request.headers.items())
+    headers = sum(
+        _HEADER_OVERHEAD_BYTES + len(name) + len(value) for name, value in request.headers.items()
+    )
     body = len(request.body) if isinstance(request, Send) else 0
     return _FRAME_OVERHEAD_BYTES + headers + body

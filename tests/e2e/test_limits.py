@@ -124,10 +124,10 @@ async def test_a_session_may_have_16_open_transactions(gateway: Gateway) -> None
 
 async def test_transactions_may_hold_512_kib_all_together(gateway: Gateway) -> None:
     def request(size: int, name: str) -> bytes:
-        """Return a SEND that counts so much: headers, body, and 256 bytes for the rest."""
+        """Return a SEND that weighs so much: 256 bytes, 128 for each header, and its text."""
         counted = len("destination/topic/limittransaction") + len(name) + len("receiptrequest")
         head = f"SEND\ndestination:/topic/limit\ntransaction:{name}\nreceipt:request\n\n"
-        return head.encode() + b"x" * (size - 256 - counted) + b"\0"
+        return head.encode() + b"x" * (size - 256 - 3 * 128 - counted) + b"\0"
 
     async with StompClient(gateway.stomp) as client:
         for name in ("one", "two"):
@@ -135,7 +135,7 @@ async def test_transactions_may_hold_512_kib_all_together(gateway: Gateway) -> N
         for number in range(16):
             await client.websocket.send(request(32 * KIB, "one" if number % 2 else "two"))
             await client.frame("RECEIPT")
-        await client.websocket.send(request(400, "one"))
+        await client.websocket.send(request(800, "one"))
         await refused(client, "transaction-too-large", 1009)
 
 

@@ -19,7 +19,8 @@ def test_readme_lists_every_variable(project: Path) -> None:
 def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
     code = "\n".join(file.read_text() for file in (project / "realtime").rglob("*.py"))
     used = set(re.findall(r'code(?:: str)? ?= ?"([a-z-]+)"', code))
-    table = (project / "docs" / "protocol.md").read_text().partition("## Errors")[2].partition("\nCodes from")[0]
+    document = (project / "docs" / "protocol.md").read_text()
+    table = document.partition("## Errors")[2].partition("\nCodes from")[0]
     documented = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", table)) - {"message", "code"}
     documented -= {"receipt-id"}
     assert documented == used
@@ -37,3 +38,15 @@ def test_the_redis_line_of_readme_and_its_python_twin_publish_the_same(project: 
     [python] = re.findall(r"publish\(\"\w+\", \"(.*)\"\)'", readme)
     assert shell == python
     assert unwrap(shell.replace('\\"', '"').encode()) == "Test Message from Backend PubSub"
+
+
+def test_every_test_that_the_protocol_names_exists(project: Path) -> None:
+    document = (project / "docs" / "protocol.md").read_text()
+    tests = "\n".join(file.read_text() for file in (project / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", document))
+    assert len(named) > 60
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+    table = document.partition("demand by demand")[2]
+    rows = re.findall(r"^\| \d+ \|.*$", table, re.MULTILINE)
+    assert len(rows) > 60
+    assert all("`test_" in row for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -154,13 +154,18 @@ def test_headers_are_never_trimmed_since_1_1(version: str) -> None:
     assert frame.headers == {"a": " b ", " c ": "\td"}
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_carriage_return_inside_a_line_is_data(version: str) -> None:
+    assert decode_one(b"SEND\na:b\rc\n\n\0", version).headers == {"a": "b\rc"}
+
+
 def test_the_padding_of_values_is_no_part_of_them_in_1_0() -> None:
     """The examples of the specification pad: ``destination: /queue/foo``."""
     frame = decode_one(b"SUBSCRIBE\ndestination: /queue/foo\nack: client\n\n\0", "1.0")
     assert frame.headers == {"destination": "/queue/foo", "ack": "client"}
 
 
-@pytest.mark.parametrize("line", [b"no colon", b":no name", b":", b" ", b"\r"])
+@pytest.mark.parametrize("line", [b"no colon", b":no name", b":", b" ", b"\r\r"])
 def test_a_header_without_name_and_colon_is_refused(line: bytes) -> None:
     with pytest.raises(FrameError) as caught:
         decode(b"SEND\na:b\n" + line + b"\n\n\0")
@@ -366,6 +371,19 @@ def test_a_header_line_may_be_as_long_as_the_limit(end: bytes) -> None:
     assert caught.value.code == "header-too-long"
 
 
+@pytest.mark.parametrize(
+    "head", [b"SEND\na:b\n\n", b"SEND\r\na:b\r\n\r\n", b"SEND\na:b\n\r\n", b"SEND\n\n"]
+)
+def test_a_head_may_be_as_large_as_the_limit_however_it_is_cut(head: bytes) -> None:
+    """The blank line belongs to it; the body does not."""
+    data = head + b"x" * 500 + b"\0"
+    for pieces in ([data], byte_by_byte(data)):
+        assert len(decode(*pieces, max_head_bytes=len(head))) == 1
+        with pytest.raises(FrameTooLarge) as caught:
+            decode(*pieces, max_head_bytes=len(head) - 1)
+        assert caught.value.code == "header-too-long"
+
+
 def test_the_limit_of_a_frame_may_change_between_frames() -> None:
     decoder = decoder_for(max_frame_bytes=7)
     decoder.receive_data(b"SEND\n\nx\0SEND\n\nlonger\0")
@@ -384,12 +402,10 @@ HTTP = b"GET /stomp HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n"
     [
         HTTP,
         b"GET / HTTP/1.1\r\nHost: example.org\r\n",
-        b"GET /\r\nHost: example.org\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
         b'{"command": "SEND", "headers": {}}',
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"hello, is anybody there?",
-        b"UNSUBSCRIBED\n\n",
         b"x" * 14,
     ],
 )
@@ -516,7 +532,7 @@ def _headers(version: str) -> st.SearchStrategy[dict[str, str]]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data())
 def test_any_headers_and_any_body_survive(version: str, data: st.DataObject) -> None:
     headers = data.draw(_headers(version))
@@ -526,7 +542,7 @@ def test_any_headers_and_any_body_survive(version: str, data: st.DataObject) -> 
     assert frame == Frame("SEND", headers | length, body)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(data=st.data(), version=st.sampled_from(VERSIONS))
 def test_any_frames_cut_anywhere_are_the_same_frames(data: st.DataObject, version: str) -> None:
     frames = st.builds(Frame, st.just("SEND"), _headers(version), st.binary(max_size=50))
@@ -598,7 +614,12 @@ def test_what_is_refused_is_refused_however_it_is_cut(data: bytes) -> None:
 
 
 def _drain(data: bytes, piece: int) -> None:
-    decoder = decoder_for(max_frame_bytes=1 << 30, max_header_bytes=1 << 30, max_headers=1 << 30)
+    decoder = decoder_for(
+        max_frame_bytes=1 << 30,
+        max_head_bytes=1 << 30,
+        max_header_bytes=1 << 30,
+        max_headers=1 << 30,
+    )
     for start in range(0, len(data), piece):
         decoder.receive_data(data[start : start + piece])
         while decoder.next_frame() is not None:
@@ -610,7 +631,7 @@ def _of(unit: bytes, before: bytes = b"") -> Callable[[int], bytes]:
 
 
 WORST_CASES: dict[str, Callable[[int], bytes]] = {
-    "tiny frames": _of(b"A\n\n\0"),
+    "tiny frames": _of(b"SEND\n\n\0"),
     "frames with a header": _of(b"SEND\r\na:b\r\n\r\nx\0\r\n"),
     "one long header": _of(b"x", b"SEND\na:"),
     "one header of escapes": lambda size: b"SEND\na:" + b"\\n" * (size // 2) + b"\n\n\0",
@@ -639,16 +660,16 @@ def _assert_linear(make: Callable[[int], bytes], size: int, piece: int) -> None:
         best_large = min(best_large, _seconds(large, piece))
         if best_large < 7 * best_small + 0.002:
             return
+        if best_large > 3:  # too far off for noise
+            break
     pytest.fail(f"4 x {size} bytes took {best_large:.4f} s, 1 x {best_small:.4f} s")
 
 
-def _pieces() -> Iterable[tuple[int, int]]:
-    yield 1 << 30, 128 * 1024
-    yield 1000, 128 * 1024
-    yield 1, 16 * 1024
-
-
-@pytest.mark.parametrize(("piece", "size"), _pieces(), ids=["whole", "by 1000", "by 1"])
+@pytest.mark.parametrize(
+    ("piece", "size"),
+    [(1 << 30, 128 * 1024), (1000, 128 * 1024), (1, 16 * 1024)],
+    ids=["whole", "by 1000", "by 1"],
+)
 @pytest.mark.parametrize("kind", WORST_CASES)
 def test_the_cost_is_linear(kind: str, piece: int, size: int) -> None:
     _assert_linear(WORST_CASES[kind], size, piece)

@@ -102,7 +102,7 @@ class _Head:
     """What is known of a frame before its body is complete."""
 
     command: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     body_start: int
     content_length: int | None
 

@@ -165,3 +165,42 @@ async def test_a_shutdown_says_why_and_asks_to_reconnect(
             assert (await client.frame("ERROR")).headers["code"] == "restart"
             assert await client.close_code() == 1012
             assert await stopping == 0, gateway.output
+
+
+async def test_headers_of_a_send_come_with_its_message(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe("/topic/headers")
+        own = {"destination": "/topic/headers", "receipt": "r", "content-type": "image/png"}
+        own |= {"x-colour": "blue:\\green\r\n", "priority": "9", "message-id": "forged"}
+        await client.send("SEND", own | {"subscription": "forged", "ack": "forged"}, b"\x89PNG")
+        await client.send("SEND", {"destination": "/topic/headers"})
+        first, second = await client.message(), await client.message()
+    assert first.headers["content-type"] == "image/png"
+    assert first.headers["x-colour"] == "blue:\\green\r\n"
+    assert first.headers["priority"] == "9"
+    assert first.headers["subscription"] == "0"
+    assert first.headers["message-id"] != "forged"
+    assert not {"receipt", "ack"} & set(first.headers)
+    assert "content-type" not in second.headers
+
+
+async def test_a_1_0_subscription_without_an_id_goes_by_its_destination(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp, version="1.0") as client:
+        await client.request("SUBSCRIBE", {"destination": "/topic/old"})
+        await client.request("SEND", {"destination": "/topic/old"}, b"x")
+        message = await client.message()
+        assert message.headers["destination"] == "/topic/old"
+        assert "subscription" not in message.headers
+        await client.request("UNSUBSCRIBE", {"destination": "/topic/old"})
+        await client.request("SEND", {"destination": "/topic/old"}, b"x")
+        assert client.waiting("MESSAGE") == 0
+
+
+async def test_what_was_received_is_published_though_its_client_is_gone(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as witness:
+        await witness.subscribe("/topic/gone")
+        async with StompClient(gateway.stomp) as client:
+            for number in range(50):
+                await client.send("SEND", {"destination": "/topic/gone"}, b"%d" % number)
+        bodies = [(await witness.message()).body for _ in range(50)]
+    assert bodies == [b"%d" % number for number in range(50)]

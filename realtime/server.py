@@ -69,8 +69,17 @@ class GatewayServer(Server):
         running = [each for each in applications if each is not None and not each.done()]
         for application in running:
             application.cancel()
-        if running:
-            await asyncio.wait(running, timeout=SHUTDOWN_SECONDS)
+        # A socket that is closed with unread input is reset, and its client loses the goodbye:
+        # wait for the closing handshakes too.
+        loop = asyncio.get_running_loop()
+        closing = [
+            protocol.is_closed.asFuture(loop)
+            for protocol in self.connections
+            if isinstance(protocol, GatewayProtocol)
+            and protocol.state in (protocol.STATE_OPEN, protocol.STATE_CLOSING)
+        ]
+        if running or closing:
+            await asyncio.wait([*running, *closing], timeout=SHUTDOWN_SECONDS)
         await this_node().close()
 
 

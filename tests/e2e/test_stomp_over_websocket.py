@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,23 @@ async def test_what_was_received_is_published_though_its_client_is_gone(gateway:
                 await client.send("SEND", {"destination": "/topic/gone"}, b"%d" % number)
         bodies = [(await witness.message()).body for _ in range(50)]
     assert bodies == [b"%d" % number for number in range(50)]
+
+
+async def test_a_shutdown_is_told_to_clients_that_are_busy_sending(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    async def flood(client: StompClient) -> None:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                await client.send("SEND", {"destination": "/topic/flood"}, b"x" * 1000)
+
+    async with contextlib.AsyncExitStack() as stack:
+        gateway = stack.enter_context(Gateway(tmp_path / "log", **variables))
+        clients = [await stack.enter_async_context(StompClient(gateway.stomp)) for _ in range(20)]
+        floods = [asyncio.create_task(flood(client)) for client in clients]
+        await asyncio.sleep(0.5)
+        stopping = asyncio.create_task(asyncio.to_thread(gateway.stop))
+        for client in clients:
+            assert (await client.frame("ERROR")).headers["code"] == "restart"
+        await asyncio.gather(*floods)
+        assert await stopping == 0, gateway.output

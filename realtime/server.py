@@ -39,6 +39,11 @@ class GatewayProtocol(WebSocketProtocol):
         reason = encode_truncate(message.get("reason") or "", 123)
         self.sendCloseFrame(code=message.get("code") or 1000, reasonUtf8=reason)
 
+    def _closeConnection(self, abort: bool = False) -> None:
+        # autobahn 26.10 resets the connection even after a closing handshake: browsers then
+        # call it unclean, and what they had not read yet may be lost.
+        super()._closeConnection(abort and not self.wasClean)
+
 
 class GatewayServer(Server):
     """A server that ends its sessions in order."""

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import dj_database_url
-from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -58,7 +57,6 @@ ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", [])
 ALLOWED_ORIGINS = env_list("ALLOWED_ORIGINS", ["*"] if DEBUG else [])
 CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
 CORS_URLS_REGEX = r"^/api/"
 
 # HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from redis import RedisError
 from rest_framework import status
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
@@ -35,6 +35,8 @@ class TooLarge(APIException):
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer as DRF does, and a request that is too large with 413."""
+    if isinstance(error, RecursionError):
+        error = ParseError("JSON error: nested too deeply")
     if isinstance(error, RequestDataTooBig):
         error = TooLarge(f"the request is over {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
     return default_exception_handler(error, context)

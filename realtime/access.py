@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth import authenticate, get_user
 from django.http import HttpRequest, parse_cookie
+from django.http.request import validate_host
 from rest_framework.authtoken.models import Token
 
 from .database import in_database
@@ -60,16 +61,28 @@ def _is_allowed(origin: str) -> bool:
 
 
 def _is_same_origin(origin: str, host: str | None) -> bool:
-    """Compare host and port; the scheme is the proxy's business and unknown here."""
+    """
+    Compare host and port; the scheme is the proxy's business and unknown here.
+
+    The host has to be one of ``ALLOWED_HOSTS``: a strange name that was made to lead here (DNS
+    rebinding) is not our own origin.
+    """
     try:
         parts = urlsplit(origin)
         port = _DEFAULT_PORTS.get(parts.scheme)
         if host is None or port is None or parts.hostname is None:
             return False
         own = urlsplit(f"//{host}")
+        if not validate_host(own.hostname or "", settings.ALLOWED_HOSTS or _local_hosts()):
+            return False
         return (parts.hostname, parts.port or port) == (own.hostname, own.port or port)
     except ValueError:
         return False
+
+
+def _local_hosts() -> list[str]:
+    """Return what Django allows where ``ALLOWED_HOSTS`` is empty."""
+    return [".localhost", "127.0.0.1", "[::1]", "::1"] if settings.DEBUG else []
 
 
 async def authenticate_session(scope: dict[str, Any], event: Connect) -> Any:

@@ -16,7 +16,7 @@ class RealtimeConfig(AppConfig):
 
         server.install()
         checks.register(check_routing)
-        checks.register(check_sizes)
+        checks.register(check_limits)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -40,15 +40,35 @@ def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
 #: the SEND did not have, and escapes in those that it had.
 MAX_FRAME_BYTES = 896 * 1024
 
+#: The clock of the sessions is not finer.
+MIN_HEARTBEAT_MS = 1000
 
-def check_sizes(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E002: a message that a client may send would not pass the server on its way out."""
-    if max(settings.STOMP_MAX_FRAME_BYTES, settings.STOMP_MAX_BODY_BYTES) > MAX_FRAME_BYTES:
-        return [
+
+def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E002-E004: limits that contradict each other, or what the server can do."""
+    body = max(settings.STOMP_MAX_FRAME_BYTES, settings.STOMP_MAX_BODY_BYTES)
+    errors: list[checks.CheckMessage] = []
+    if body > MAX_FRAME_BYTES:
+        errors.append(
             checks.Error(
                 f"STOMP_MAX_FRAME_BYTES and STOMP_MAX_BODY_BYTES may be {MAX_FRAME_BYTES} at most",
                 hint="daphne carries WebSocket messages of up to 1 MiB.",
                 id="realtime.E002",
             )
-        ]
-    return []
+        )
+    if 2 * body > settings.STOMP_SEND_BUFFER_BYTES:
+        errors.append(
+            checks.Error(
+                "STOMP_SEND_BUFFER_BYTES is less than two of the largest messages",
+                hint=f"Set it to {2 * body} or more, or one message closes its subscribers.",
+                id="realtime.E003",
+            )
+        )
+    if 0 < settings.STOMP_HEARTBEAT_MS < MIN_HEARTBEAT_MS:
+        errors.append(
+            checks.Error(
+                f"STOMP_HEARTBEAT_MS has to be 0, for none, or {MIN_HEARTBEAT_MS} and more",
+                id="realtime.E004",
+            )
+        )
+    return errors

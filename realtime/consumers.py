@@ -23,6 +23,7 @@ from .node import this_node
 from .outbox import Outbox, Payload
 from .sessions import Session
 from .stomp import (
+    SECRET_HEADERS,
     Connection,
     Limits,
     StompError,
@@ -37,10 +38,15 @@ SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 #: How many SENDs of one session may be under way; the next waits, and the client with it.
 MAX_IN_FLIGHT: Final = 500
 
+#: After so many requests of one client the others get a turn.
+YIELD_EVENTS: Final = 100
+
 #: Headers of a SEND that are between client and server, not part of the message.
 _NOT_FORWARDED: Final = frozenset(
     {"destination", "receipt", "transaction", "content-length"}
     | {"message-id", "subscription", "ack"}
+    | {"login"}
+    | SECRET_HEADERS
 )
 
 
@@ -79,6 +85,8 @@ class StompConsumer(AsyncConsumer):
         self.subscriptions = Subscriptions(
             self.session, self.connection, self.outbox, self.node.hub
         )
+        self._acted = 0
+        self._failed = False
         self._subscribing: set[asyncio.Future[Any]] = set()
         self._sending: set[asyncio.Future[Any]] = set()
         await self._serve(receive)
@@ -109,15 +117,20 @@ class StompConsumer(AsyncConsumer):
         await self.send({"type": "websocket.accept", "subprotocol": chosen})
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
-        self.heartbeats.heard = self._loop.time()
+        self.heartbeats.heard = float("inf")  # while we are at work, silence is our own
         self.session.heard_at = time.time()
         text = message.get("text")
         try:
             self.connection.receive_data(message["bytes"] if text is None else text.encode())
             while (event := self.connection.next_event()) is not None:
                 await self._act(event)
+                self._acted += 1
+                if self._acted % YIELD_EVENTS == 0:
+                    await asyncio.sleep(0)
         except Exception as error:
             self.fail(error)
+        finally:
+            self.heartbeats.heard = self._loop.time()
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer
@@ -134,6 +147,7 @@ class StompConsumer(AsyncConsumer):
         self, error: BaseException, receipt: str | None = None, close: int | None = None
     ) -> None:
         """Answer any error with ERROR and close: the one place where that is done."""
+        self._failed = True
         stomp_error = as_stomp_error(error)
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
@@ -163,6 +177,7 @@ class StompConsumer(AsyncConsumer):
     async def _subscribe(self, event: events.Subscribe) -> None:
         if event.destination.startswith(APPLICATION):
             answer, variables = find_subscriber(check_destination(event.destination))
+            await self._room()
             self._start(self._answer(event, answer(self.session, **variables)), event)
         else:
             self._start(self.subscriptions.subscribe(event), event, self._subscribing)
@@ -193,14 +208,15 @@ class StompConsumer(AsyncConsumer):
         self._receipt(event)
 
     async def _commit(self, event: events.Commit) -> None:
+        for request in event.requests:  # first what can fail and has no effect on others
+            if isinstance(request, events.Ack):
+                self.subscriptions.acknowledge(request)
         work = []
         for request in event.requests:
             if isinstance(request, events.Send):
                 publishing = await self._publishing(self._message(request))
                 work.append(self._track(publishing, self._sending))
-            else:
-                self.subscriptions.acknowledge(request)
-        self._start(asyncio.gather(*work), event)
+        self._start(_all_done(work), event)
 
     async def _disconnect(self, event: events.Disconnect) -> None:
         while under_way := self._sending | self._subscribing:
@@ -212,7 +228,7 @@ class StompConsumer(AsyncConsumer):
 
     def _message(self, event: events.Send) -> Message:
         """Return what a SEND publishes; all that can be wrong with it is found here."""
-        headers = {n: v for n, v in event.headers.items() if n not in _NOT_FORWARDED}
+        headers = {n: v for n, v in event.headers.items() if n.lower() not in _NOT_FORWARDED}
         if event.destination.startswith(APPLICATION):
             find_sender(event.destination)
             if "reply-to" in headers:
@@ -233,13 +249,19 @@ class StompConsumer(AsyncConsumer):
         """Return what publishes a message, once it may begin."""
         if self._subscribing:  # people subscribe, then publish, and expect to hear it
             await asyncio.wait(self._subscribing)
-        if len(self._sending) >= MAX_IN_FLIGHT:
-            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+        await self._room()
+        if self._failed:
+            raise StompError("the session has failed", code="internal-error")
         self.session.messages_in += 1
         if message.destination.startswith(APPLICATION):
             handle, variables = find_sender(message.destination)
             return handle(message, self.session, **variables)
         return broker.send(message)
+
+    async def _room(self) -> None:
+        """Wait until no more than the allowed number is under way."""
+        if len(self._sending) >= MAX_IN_FLIGHT:
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
 
     # What becomes of it
 
@@ -250,6 +272,7 @@ class StompConsumer(AsyncConsumer):
         future = asyncio.ensure_future(work)
         under_way.add(future)
         future.add_done_callback(under_way.discard)
+        future.add_done_callback(lambda future: future.cancelled() or future.exception())
         return future
 
     def _start(
@@ -279,6 +302,14 @@ class StompConsumer(AsyncConsumer):
 
     def _overflow(self) -> None:
         self.fail(TooSlow("this client reads too slowly: reconnect", code="too-slow"))
+
+
+async def _all_done(work: list[asyncio.Future[Any]]) -> None:
+    """Wait for all; raise the error that matters most, if any: a handler's own matters least."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(errors, key=lambda error: isinstance(error, HandlerFailed)):
+        raise error
 
 
 _ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitable[None]]]] = {

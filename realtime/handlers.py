@@ -80,26 +80,24 @@ def on_send(
     What it returns goes to the ``reply-to`` of the SEND; without one to ``reply_to``, a topic or
     ``/user/queue/NAME`` for the sender's user; with neither it is dropped. An exception is
     logged and answered with an empty reply that has the header ``error``; the session
-    goes on, without a RECEIPT for that frame.
+    goes on, without a RECEIPT for that frame. Calls of one session begin in its order, and may
+    end in another.
     """
 
     async def send(message: Message, session: Session, **variables: str) -> None:
-        destination = message.headers.get("reply-to")
-        if destination is None and reply_to is not None:
-            destination = _reply_destination(reply_to, session)
+        asked = message.headers.get("reply-to")
         try:
             content = await _call(function, message, session, **variables)
-            reply = None if content is None else Message.of(destination or "", content)
+            destination = asked or _reply_destination(reply_to, session)
+            if content is not None and destination is not None:
+                await broker.send(Message.of(destination, content))
         except RedisError:
             raise
         except Exception as error:
             logger.exception("the handler of %s failed", message.destination)
-            if "reply-to" in message.headers:
-                failed = Message(message.headers["reply-to"], b"", {"error": "internal-error"})
-                await broker.send(failed)
+            if asked is not None:
+                await broker.send(Message(asked, b"", {"error": "internal-error"}))
             raise HandlerFailed(message.destination) from error
-        if reply is not None and destination is not None:
-            await broker.send(reply)
 
     return ApplicationRoute(pattern, send=send)
 
@@ -179,13 +177,15 @@ def _compile(pattern: str) -> re.Pattern[str]:
     )
 
 
-def _reply_destination(reply_to: str, session: Session) -> str:
-    if reply_to.startswith(USER_QUEUE):
-        return user_destination(reply_to, session.user_name)
-    return reply_to
+def _reply_destination(reply_to: str | None, session: Session) -> str | None:
+    if reply_to is None or not reply_to.startswith(USER_QUEUE):
+        return reply_to
+    return user_destination(reply_to, session.user_name) if session.user_name else None
 
 
 async def _call(function: Callable[..., Any], *args: Any, **variables: str) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args, **variables)
-    return await in_database(lambda: function(*args, **variables), threads=_threads)
+    session: Session = next(each for each in args if isinstance(each, Session))
+    async with session.handler_slots:
+        return await in_database(lambda: function(*args, **variables), threads=_threads)

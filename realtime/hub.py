@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
@@ -16,6 +16,9 @@ from .outbox import Payload
 from .stomp import Frame, ack_id, encode_head
 
 logger = logging.getLogger(__name__)
+
+#: After so many bytes the hub lets the outboxes write, or a burst would overflow them.
+YIELD_BYTES: Final = 128 * 1024
 
 
 @dataclass(eq=False, slots=True)
@@ -93,23 +96,21 @@ class Hub:
         self._channel: asyncio.Task[str] | None = None
         self._receiver: asyncio.Task[None] | None = None
 
-    async def subscribe(self, subscription: Subscription) -> None:
+    def subscribe(self, subscription: Subscription) -> Awaitable[None]:
         """
-        Add a subscription; messages published after this returns are delivered to it.
+        Add a subscription at once; messages that are published after what this returns has
+        been awaited are delivered to it.
 
-        Raises:
-            redis.RedisError: If Redis is away. The subscription is then not added.
+        Awaiting raises :class:`redis.RedisError` if Redis is away; the subscription is then
+        removed again.
         """
-        topic = self._topics.get(subscription.destination)
+        destination = subscription.destination
+        topic = self._topics.get(destination)
         if topic is None:
-            joined = asyncio.create_task(self._join(subscription.destination))
-            topic = self._topics[subscription.destination] = _Topic(joined)
+            joined = asyncio.create_task(self._join(destination, self._leaving.get(destination)))
+            topic = self._topics[destination] = _Topic(joined)
         topic.subscriptions[subscription] = None
-        try:
-            await asyncio.shield(topic.joined)
-        except BaseException:
-            self._remove(topic, subscription)
-            raise
+        return self._heard(topic, subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription: from now on nothing is delivered to it."""
@@ -117,14 +118,21 @@ class Hub:
         if topic is not None:
             self._remove(topic, subscription)
 
-    def deliver(self, message: Message) -> None:
-        """Hand a message to the local subscriptions of its destination."""
+    def deliver(self, message: Message) -> int:
+        """
+        Hand a message to the local subscriptions of its destination; return how many bytes
+        that were.
+        """
         topic = self._topics.get(message.destination)
         if topic is None:
-            return
+            return 0
         frames = MessageFrames(message)
+        delivered = 0
         for subscription in tuple(topic.subscriptions):
-            subscription.deliver(message.id, frames.frame_for(subscription))
+            payload = frames.frame_for(subscription)
+            subscription.deliver(message.id, payload)
+            delivered += payload.size
+        return delivered
 
     async def close(self) -> None:
         """Stop hearing anything."""
@@ -139,8 +147,18 @@ class Hub:
             del self._topics[destination]
             self._leaving[destination] = asyncio.create_task(self._leave(destination, topic))
 
-    async def _join(self, destination: str) -> None:
-        leaving = self._leaving.get(destination)
+    async def _heard(self, topic: _Topic, subscription: Subscription) -> None:
+        """Return when Redis has confirmed that the topic is heard, now and not only once."""
+        try:
+            await asyncio.shield(topic.joined)
+            if subscription in topic.subscriptions and self._channel is not None:
+                group = group_name(subscription.destination)
+                await self._layer.group_add(group, self._channel.result())
+        except BaseException:
+            self._remove(topic, subscription)
+            raise
+
+    async def _join(self, destination: str, leaving: asyncio.Task[None] | None) -> None:
         if leaving is not None:
             await asyncio.wait([leaving])
         if self._channel is None:
@@ -170,7 +188,11 @@ class Hub:
         return channel
 
     async def _receive(self, channel: str) -> None:
+        delivered = 0
         while True:
+            if delivered > YIELD_BYTES:
+                delivered = 0
+                await asyncio.sleep(0)
             try:
                 envelope = await self._layer.receive(channel)
                 message = open_envelope(envelope)
@@ -181,7 +203,7 @@ class Hub:
                         envelope.get("v"),
                     )
                 else:
-                    self.deliver(message)
+                    delivered += self.deliver(message)
             except Exception:  # one bad message must not end the others
                 logger.exception("a message could not be delivered")
                 await asyncio.sleep(0.05)

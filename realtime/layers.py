@@ -17,6 +17,7 @@ import asyncio
 from typing import Any
 
 import redis
+from asgiref.sync import async_to_sync
 from channels_redis.pubsub import (
     RedisPubSubChannelLayer,
     RedisPubSubLoopLayer,
@@ -53,8 +54,12 @@ class TopicLayer(RedisPubSubChannelLayer):
         """
         channel = self._group_channel_prefix + group
         shard = _consistent_hash(channel, len(self._hosts))
+        if "address" not in self._hosts[shard]:  # Sentinels know where
+            async_to_sync(self.group_send)(group, message)
+            return
         if shard not in self._clients:
-            self._clients[shard] = create_client(self._hosts[shard]["address"])
+            options = dict(self._hosts[shard])
+            self._clients[shard] = create_client(options.pop("address"), **options)
         self._clients[shard].publish(channel, self.serialize(message))
 
     def _get_layer(self) -> _LoopLayer:

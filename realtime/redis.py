@@ -29,7 +29,8 @@ _KEEPALIVE: Final = {
     for name, seconds in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2))
     if hasattr(socket, name)
 }
-_PASSWORD: Final = re.compile(r"(//[^:/@]*):[^@]*@")
+_PASSWORD: Final = re.compile(r"(//[^:/@]*):.*@")
+_PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
 
 T = TypeVar("T")
 
@@ -81,20 +82,23 @@ def create_pool(url: str, **options: Any) -> ConnectionPool:
     return pool
 
 
-def create_client(url: str) -> redis.Redis:
+def create_client(url: str, **options: Any) -> redis.Redis:
     """Return a synchronous client, for views and commands; it may be shared by threads."""
     return redis.Redis.from_url(
         url,
-        protocol=2,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=CONNECT_SECONDS,
-        retry=None,
+        **{
+            "protocol": 2,
+            "socket_timeout": ANSWER_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "retry": None,
+            **options,
+        },
     )
 
 
 def without_password(url: str) -> str:
     """Return the URL fit to be shown."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def per_loop(factory: Callable[..., T]) -> Callable[..., T]:
@@ -160,6 +164,8 @@ class Pipeline:
             answers = [error] * len(batch)
         except (OSError, TimeoutError) as error:
             answers = [redis.ConnectionError(f"the link to Redis died: {error!r}")] * len(batch)
+        except Exception as error:  # nobody may wait for ever
+            answers = [error] * len(batch)
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()

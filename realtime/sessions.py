@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between writes: of what opened and closed, and of the counters that changed.
 WRITE_SECONDS: Final = 2.0
 COUNTERS_SECONDS: Final = 6.0
+
+#: Its own, so that a storm of logins does not make this node look dead.
+_thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="realtime-sessions")
 
 _BATCH: Final = 500
 _CHANGING: Final = [
@@ -44,6 +48,10 @@ class Session:
     subscriptions: int = 0
     messages_in: int = 0
     messages_out: int = 0
+    #: How many of its handlers that are not async may run at once: others want threads too.
+    handler_slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(4), repr=False
+    )
 
     @property
     def user_name(self) -> str:
@@ -92,7 +100,7 @@ class SessionWriter:
             if session not in self._written or (counters and self._written[session] != state)
         }
         try:
-            await in_database(self._save, list(changed), gone)
+            await in_database(self._save, list(changed), gone, threads=_thread)
         except Exception as error:
             if not self._failing:
                 logger.warning("could not write the sessions, trying again: %s", error)
@@ -106,7 +114,7 @@ class SessionWriter:
         """Remove the node and its sessions."""
         self._live.clear()
         try:
-            await in_database(NodeRecord.objects.filter(id=self._node_id).delete)
+            await in_database(NodeRecord.objects.filter(id=self._node_id).delete, threads=_thread)
         except Exception as error:
             logger.warning("could not remove the sessions of this node: %s", error)
 

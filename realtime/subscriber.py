@@ -88,6 +88,8 @@ class Subscriber:
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.wait([self._owner])
+        for confirmation in self._unconfirmed.values():
+            confirmation.fail(redis.ConnectionError("closed"))
 
     def _request(self, channel: str) -> _Confirmation:
         self._wanted.add(channel)
@@ -104,10 +106,12 @@ class Subscriber:
             started = asyncio.get_running_loop().time()
             try:
                 await self._serve()
-            except* REDIS_ERRORS as group:
+            except* Exception as group:
                 error: BaseException = group
                 while isinstance(error, BaseExceptionGroup):
                     error = error.exceptions[0]
+                if not isinstance(error, REDIS_ERRORS):
+                    logger.error("the subscriptions to Redis failed", exc_info=error)
                 self._fail(error)
             if asyncio.get_running_loop().time() - started > SILENCE_SECONDS:
                 delay = FIRST_RETRY_SECONDS
@@ -137,6 +141,8 @@ class Subscriber:
     def _renew(self) -> None:
         """Start from ``_wanted``, whatever was under way."""
         self._commands = asyncio.Queue()
+        for channel in [name for name in self._unconfirmed if name not in self._wanted]:
+            self._unconfirmed.pop(channel).succeed()
         for channel in self._wanted:
             confirmation = self._unconfirmed.setdefault(channel, _Confirmation())
             confirmation.answers_due = 1

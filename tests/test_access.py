@@ -48,12 +48,14 @@ async def open_from(origin: str | None, host: str = "gateway.example") -> dict[s
         ("", "gateway.example", False, False),
         ("http://[", "gateway.example", False, False),
         ("file://gateway.example", "gateway.example", False, False),
+        ("https://rebound.example", "rebound.example", False, False),
     ],
 )
 async def test_pages_of_other_origins_are_refused_and_cookies_are_ours_alone(
     settings: Any, origin: str | None, host: str, let_in: bool, cookie: bool
 ) -> None:
     settings.ALLOWED_ORIGINS = ["https://friend.example"]
+    settings.ALLOWED_HOSTS = ["gateway.example"]
     scope = await open_from(origin, host)
     assert (scope is not None) == let_in
     if scope is not None:

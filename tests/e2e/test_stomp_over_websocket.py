@@ -173,6 +173,7 @@ async def test_headers_of_a_send_come_with_its_message(gateway: Gateway) -> None
         await client.subscribe("/topic/headers")
         own = {"destination": "/topic/headers", "receipt": "r", "content-type": "image/png"}
         own |= {"x-colour": "blue:\\green\r\n", "priority": "9", "message-id": "forged"}
+        own |= {"authorization": "Token secret", "Passcode": "secret", "login": "me"}
         await client.send("SEND", own | {"subscription": "forged", "ack": "forged"}, b"\x89PNG")
         await client.send("SEND", {"destination": "/topic/headers"})
         first, second = await client.message(), await client.message()
@@ -181,7 +182,7 @@ async def test_headers_of_a_send_come_with_its_message(gateway: Gateway) -> None
     assert first.headers["priority"] == "9"
     assert first.headers["subscription"] == "0"
     assert first.headers["message-id"] != "forged"
-    assert not {"receipt", "ack"} & set(first.headers)
+    assert not {"receipt", "ack", "authorization", "Passcode", "login"} & set(first.headers)
     assert "content-type" not in second.headers
 
 

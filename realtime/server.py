@@ -17,7 +17,7 @@ from daphne.management.commands import runserver
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
-from twisted.internet import defer
+from twisted.internet import defer, reactor
 
 from .node import this_node
 
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that sessions have to end when the process is told to.
 SHUTDOWN_SECONDS: Final = 5.0
+
+#: Seconds that the last bytes to a client have after the closing handshake.
+CLOSE_SECONDS: Final = 1.0
 
 
 class GatewayProtocol(WebSocketProtocol):
@@ -41,8 +44,10 @@ class GatewayProtocol(WebSocketProtocol):
 
     def _closeConnection(self, abort: bool = False) -> None:
         # autobahn 26.10 resets the connection even after a closing handshake: browsers then
-        # call it unclean, and what they had not read yet may be lost.
+        # call it unclean, and what they had not read yet may be lost. Who never reads is cut off.
         super()._closeConnection(abort and not self.wasClean)
+        if abort and self.wasClean:
+            reactor.callLater(CLOSE_SECONDS, self.transport.abortConnection)
 
 
 class GatewayServer(Server):

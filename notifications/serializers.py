@@ -7,11 +7,19 @@ from rest_framework import serializers
 from realtime.destinations import DestinationError, check_published
 
 
-class MessageField(serializers.JSONField):
-    """Any JSON value; in an HTML form the text as it was typed."""
+class MessageField(serializers.Field[Any, Any, Any, Any]):
+    """Any JSON value as it is; in an HTML form the text as it was typed."""
+
+    initial = ""
 
     def get_value(self, dictionary: Any) -> Any:
         return dictionary.get(self.field_name, serializers.empty)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 class NotificationSerializer(serializers.Serializer[dict[str, Any]]):

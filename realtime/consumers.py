@@ -31,6 +31,7 @@ from .stomp import (
     events,
 )
 from .subscriptions import Subscriptions
+from .work import Work
 
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
@@ -87,8 +88,8 @@ class StompConsumer(AsyncConsumer):
         )
         self._acted = 0
         self._failed = False
-        self._subscribing: set[asyncio.Future[Any]] = set()
-        self._sending: set[asyncio.Future[Any]] = set()
+        self._subscribing = Work(settings.STOMP_MAX_SUBSCRIPTIONS)
+        self._sending = Work(MAX_IN_FLIGHT)
         await self._serve(receive)
 
     async def _serve(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
@@ -177,10 +178,12 @@ class StompConsumer(AsyncConsumer):
     async def _subscribe(self, event: events.Subscribe) -> None:
         if event.destination.startswith(APPLICATION):
             answer, variables = find_subscriber(check_destination(event.destination))
-            await self._room()
-            self._start(self._answer(event, answer(self.session, **variables)), event)
+            await self._sending.room()
+            work = self._answer(event, answer(self.session, **variables))
+            self._answer_when_done(event, self._sending.start(work))
         else:
-            self._start(self.subscriptions.subscribe(event), event, self._subscribing)
+            heard = self.subscriptions.subscribe(event)
+            self._answer_when_done(event, self._subscribing.start(heard))
 
     async def _answer(self, event: events.Subscribe, answer: Awaitable[Any]) -> None:
         content = await answer
@@ -197,7 +200,7 @@ class StompConsumer(AsyncConsumer):
         if event.transaction is not None:
             self._receipt(event)  # it is kept; COMMIT publishes it
         else:
-            self._start(await self._publishing(message), event)
+            self._answer_when_done(event, self._sending.start(await self._publishing(message)))
 
     async def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
@@ -215,12 +218,12 @@ class StompConsumer(AsyncConsumer):
         for request in event.requests:
             if isinstance(request, events.Send):
                 publishing = await self._publishing(self._message(request))
-                work.append(self._track(publishing, self._sending))
-        self._start(_all_done(work), event)
+                work.append(self._sending.start(publishing))
+        self._answer_when_done(event, self._sending.start(_all_done(work)))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
-        while under_way := self._sending | self._subscribing:
-            await asyncio.wait(under_way)
+        await self._subscribing.ended()
+        await self._sending.ended()
         last = self.connection.receipt(event.receipt) if event.receipt is not None else None
         self.outbox.close(last, 1000, "")
 
@@ -242,14 +245,13 @@ class StompConsumer(AsyncConsumer):
     def _hear_replies(self, reply_to: str) -> str:
         address, heard = self.subscriptions.hear_replies(reply_to)
         if heard is not None:
-            self._start(heard, None, self._subscribing)
+            self._answer_when_done(None, self._subscribing.start(heard))
         return address
 
     async def _publishing(self, message: Message) -> Awaitable[Any]:
         """Return what publishes a message, once it may begin."""
-        if self._subscribing:  # people subscribe, then publish, and expect to hear it
-            await asyncio.wait(self._subscribing)
-        await self._room()
+        await self._subscribing.ended()  # who subscribes, then publishes, expects to hear it
+        await self._sending.room()
         if self._failed:
             raise StompError("the session has failed", code="internal-error")
         self.session.messages_in += 1
@@ -258,31 +260,9 @@ class StompConsumer(AsyncConsumer):
             return handle(message, self.session, **variables)
         return broker.send(message)
 
-    async def _room(self) -> None:
-        """Wait until no more than the allowed number is under way."""
-        if len(self._sending) >= MAX_IN_FLIGHT:
-            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
-
     # What becomes of it
 
-    def _track(
-        self, work: Awaitable[Any], under_way: set[asyncio.Future[Any]]
-    ) -> asyncio.Future[Any]:
-        """Let work begin, in the order of the calls, and remember it while it lasts."""
-        future = asyncio.ensure_future(work)
-        under_way.add(future)
-        future.add_done_callback(under_way.discard)
-        future.add_done_callback(lambda future: future.cancelled() or future.exception())
-        return future
-
-    def _start(
-        self,
-        work: Awaitable[Any],
-        event: events.Event | None,
-        under_way: set[asyncio.Future[Any]] | None = None,
-    ) -> None:
-        """Let work begin, and answer the event when it is done."""
-        future = self._track(work, self._sending if under_way is None else under_way)
+    def _answer_when_done(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
         future.add_done_callback(partial(self._finished, event))
 
     def _finished(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:

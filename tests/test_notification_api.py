@@ -172,6 +172,7 @@ def test_the_browsable_api_has_a_form_that_works(alice: User, topic: Listener) -
     page = browser.get(URL, HTTP_ACCEPT="text/html")
     assert page.status_code == 200
     assert 'name="topic"' in page.content.decode()
+    assert "null" not in page.content.decode().partition('name="message"')[2][:200]
     form = {
         "topic": "/topic/toast",
         "message": "typed by hand",

@@ -98,14 +98,16 @@ async def test_after_a_restart_of_redis_groups_are_heard_again(
     channel = await own_layer.new_channel()
     await own_layer.group_add("group", channel)
     await own_layer.group_send("group", {"type": "t", "n": 0})
+    assert await received(own_layer, channel, 1) == [0]
     for number in (1, 2):
+        # What is on the way when a link breaks may be lost: there is nothing now.
         own_valkey.terminate()
         with pytest.raises(redis.RedisError):
             await own_layer.group_send("group", {"type": "t", "n": -1})
         own_valkey.start()
         await heard_again(own_valkey)
         await own_layer.group_send("group", {"type": "t", "n": number})
-    assert await received(own_layer, channel, 3) == [0, 1, 2]
+        assert await received(own_layer, channel, 1) == [number]
 
 
 async def test_a_killed_connection_is_replaced_and_a_publish_on_an_idle_one_succeeds(
@@ -114,12 +116,13 @@ async def test_a_killed_connection_is_replaced_and_a_publish_on_an_idle_one_succ
     channel = await own_layer.new_channel()
     await own_layer.group_add("group", channel)
     await own_layer.group_send("group", {"type": "t", "n": 0})
+    assert await received(own_layer, channel, 1) == [0]
     with redis.Redis.from_url(own_valkey.connection_url) as client:
         for kind in ("pubsub", "normal"):
             client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
     await heard_again(own_valkey)
     await own_layer.group_send("group", {"type": "t", "n": 1})
-    assert await received(own_layer, channel, 2) == [0, 1]
+    assert await received(own_layer, channel, 1) == [1]
 
 
 async def heard_again(valkey: ValkeyServer) -> None:

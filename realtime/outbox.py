@@ -177,10 +177,10 @@ class Outbox:
         self.held_bytes += payload.size
         return True
 
-    def has_room(self, size: int) -> bool:
-        """Return whether so many bytes more are within the budget."""
+    def has_room(self, size: int, share: float = 1.0) -> bool:
+        """Return whether so many bytes more are within the budget, or a share of it."""
         waiting = self.waiting_bytes + self.held_bytes
-        return not self._closed and waiting + size <= self._max_bytes
+        return not self._closed and waiting + size <= self._max_bytes * share
 
     def release(self, payload: Payload) -> None:
         """Undo :meth:`hold`."""

@@ -72,7 +72,7 @@ class LossyQueue:
     def deliver(self, payload: Payload) -> None:
         """Send a MESSAGE now, or keep it, or drop an older one for it."""
         outbox = self._outbox
-        if not outbox.blocked and not self._waiting and outbox.has_room(payload.size):
+        if not outbox.blocked and not self._waiting and outbox.has_room(payload.size, 0.5):
             outbox.deliver(payload)
             return
         key = payload.destination if self._latest else payload.message_id

@@ -1,0 +1,284 @@
+"""daphne's WebSockets, made safe: direct writes, back-pressure both ways, and reasons to close."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from random import uniform
+from types import SimpleNamespace
+from typing import Any, Final
+
+from autobahn.util import encode_truncate
+from autobahn.websocket.protocol import TrafficStats
+from autobahn.websocket.types import ConnectionDeny
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet import reactor
+from twisted.internet.tcp import Connection
+
+from .server_flow import Paced
+
+#: Seconds that the last bytes to a client have after the closing handshake.
+CLOSE_SECONDS: Final = 1.0
+
+#: Counters that nobody reads; one for all connections.
+_STATISTICS: Final = TrafficStats()
+
+#: What autobahn and daphne keep of the opening handshake, 6 KiB a connection.
+_HANDSHAKE: Final = (
+    *("_raw_query_string", "_results", "_transport_details", "_valid_events", "_wskey"),
+    *("application_deferred", "clean_headers", "http_headers", "http_request_data"),
+    *("http_request_host", "http_request_params", "http_request_path", "http_request_uri"),
+    *("http_response_data", "http_status_line", "websocket_extensions", "websocket_origin"),
+    *("websocket_extensions_in_use", "websocket_protocols"),
+)
+
+
+class GatewayProtocol(Paced, WebSocketProtocol):
+    """
+    One WebSocket.
+
+    To an application that accepts with ``"realtime.attach": attach`` it hands itself, for frames
+    that the application has encoded: :meth:`write`, :attr:`resume`, :attr:`buffered`.
+    """
+
+    #: Called when all that was written has left, after a :meth:`write` that returned False.
+    resume: Callable[[], None] | None = None
+
+    #: Whether the application writes by itself.
+    attached = False
+
+    #: Whether the client is read from.
+    reading = True
+
+    #: Seconds for the answer to a close frame. autobahn counts in whole ones, rounded down:
+    #: its default, 1, may be no time at all.
+    closeHandshakeTimeout = 5
+
+    message_data: list[bytes] | None
+    request: Any
+    server: Any = None
+    _transport_details: Any = None
+    _direct = False
+    _pinged = 0.0
+    _unsent = 0
+
+    # Out
+
+    def write(self, data: bytes) -> bool:
+        """
+        Send complete frames at once; return whether the client keeps up.
+
+        The data is taken in any case. After a False, wait for :attr:`resume`.
+        """
+        transport = self.transport
+        if self.state != self.STATE_OPEN:
+            return True
+        if self._direct and not self.buffered:
+            # Saves Twisted's two changes of the selector per frame: 20 us became 8.
+            sent = transport.writeSomeData(data)
+            if sent == len(data):
+                return True
+            if isinstance(sent, int):
+                data = data[sent:]  # else the connection is lost, as the reactor will find out
+        transport.write(data)
+        return not self.paused
+
+    @property
+    def buffered(self) -> int:
+        """The bytes written that the operating system has not taken yet."""
+        transport = self.transport
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        self.transport.write(data)  # autobahn also counts, and formats log lines
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.resume is not None:
+            self.resume()
+
+    # In
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard = time.time()
+        self.data += data
+        self.consumeData()
+
+    def processData(self) -> bool:
+        return self.reading and super().processData()
+
+    def onMessageFrame(self, payload: list[bytes]) -> None:
+        # Empty fragments count for no limit of autobahn's.
+        super().onMessageFrame([part for part in payload if part])
+
+    def onMessageEnd(self) -> None:
+        # Not autobahn's, which makes four Deferreds for observers that don't exist.
+        payload, self.message_data = b"".join(self.message_data or ()), None
+        if not self.failedByMe:
+            self.onMessage(payload, self.message_is_binary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.state == self.STATE_OPEN and not self.muted:
+            key, data = ("bytes", payload) if isBinary else ("text", payload.decode())
+            self.application_queue.put_nowait({"type": "websocket.receive", key: data})
+
+    def pause_reading(self) -> None:
+        self.reading = False
+        self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        if not self.reading:
+            self.reading = True
+            self.heard = time.time()
+            self.transport.resumeProducing()
+            asyncio.get_running_loop().call_soon(self.consumeData)
+
+    # Beginning
+
+    def connectionMade(self) -> None:
+        self.heard = time.time()
+        # A TLS transport passes writeSomeData on to the socket below it, unencrypted.
+        self._direct = isinstance(self.transport, Connection) and not self.transport.TLS
+        super().connectionMade()
+        self.trafficStats = _STATISTICS
+        del self.send_queue  # of slow writes, for tests of other servers
+
+    def onOpen(self) -> None:
+        super().onOpen()
+        self.transport.unregisterProducer()  # the HTTPChannel, and all that it holds
+        self.transport.registerProducer(self, True)
+        self.request = SimpleNamespace(path=self.request.path)
+        # Who came together need not be asked together whether they live.
+        self.heard -= uniform(0, self.server.ping_interval)
+        for name in _HANDSHAKE:
+            self.__dict__.pop(name, None)
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._accept(message)
+        elif self.state == self.STATE_CONNECTING:
+            super().handle_reply(message)
+        elif kind == "websocket.send":
+            self._send(message)
+        elif kind == "websocket.close":
+            self.close(message.get("code") or 1000, message.get("reason") or "")
+
+    def _accept(self, message: dict[str, Any]) -> None:
+        if self.state != self.STATE_CONNECTING:
+            return
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None and subprotocol not in self.websocket_protocols:
+            raise ValueError(f"the client has not offered the sub-protocol {subprotocol!r}")
+        self.serverAccept(subprotocol)
+        attach = message.get("realtime.attach")
+        if attach is not None and self.state == self.STATE_OPEN:
+            self.attached = True
+            attach(self)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # Not autobahn's sendMessage, whose limit for what clients send holds for us too, and
+        # which raises after a close frame; daphne leaves out what is empty.
+        if self.state == self.STATE_OPEN:
+            data = message.get("bytes")
+            if data is not None:
+                self.sendFrame(opcode=2, payload=data)
+            else:
+                self.sendFrame(opcode=1, payload=message["text"].encode())
+
+    # End
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake, with any code."""
+        # autobahn's sendClose refuses all codes but 1000 and 3000-4999 (autobahn#1642).
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code, reasonUtf8=encode_truncate(reason, 123))
+
+    def end(self, application: asyncio.Task[Any]) -> None:
+        """Tell client and application that the server restarts."""
+        if self.attached:
+            application.cancel()  # it has something to say first
+        elif self.state == self.STATE_OPEN:
+            self.close(1012, "the server restarts")
+            self.muted = True
+            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
+
+    def application_ended(self, error: BaseException | None) -> None:
+        """Close what the application has left open."""
+        if self.state == self.STATE_CONNECTING:
+            self.handshake_deferred.errback(ConnectionDeny(500, "Internal server error"))
+        elif self.server.draining:
+            self.close(1012, "the server restarts")
+        else:
+            self.close(1000 if error is None else 1011)
+
+    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
+        super().sendCloseFrame(*args, **kwargs)
+        self.resume_reading()  # or the answer is not seen
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.resume = None
+        self.stopProducing()
+        if self.server is not None:
+            super().onClose(wasClean, 1005 if code is None else code, reason)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        # autobahn 26.10 resets the connection even after a closing handshake: browsers then
+        # call it unclean, and what they had not read yet may be lost. Who never reads is cut off.
+        orderly = self.wasClean or not abort
+        super()._closeConnection(not orderly)
+        if orderly:
+            reactor.callLater(CLOSE_SECONDS, self.transport.abortConnection)
+
+    def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
+        # autobahn drops the TCP connection, and the client never learns why.
+        self.close(code, reason)
+        self.failedByMe = True
+        if code != 1009:  # what follows a frame that is too large can still be read
+            self.consumeData = self._discard
+
+    def _discard(self) -> None:
+        self.data = b""
+
+    # The clock
+
+    def check_timeouts(self) -> None:
+        now = time.time()
+        age = now - self.socket_opened
+        if self.state == self.STATE_CONNECTING:
+            if age > self.server.websocket_connect_timeout:
+                self.serverReject()
+        elif self.state == self.STATE_OPEN:
+            if 0 <= self.server.websocket_timeout < age:
+                self.close(1000)
+            self._check_alive(now)
+
+    def _check_alive(self, now: float) -> None:
+        # Not daphne's: there one ping's timer may drop a client that has answered the next.
+        if self.paused:
+            unsent, self._unsent = self._unsent, self.buffered
+            if self._unsent < unsent:
+                self.heard = now  # slow, but there
+        silent = now - self.heard
+        interval = self.server.ping_interval
+        if silent > interval + self.server.ping_timeout and self.reading:
+            self.onAutoPingTimeout()
+        elif silent > interval and now - self._pinged > interval:
+            self._pinged = now
+            self.sendPing()
+
+
+class GatewayWebSocketFactory(WebSocketFactory):
+    """Makes :class:`GatewayProtocol` objects that share their options."""
+
+    def setProtocolOptions(self, **options: Any) -> None:
+        super().setProtocolOptions(**options)
+        # autobahn 26.10 copies its options into every connection, and formats them for a log
+        # line that is never written.
+        shared: dict[str, Any] = {"CONFIG_ATTRS": ()}
+        for name in GatewayProtocol.CONFIG_ATTRS:
+            if not hasattr(GatewayProtocol, name):
+                value = getattr(self, name)
+                shared[name] = staticmethod(value) if callable(value) else value
+        self.protocol = type("GatewayProtocol", (GatewayProtocol,), shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
@@ -41,7 +41,7 @@ MAX_IN_FLIGHT: Final = 500
 MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 
 #: After so many requests of one client the others get a turn.
-YIELD_EVENTS: Final = 100
+YIELD_EVENTS: Final = 10
 
 #: Headers of a SEND that are between client and server, not part of the message.
 _NOT_FORWARDED: Final = frozenset(
@@ -250,7 +250,7 @@ class StompConsumer(AsyncConsumer):
 
     def _message(self, event: events.Send) -> Message:
         """Return what a SEND publishes; all that can be wrong with it is found here."""
-        headers = {n: v for n, v in event.headers.items() if n.lower() not in _NOT_FORWARDED}
+        headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
         if event.destination.startswith(APPLICATION):
             find_sender(event.destination)
             if "reply-to" in headers:
@@ -305,6 +305,11 @@ class StompConsumer(AsyncConsumer):
         self._abandoned = True
         if self._task is not None:
             self._task.cancel()
+
+
+@lru_cache(maxsize=1024)
+def _is_forwarded(name: str) -> bool:
+    return name.lower() not in _NOT_FORWARDED
 
 
 async def _all_done(work: list[asyncio.Future[Any]]) -> None:

@@ -41,6 +41,7 @@ class DestinationError(ValueError):
         self.code = code
 
 
+@lru_cache(maxsize=65536)
 def check_destination(destination: str) -> str:
     """
     Return the destination if it is legal: a known prefix, a name, 255 bytes at most.
@@ -85,6 +86,7 @@ def check_topic(destination: str) -> str:
     return destination
 
 
+@lru_cache(maxsize=65536)
 def check_published(destination: str) -> str:
     """
     Return the destination if messages can be published to it: a topic, all sessions of a

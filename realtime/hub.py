@@ -19,7 +19,7 @@ from .destinations import (
     is_pattern,
 )
 from .outbox import Payload, this_flusher
-from .stomp import Frame, ack_id, encode_head
+from .stomp import ack_id, encode_headers
 
 logger = logging.getLogger(__name__)
 
@@ -79,15 +79,17 @@ class MessageFrames:
         own = {} if subscription_id is None else {"subscription": subscription_id}
         if acknowledged and version == "1.2":
             own["ack"] = ack_id(subscription_id or "", self._message.id)
-        # Frame("") encodes as an empty command line: what follows it are the header lines.
-        return head + encode_head(Frame("", own), version)[1:] + b"\n" + self._message.body + b"\0"
+        return b"%b%b\n%b\0" % (head, encode_headers(own, version), self._message.body)
 
     def _encode_head(self, version: str) -> bytes:
         message = self._message
-        headers = {"destination": message.destination, "message-id": message.id}
-        headers |= message.headers
-        headers["content-length"] = str(len(message.body))
-        return encode_head(Frame("MESSAGE", headers, message.body), version)
+        headers = {
+            "destination": message.destination,
+            "message-id": message.id,
+            **message.headers,
+            "content-length": str(len(message.body)),
+        }
+        return b"MESSAGE\n" + encode_headers(headers, version)
 
 
 @dataclass(slots=True)

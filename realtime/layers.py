@@ -88,9 +88,13 @@ class TopicLayer(RedisPubSubChannelLayer):
         await self.submit(group, message)
 
     async def room(self) -> None:
-        """Return when more may be sent: too much on its way to Redis would pile up here."""
+        """
+        Return when more may be sent: too much on its way to Redis would pile up here, and more
+        than this process can hear would pile up there.
+        """
         for shard in self._get_layer().shards:
             await shard.pipeline.room()
+            await shard.subscriber.caught_up()
 
     def group_send_many_sync(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """

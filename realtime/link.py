@@ -40,7 +40,8 @@ class Link(asyncio.Protocol):
             protocolError=redis.ConnectionError, replyError=redis.ResponseError
         )
         self._loop = asyncio.get_running_loop()
-        self._held: asyncio.Future[Any] | None = None
+        #: What ``receive`` wants to be waited for; nothing is read meanwhile.
+        self.held: asyncio.Future[Any] | None = None
         self._transport: asyncio.Transport = connection._writer.transport
         self._transport.set_protocol(self)
         #: Ends when the connection does; its result is the reason.
@@ -70,11 +71,6 @@ class Link(asyncio.Protocol):
         self._connection._reader = self._connection._writer = None  # nothing left to close
         self._end(error or redis.ConnectionError("closed"))
 
-    @property
-    def held(self) -> bool:
-        """Whether reading stops because ``receive`` wants to be waited for."""
-        return self._held is not None
-
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
@@ -86,7 +82,7 @@ class Link(asyncio.Protocol):
         self.close(error or redis.ConnectionError("Redis closed the connection"))
 
     def _hand_over(self) -> None:
-        while self._held is None and not self.lost.done():
+        while self.held is None and not self.lost.done():
             try:
                 answer = self._reader.gets()
                 if answer is False:
@@ -101,16 +97,16 @@ class Link(asyncio.Protocol):
                     self._hold(wait)
 
     def _hold(self, wait: Awaitable[object]) -> None:
-        self._held = asyncio.ensure_future(wait)
+        self.held = asyncio.ensure_future(wait)
         self._transport.pause_reading()
-        self._held.add_done_callback(self._release)
+        self.held.add_done_callback(self._release)
 
     def _release(self, waited: asyncio.Future[Any]) -> None:
-        self._held = None
+        self.held = None
         self.heard = self._loop.time()
         if not self.lost.done():
             self._hand_over()
-            if self._held is None:
+            if self.held is None:
                 self._transport.resume_reading()
 
     def _end(self, error: BaseException) -> None:

@@ -383,6 +383,8 @@ def _too_slow() -> TooSlow:
 
 
 def _is_text(data: bytes) -> bool:
+    if data.isascii():
+        return True
     try:
         data.decode()
     except UnicodeDecodeError:

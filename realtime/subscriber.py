@@ -27,6 +27,9 @@ SILENCE_SECONDS: Final = 15.0
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 2.0
 
+#: Seconds that a publisher waits at most for a process that is behind.
+BEHIND_SECONDS: Final = 0.1
+
 #: How many names go into one SUBSCRIBE.
 SUBSCRIBE_CHUNK: Final = 1000
 
@@ -91,6 +94,19 @@ class Subscriber:
             self._established.discard(key)
             self._confirmed.discard(key)
             self._send("PUNSUBSCRIBE" if pattern else "UNSUBSCRIBE", name)
+
+    async def caught_up(self) -> None:
+        """
+        Return when ``receive`` does not have to be waited for any more, or after a while.
+
+        Who publishes waits for it: otherwise what this process hears would pile up in Redis.
+        """
+        deadline = asyncio.get_running_loop().time() + BEHIND_SECONDS
+        while self._link is not None and self._link.held is not None:
+            rest = deadline - asyncio.get_running_loop().time()
+            if rest <= 0:
+                return
+            await asyncio.wait([self._link.held], timeout=rest)
 
     async def aclose(self) -> None:
         """End the owner and its connection."""
@@ -203,7 +219,7 @@ class Subscriber:
         loop = asyncio.get_running_loop()
         while not link.lost.done():
             await asyncio.wait([link.lost], timeout=PING_SECONDS)
-            if loop.time() - link.heard >= SILENCE_SECONDS and not link.held:
+            if loop.time() - link.heard >= SILENCE_SECONDS and link.held is None:
                 return redis.ConnectionError(f"silent for {SILENCE_SECONDS:.0f} s")
             link.write(hiredis.pack_command(("PING",)))
         return link.lost.result()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Final
+from typing import Final
 
 from daphne.cli import CommandLineInterface
 from daphne.server import twisted_loop
 from twisted.internet import reactor
+from twisted.internet.tcp import Port
 
 LINE: Final = 0
 
@@ -24,27 +25,26 @@ ORPHAN_SECONDS: Final = 5.0
 
 def main() -> None:
     """Run daphne with the arguments of this program."""
-    daphne = CommandLineInterface()
     reactor.callWhenRunning(os.write, LINE, b"serving")
-    twisted_loop.add_reader(LINE, hear, daphne)
-    daphne.run(sys.argv[1:])
+    twisted_loop.add_reader(LINE, hear)
+    CommandLineInterface().run(sys.argv[1:])
 
 
-def hear(daphne: Any) -> None:
+def hear() -> None:
     """Do what the supervisor says."""
     if os.read(LINE, 16):
-        for listener in daphne.server.listeners:
-            listener.addCallback(stop_accepting)
+        stop_accepting()
         return
     twisted_loop.remove_reader(LINE)
     twisted_loop.call_later(ORPHAN_SECONDS, os._exit, 1)
     signal.raise_signal(signal.SIGTERM)
 
 
-def stop_accepting(port: Any) -> Any:
+def stop_accepting() -> None:
     """Leave new connections to the other process on this socket."""
-    port.stopReading()
-    return port
+    for reader in reactor.getReaders():
+        if isinstance(reader, Port):
+            reader.stopReading()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ kernel spreads connections evenly. The sockets are opened and kept open here: wh
 replaced, connections wait in them, and none is refused or reset.
 
 SIGHUP replaces the workers one after the other; SIGTERM and SIGINT end them all, and at once
-when they come twice. With WORKERS=1 this program becomes daphne, and nothing stands between.
+when they come twice. Without WORKERS this program becomes daphne, and nothing stands between.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def main() -> int:
     count = worker_count()
     host = os.environ.get("HOST") or "127.0.0.1"
     listeners = open_sockets(host, os.environ.get("PORT") or "8080", count)
-    if count == 1:
+    if not os.environ.get("WORKERS"):
         become_daphne(listeners[0])
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=os.environ.get("LOG_LEVEL") or "INFO",
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     return asyncio.run(supervise(listeners))
 

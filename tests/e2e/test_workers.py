@@ -25,6 +25,8 @@ from tests.clients import StompClient
 from tests.conftest import free_port
 from tests.e2e.processes import PROJECT, TIMEOUT, Gateway, environment
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
 RESTART_SECONDS = 90
 
 
@@ -65,11 +67,10 @@ async def until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None
 
 
 def lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Return whether a worker runs; one that has ended has no command line any more."""
+    with contextlib.suppress(OSError):
+        return b"gateway.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def notify(gateway: Gateway, message: str, topic: str = "/topic/workers") -> None:
@@ -185,6 +186,17 @@ def test_sigterm_ends_all_workers(workers: Gateway) -> None:
     assert "Traceback" not in workers.output
 
 
+async def test_a_second_sigterm_ends_a_worker_that_hangs(workers: Gateway) -> None:
+    running = pids(workers)
+    os.kill(running["1"], signal.SIGSTOP)
+    workers.popen.terminate()
+    await until(lambda: not lives(running["2"]))
+    assert workers.popen.poll() is None
+    workers.popen.terminate()
+    await until(lambda: workers.popen.poll() == 0)
+    assert not lives(running["1"])
+
+
 async def test_workers_end_when_their_supervisor_was_killed(workers: Gateway) -> None:
     running = pids(workers)
     async with subscribers(workers, 1) as [client]:
@@ -198,7 +210,7 @@ def run(**variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gateway.workers"],
         cwd=PROJECT,
-        env=environment(PORT=str(free_port()), **variables),
+        env=environment(**{"PORT": str(free_port()), **variables}),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -214,7 +226,7 @@ def test_a_wrong_number_of_workers_is_one_clear_line(count: str) -> None:
     )
 
 
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", ["", "1", "2"])
 def test_a_used_port_is_one_clear_line(count: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -236,6 +248,27 @@ def test_workers_that_can_not_even_start_end_the_program() -> None:
     assert "worker 1 ended before it served (exit status 1)" in done.stderr
 
 
+async def test_a_single_worker_is_replaced_without_a_gap(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    with Gateway(tmp_path / "log", **variables, WORKERS="1") as gateway:
+        async with subscribers(gateway, 1) as [client]:
+            gateway.popen.send_signal(signal.SIGHUP)
+            assert await client.close_code() == 1012
+            async with subscribers(gateway, 1) as clients:
+                await assert_all_hear(gateway, clients, "again")
+
+
+def test_without_workers_the_program_becomes_daphne(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    with Gateway(tmp_path / "log", **variables) as gateway:
+        assert not pids(gateway)
+        command = Path(f"/proc/{gateway.popen.pid}/cmdline").read_bytes().split(b"\0")
+        assert b"daphne" in command
+        assert gateway.stop() == 0
+
+
 def test_the_number_of_workers_may_be_that_of_the_cores(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -244,9 +277,10 @@ def test_the_number_of_workers_may_be_that_of_the_cores(
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6")
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", ["", "2"])
 def test_workers_listen_on_ipv6_too(variables: dict[str, str], tmp_path: Path, count: str) -> None:
     with Gateway(tmp_path / "log", **variables, WORKERS=count, HOST="::") as gateway:
-        url = f"http://[::1]:{gateway.port}/"
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        request = urllib.request.Request(f"http://[::1]:{gateway.port}/")
+        request.add_header("Host", "localhost")
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
             assert response.status == 200

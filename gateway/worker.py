@@ -42,6 +42,7 @@ def hear() -> None:
 
 def stop_accepting() -> None:
     """Leave new connections to the other process on this socket."""
+    # Not daphne's list of listeners: its deferreds end with None instead of the port.
     for reader in reactor.getReaders():
         if isinstance(reader, Port):
             reader.stopReading()

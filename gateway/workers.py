@@ -57,7 +57,7 @@ def worker_count() -> int:
     """Return what WORKERS says; end the program if that is no number of workers."""
     text = os.environ.get("WORKERS") or "1"
     if text == "auto":
-        return len(os.sched_getaffinity(0)) if SPREADS else os.cpu_count() or 1
+        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if not text.isdecimal() or int(text) < 1:
         sys.exit(f"WORKERS is {text!r}: it has to be a number from 1, or auto: one for each core")
     return int(text)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -88,6 +88,27 @@ def publish(destination: str, content: Any, headers: Mapping[str, str] | None = 
     send = getattr(layer, "group_send_sync", None) or async_to_sync(layer.group_send)
     send(group_name(destination), envelope(message))
     return message.id
+
+
+def publish_many(messages: Sequence[Message]) -> None:
+    """
+    Publish messages in their order and one round trip, from synchronous code.
+
+    Raises:
+        DestinationError: If nobody can hear one of the destinations; none is published.
+        MessageTooLarge: If one of the bodies is over the limit; none is published.
+        redis.RedisError: If Redis did not take all of them; it may have taken some.
+    """
+    pairs = [(group_name(message.destination), envelope(message)) for message in messages]
+    layer = get_channel_layer()
+    send = getattr(layer, "group_send_many_sync", None) or async_to_sync(_group_send_many)
+    send(pairs)
+
+
+async def _group_send_many(pairs: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    layer = get_channel_layer()
+    for group, message in pairs:
+        await layer.group_send(group, message)
 
 
 async def apublish(destination: str, content: Any, headers: Mapping[str, str] | None = None) -> str:

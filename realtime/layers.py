@@ -14,6 +14,7 @@ What it adds to :class:`channels_redis.pubsub.RedisPubSubChannelLayer`, whose co
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import redis
@@ -52,15 +53,36 @@ class TopicLayer(RedisPubSubChannelLayer):
         Raises:
             redis.RedisError: If Redis did not take the message.
         """
-        channel = self._group_channel_prefix + group
-        shard = _consistent_hash(channel, len(self._hosts))
-        if "address" not in self._hosts[shard]:  # Sentinels know where
-            async_to_sync(self.group_send)(group, message)
+        self.group_send_many_sync([(group, message)])
+
+    def group_send_many_sync(self, pairs: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """
+        Send messages to groups, in their order and one round trip to each Redis.
+
+        Raises:
+            redis.RedisError: If Redis did not take all of them; it may have taken some.
+        """
+        if not all("address" in host for host in self._hosts):  # Sentinels know where
+            async_to_sync(self._group_send_many)(pairs)
             return
+        pipelines: dict[int, Any] = {}
+        for group, message in pairs:
+            channel = self._group_channel_prefix + group
+            shard = _consistent_hash(channel, len(self._hosts))
+            if shard not in pipelines:
+                pipelines[shard] = self._client(shard).pipeline(transaction=False)
+            pipelines[shard].publish(channel, self.serialize(message))
+        for pipeline in pipelines.values():
+            pipeline.execute()
+
+    async def _group_send_many(self, pairs: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        await asyncio.gather(*(self.group_send(group, message) for group, message in pairs))
+
+    def _client(self, shard: int) -> redis.Redis:
         if shard not in self._clients:
             options = dict(self._hosts[shard])
             self._clients[shard] = create_client(options.pop("address"), **options)
-        self._clients[shard].publish(channel, self.serialize(message))
+        return self._clients[shard]
 
     def _get_layer(self) -> _LoopLayer:
         loop = asyncio.get_running_loop()

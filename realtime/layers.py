@@ -65,15 +65,14 @@ class TopicLayer(RedisPubSubChannelLayer):
         if not all("address" in host for host in self._hosts):  # Sentinels know where
             async_to_sync(self._group_send_many)(pairs)
             return
-        pipelines: dict[int, Any] = {}
+        commands: dict[int, list[tuple[bytes, ...]]] = {}
         for group, message in pairs:
             channel = self._group_channel_prefix + group
             shard = _consistent_hash(channel, len(self._hosts))
-            if shard not in pipelines:
-                pipelines[shard] = self._client(shard).pipeline(transaction=False)
-            pipelines[shard].publish(channel, self.serialize(message))
-        for pipeline in pipelines.values():
-            pipeline.execute()
+            command = (b"PUBLISH", channel.encode(), self.serialize(message))
+            commands.setdefault(shard, []).append(command)
+        for shard, to_send in commands.items():
+            _execute_all(self._client(shard), to_send)
 
     async def _group_send_many(self, pairs: Iterable[tuple[str, dict[str, Any]]]) -> None:
         await asyncio.gather(*(self.group_send(group, message) for group, message in pairs))
@@ -137,6 +136,28 @@ class _Shard(RedisSingleShardConnection):
         await self._subscriber.aclose()
         await self._pipeline.aclose()
         self._open()
+
+
+def _execute_all(client: redis.Redis, commands: list[tuple[bytes, ...]]) -> list[Any]:
+    """
+    Return the answers to commands that travel in one round trip, and are never sent twice.
+
+    redis-py's own pipeline (8.1) needs several times the processor time of the rest.
+    """
+    connection = client.connection_pool.get_connection()
+    try:
+        connection.send_packed_command([b"".join(_pack(command) for command in commands)])
+        return [connection.read_response() for _ in commands]
+    except BaseException:
+        connection.disconnect()  # what was not read is no answer to the next caller
+        raise
+    finally:
+        client.connection_pool.release(connection)
+
+
+def _pack(command: tuple[bytes, ...]) -> bytes:
+    parts = [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
 def _pool_of(host: dict[str, Any]) -> ConnectionPool:

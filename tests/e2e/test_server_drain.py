@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.processes import TIMEOUT
-from tests.e2e.servers import Server, read
+from tests.e2e.servers import Server, read, upgrade
 
 HALF_SENT = (b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab", b"GET / HT")
 
@@ -30,6 +30,7 @@ async def ended(server: Server) -> int:
 async def test_everybody_is_told_and_the_process_ends_soon(tmp_path: Path) -> None:
     with Server(tmp_path / "log") as server:
         half_sent = [server.socket(data) for data in HALF_SENT]
+        opening = server.socket(upgrade("/slow_accept"))
         idle = server.socket(b"GET /scope_seen HTTP/1.1\r\nHost: localhost\r\n\r\n")
         events = server.socket(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         slow = server.socket(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -47,13 +48,14 @@ async def test_everybody_is_told_and_the_process_ends_soon(tmp_path: Path) -> No
                     await client.recv()
                 assert end.value.rcvd is not None and end.value.rcvd.code == 1012
             assert time.monotonic() - start < 2
+        assert (await asyncio.to_thread(read, opening)).startswith(b"HTTP/1.1 503 ")
         assert await asyncio.to_thread(read, idle) == b""
         assert (await asyncio.to_thread(read, events)).endswith(b"0\r\n\r\n")
         answer = await asyncio.to_thread(read, slow)
         assert b"Connection: close\r\n" in answer and answer.endswith(b"4\r\ndone\r\n0\r\n\r\n")
         assert await ended(server) == 0
         assert time.monotonic() - start < 10
-        for client in (*half_sent, idle, events, slow):
+        for client in (*half_sent, opening, idle, events, slow):
             client.close()
     assert "cancelled" in server.output
     assert "disconnected 1012" in server.output

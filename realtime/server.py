@@ -72,6 +72,9 @@ class GatewayServer(daphne.server.Server):
     def run(self) -> None:
         if settings.DEBUG:
             logger.warning("DEBUG is on: the gateway is open to everybody; not for production")
+        # The names by which daphne 4.2 makes its factories.
+        daphne.server.HTTPFactory = GatewayHTTPFactory
+        daphne.server.WebSocketFactory = GatewayWebSocketFactory
         super().run()
 
     def listen_success(self, port: Any) -> None:
@@ -223,9 +226,6 @@ def _close_idle_connections() -> None:
 
 
 def install() -> None:
-    """Let daphne's own commands use these classes."""
+    """Let daphne's own commands use this server."""
     CommandLineInterface.server_class = GatewayServer
     runserver.Command.server_cls = GatewayServer
-    # The names by which Server.run makes its factories.
-    daphne.server.HTTPFactory = GatewayHTTPFactory
-    daphne.server.WebSocketFactory = GatewayWebSocketFactory

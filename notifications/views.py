@@ -71,8 +71,8 @@ class NotificationView(APIView):
             check_size(message)
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
-        _publish([message])
-        return Response(_published(message), status=status.HTTP_202_ACCEPTED)
+        (message_id,) = _publish([message])
+        return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
 
 def _answer_list(items: list[Any]) -> Response:
@@ -82,9 +82,11 @@ def _answer_list(items: list[Any]) -> Response:
         raise ValidationError({"non_field_errors": [error]})
     read = [_read(item) for item in items]
     messages = [each for each in read if isinstance(each, Message)]
-    if messages:
-        _publish(messages)
-    results = [_published(each) if isinstance(each, Message) else {"errors": each} for each in read]
+    ids = iter(_publish(messages) if messages else [])
+    results = [
+        _published(each, next(ids)) if isinstance(each, Message) else {"errors": each}
+        for each in read
+    ]
     return Response(results, status=_status(len(messages), len(items)))
 
 
@@ -106,14 +108,14 @@ def _status(taken: int, asked: int) -> int:
     return status.HTTP_207_MULTI_STATUS if taken else status.HTTP_400_BAD_REQUEST
 
 
-def _published(message: Message) -> dict[str, str]:
+def _published(message: Message, message_id: str) -> dict[str, str]:
     """Return what is said of a message: its id is what subscribers see in ``message-id``."""
-    return {"id": message.id, "topic": message.destination}
+    return {"id": message_id, "topic": message.destination}
 
 
-def _publish(messages: list[Message]) -> None:
+def _publish(messages: list[Message]) -> list[str]:
     try:
-        publish_many(messages)
+        return publish_many(messages)
     except RedisError as error:
         logger.warning("Redis did not take %d notifications: %s", len(messages), error)
         raise RedisAway from None

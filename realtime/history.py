@@ -24,10 +24,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from .broker import Message
 from .destinations import covers
+from .redis import Script
 from .routing import load_routes
 
 #: How many messages are delivered at most to who comes back.
@@ -101,7 +101,7 @@ class Entry:
 
     offset: int
     expires: float
-    message: Message
+    message: Any
 
 
 class Lost(Exception):
@@ -130,7 +130,7 @@ class Log:
     ttl: float
     entries: deque[Entry] = field(default_factory=deque)
 
-    def append(self, position: Position, message: Message) -> bool:
+    def append(self, position: Position, message: Any) -> bool:
         """Add the next message; return False if it is not the next."""
         if not position.follows(self.position):
             return False
@@ -140,7 +140,7 @@ class Log:
             self.entries.popleft()
         return True
 
-    def since(self, position: Position) -> list[Message]:
+    def since(self, position: Position) -> list[Any]:
         """
         Return all messages after a position.
 
@@ -156,13 +156,13 @@ class Log:
             raise Lost("limit")
         return self._newest(missing) if missing else []
 
-    def newest(self, count: int) -> list[Message]:
+    def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""
         self._expire()
         count = min(count, MAX_REPLAY, len(self.entries))
         return self._newest(count) if count else []
 
-    def _newest(self, count: int) -> list[Message]:
+    def _newest(self, count: int) -> list[Any]:
         self._expire()
         if count > len(self.entries):
             raise Lost("expired")
@@ -201,7 +201,7 @@ end
 #: KEYS: position, entries[, once]. ARGV: run, epoch, size, ttl in ms, payload, answer of a message
 #: without history, channels... Publishes, and returns the message's id. With the key ``once``, and
 #: if it is there already, only its value is returned.
-PUBLISH: Final = (
+PUBLISH: Final = Script(
     """
 if KEYS[3] then
   local first = redis.call('GET', KEYS[3])
@@ -228,9 +228,9 @@ return id
 """
 )
 
-#: KEYS: position, entries. ARGV: run, epoch, how many, ttl in ms. Returns the epoch, the offset, the
-#: epochs that ended ("EPOCH:OFFSET ..."), the time in ms, and the newest entries, newest first.
-READ: Final = (
+#: KEYS: position, entries. ARGV: run, epoch, how many, ttl in ms. Returns the epoch, the offset,
+#: the epochs that ended ("EPOCH:OFFSET ..."), the time in ms, and the newest entries, newest first.
+READ: Final = Script(
     _BEGIN
     + """
 if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
@@ -242,6 +242,8 @@ end
 return {epoch, offset, ended, string.format('%.0f', now), entries}
 """
 )
+
+SCRIPTS: Final = (PUBLISH, READ)
 
 #: What stands before a payload that has a position; no message of a channel layer starts so.
 POSITION_MARK: Final = b"\x01"

@@ -49,7 +49,7 @@ async def test_synchronous_code_sends_to_a_group_without_a_loop(layer: TopicLaye
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
     messages = [("group", {"type": "t", "n": n}) for n in range(3)]
-    await asyncio.to_thread(layer.group_send_many_sync, messages)
+    await asyncio.to_thread(layer.submit_many_sync, messages)
     assert await received(layer, channel, 3) == [0, 1, 2]
 
 
@@ -59,7 +59,7 @@ async def test_synchronous_code_sends_many_to_groups_in_order(layer: TopicLayer)
     await layer.group_add("odd", channel)
     pairs = [(("even", "odd")[n % 2], {"type": "t", "n": n}) for n in range(3000)]
     receiving = asyncio.create_task(received(layer, channel, 3000))
-    await asyncio.to_thread(layer.group_send_many_sync, pairs)
+    await asyncio.to_thread(layer.submit_many_sync, pairs)
     assert await receiving == list(range(3000))
 
 

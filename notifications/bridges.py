@@ -30,8 +30,10 @@ from redis import RedisError
 
 from realtime.broker import Message, send
 from realtime.destinations import check_published, check_topic
-from realtime.handlers import ApplicationRoute, load_routes
-from realtime.redis import create_pool, pipeline_to
+from realtime.handlers import ApplicationRoute
+from realtime.link import pipeline_to
+from realtime.redis import create_pool
+from realtime.routing import load_routes
 from realtime.sessions import Session
 from realtime.subscriber import Subscriber
 

@@ -25,15 +25,15 @@ class AckWindow:
         self._cumulative = cumulative
         self._prefetch = prefetch
         self._unacknowledged: dict[str, None] = {}
-        self._waiting: deque[tuple[str, Payload]] = deque()
+        self._waiting: deque[Payload] = deque()
 
-    def deliver(self, message_id: str, payload: Payload) -> None:
+    def deliver(self, payload: Payload) -> None:
         """Send a MESSAGE now, or when the client has acknowledged enough."""
         if len(self._unacknowledged) < self._prefetch:
-            self._unacknowledged[message_id] = None
-            self._outbox.write(payload)
+            self._unacknowledged[payload.message_id] = None
+            self._outbox.deliver(payload)
         elif self._outbox.hold(payload):
-            self._waiting.append((message_id, payload))
+            self._waiting.append(payload)
 
     def acknowledge(self, message_id: str) -> bool:
         """
@@ -47,15 +47,15 @@ class AckWindow:
                 del self._unacknowledged[next(iter(self._unacknowledged))]
         del self._unacknowledged[message_id]
         while self._waiting and len(self._unacknowledged) < self._prefetch:
-            waiting_id, payload = self._waiting.popleft()
-            self._unacknowledged[waiting_id] = None
+            payload = self._waiting.popleft()
+            self._unacknowledged[payload.message_id] = None
             self._outbox.release(payload)
-            self._outbox.write(payload)
+            self._outbox.deliver(payload)
         return True
 
     def discard(self) -> None:
         """Forget what waits: the subscription ended."""
-        for _, payload in self._waiting:
+        for payload in self._waiting:
             self._outbox.release(payload)
         self._waiting.clear()
 

@@ -11,10 +11,11 @@ Any Django code may call them::
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -84,10 +85,25 @@ def publish(destination: str, content: Any, headers: Mapping[str, str] | None = 
         redis.RedisError: If Redis did not take the message.
     """
     message = Message.of(destination, content, headers)
-    layer = get_channel_layer()
-    send = getattr(layer, "group_send_sync", None) or async_to_sync(layer.group_send)
-    send(group_name(destination), envelope(message))
+    publish_many([message])
     return message.id
+
+
+def publish_many(messages: Iterable[Message]) -> None:
+    """
+    Publish messages from synchronous code, in one round trip to Redis; they keep their order.
+
+    Raises:
+        DestinationError, MessageTooLarge: Before anything was published.
+        redis.RedisError: If Redis did not take all of them.
+    """
+    envelopes = [(group_name(message.destination), envelope(message)) for message in messages]
+    layer = get_channel_layer()
+    if hasattr(type(layer), "group_send_many_sync"):
+        layer.group_send_many_sync(envelopes)
+        return
+    for group, content in envelopes:
+        async_to_sync(layer.group_send)(group, content)
 
 
 async def apublish(destination: str, content: Any, headers: Mapping[str, str] | None = None) -> str:
@@ -106,7 +122,33 @@ async def send(message: Message) -> None:
         MessageTooLarge: If the body is over the limit.
         redis.RedisError: If Redis did not take the message.
     """
-    await get_channel_layer().group_send(group_name(message.destination), envelope(message))
+    await start(message)
+
+
+def start(message: Message) -> asyncio.Future[Any]:
+    """
+    Begin to publish a message; the future ends when Redis took it.
+
+    Await :func:`room` before, where many may come.
+
+    Raises:
+        DestinationError, MessageTooLarge: As :func:`send`.
+    """
+    layer = get_channel_layer()
+    group, content = group_name(message.destination), envelope(message)
+    submit = getattr(layer, "submit", None)
+    return (
+        submit(group, content)
+        if submit
+        else asyncio.ensure_future(layer.group_send(group, content))
+    )
+
+
+async def room() -> None:
+    """Return when another message may be published: too many would pile up in this process."""
+    layer = get_channel_layer()
+    if hasattr(type(layer), "room"):
+        await layer.room()
 
 
 def check_size(message: Message) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
@@ -20,7 +20,7 @@ from .errors import as_stomp_error
 from .handlers import HandlerFailed, find_sender, find_subscriber
 from .heartbeats import Heartbeats
 from .node import this_node
-from .outbox import Outbox, Payload
+from .outbox import ATTACH, Outbox, Payload
 from .sessions import Session
 from .stomp import (
     SECRET_HEADERS,
@@ -38,9 +38,10 @@ SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
 #: How many SENDs of one session may be under way; the next waits, and the client with it.
 MAX_IN_FLIGHT: Final = 500
+MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 
 #: After so many requests of one client the others get a turn.
-YIELD_EVENTS: Final = 100
+YIELD_EVENTS: Final = 10
 
 #: Headers of a SEND that are between client and server, not part of the message.
 _NOT_FORWARDED: Final = frozenset(
@@ -74,9 +75,16 @@ class StompConsumer(AsyncConsumer):
             ),
             heartbeat_ms=(settings.STOMP_HEARTBEAT_MS, settings.STOMP_HEARTBEAT_MS),
         )
-        self.outbox = Outbox(
-            send, max_bytes=settings.STOMP_SEND_BUFFER_BYTES, overflow=self._overflow
+        self.outbox = self.session.outbox = Outbox(
+            send,
+            max_bytes=settings.STOMP_SEND_BUFFER_BYTES,
+            max_seconds=settings.STOMP_SEND_SECONDS,
+            failed=self.fail,
+            watch=partial(self.node.wake, self),
+            abandon=self._abandon,
         )
+        self._task = asyncio.current_task()
+        self._abandoned = False
         self._loop = asyncio.get_running_loop()
         self.heartbeats = Heartbeats(
             self.connection,
@@ -89,7 +97,7 @@ class StompConsumer(AsyncConsumer):
         self._acted = 0
         self._failed = False
         self._subscribing = Work(settings.STOMP_MAX_SUBSCRIPTIONS)
-        self._sending = Work(MAX_IN_FLIGHT)
+        self._sending = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
         await self._serve(receive)
 
     async def _serve(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
@@ -100,6 +108,8 @@ class StompConsumer(AsyncConsumer):
         except StopConsumer:
             pass
         except asyncio.CancelledError:
+            if self._abandoned:
+                return
             self.fail(StompError("the gateway restarts: reconnect", code="restart"), close=1012)
             await self.outbox.flushed()
             raise
@@ -115,7 +125,9 @@ class StompConsumer(AsyncConsumer):
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         offered = self.scope.get("subprotocols") or ()
         chosen = next((name for name in SUBPROTOCOLS if name in offered), None)
-        await self.send({"type": "websocket.accept", "subprotocol": chosen})
+        accept = {"type": "websocket.accept", "subprotocol": chosen}
+        # Servers ignore keys that they don't know; ours takes it for an offer: see Transport.
+        await self.base_send({**accept, ATTACH: self.outbox.attach})
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         self.heartbeats.heard = float("inf")  # while we are at work, silence is our own
@@ -152,7 +164,12 @@ class StompConsumer(AsyncConsumer):
         stomp_error = as_stomp_error(error)
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
-        self.outbox.close(frame, close or stomp_error.close_code, stomp_error.message)
+        self.outbox.close(
+            frame,
+            close or stomp_error.close_code,
+            stomp_error.message,
+            at_once=isinstance(error, TooSlow),
+        )
         self.subscriptions.unsubscribe_all()
 
     # What the client asks for
@@ -200,7 +217,8 @@ class StompConsumer(AsyncConsumer):
         if event.transaction is not None:
             self._receipt(event)  # it is kept; COMMIT publishes it
         else:
-            self._answer_when_done(event, self._sending.start(await self._publishing(message)))
+            work = await self._publishing(message)
+            self._answer_when_done(event, self._sending.start(work, len(message.body)))
 
     async def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
@@ -217,8 +235,9 @@ class StompConsumer(AsyncConsumer):
         work = []
         for request in event.requests:
             if isinstance(request, events.Send):
-                publishing = await self._publishing(self._message(request))
-                work.append(self._sending.start(publishing))
+                message = self._message(request)
+                publishing = await self._publishing(message)
+                work.append(self._sending.start(publishing, len(message.body)))
         self._answer_when_done(event, self._sending.start(_all_done(work)))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
@@ -231,7 +250,7 @@ class StompConsumer(AsyncConsumer):
 
     def _message(self, event: events.Send) -> Message:
         """Return what a SEND publishes; all that can be wrong with it is found here."""
-        headers = {n: v for n, v in event.headers.items() if n.lower() not in _NOT_FORWARDED}
+        headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
         if event.destination.startswith(APPLICATION):
             find_sender(event.destination)
             if "reply-to" in headers:
@@ -252,13 +271,14 @@ class StompConsumer(AsyncConsumer):
         """Return what publishes a message, once it may begin."""
         await self._subscribing.ended()  # who subscribes, then publishes, expects to hear it
         await self._sending.room()
+        await broker.room()
         if self._failed:
             raise StompError("the session has failed", code="internal-error")
         self.session.messages_in += 1
         if message.destination.startswith(APPLICATION):
             handle, variables = find_sender(message.destination)
             return handle(message, self.session, **variables)
-        return broker.send(message)
+        return broker.start(message)
 
     # What becomes of it
 
@@ -280,8 +300,16 @@ class StompConsumer(AsyncConsumer):
         if event.receipt is not None:
             self.outbox.write(Payload(self.connection.receipt(event.receipt)))
 
-    def _overflow(self) -> None:
-        self.fail(TooSlow("this client reads too slowly: reconnect", code="too-slow"))
+    def _abandon(self) -> None:
+        """End at once: the server can't even take a close for this client."""
+        self._abandoned = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+@lru_cache(maxsize=1024)
+def _is_forwarded(name: str) -> bool:
+    return name.lower() not in _NOT_FORWARDED
 
 
 async def _all_done(work: list[asyncio.Future[Any]]) -> None:

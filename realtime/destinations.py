@@ -41,6 +41,7 @@ class DestinationError(ValueError):
         self.code = code
 
 
+@lru_cache(maxsize=65536)
 def check_destination(destination: str) -> str:
     """
     Return the destination if it is legal: a known prefix, a name, 255 bytes at most.
@@ -85,6 +86,7 @@ def check_topic(destination: str) -> str:
     return destination
 
 
+@lru_cache(maxsize=65536)
 def check_published(destination: str) -> str:
     """
     Return the destination if messages can be published to it: a topic, all sessions of a
@@ -136,12 +138,94 @@ def reply_address(destination: str, session_id: str) -> str:
     return check_destination(f"{TEMPORARY}{session_id}/{name}")
 
 
+#: The groups of destinations, and those whose readable name would be too long for Channels.
+GROUP: Final = "stomp"
+HASHED_GROUP: Final = "stomp-hash."
+MAX_GROUP_CHARACTERS: Final = 99
+
+_UNREADABLE: Final = re.compile(rb"[^A-Za-z0-9\-/]")
+
+
 @lru_cache(maxsize=65536)
 def group_name(destination: str) -> str:
     """
     Return the channel-layer group of a destination.
 
     Group names are ASCII and shorter than 100 characters, destinations are neither: hence
-    a hash. The hub compares the destination in the envelope, so a collision delivers nothing.
+    :func:`readable_name`, and a hash where that is too long. The hub compares the destination
+    in the envelope, so a collision delivers nothing.
     """
-    return "stomp." + hashlib.sha256(destination.encode()).hexdigest()
+    name = readable_name(destination)
+    if len(name) <= MAX_GROUP_CHARACTERS:
+        return name
+    return HASHED_GROUP + hashlib.sha256(destination.encode()).hexdigest()
+
+
+def readable_name(destination: str) -> str:
+    """
+    Return a name of ASCII letters, digits, ``-``, ``_`` and ``.`` for a destination, and for no
+    other: ``/topic/orders/a_b`` is ``stomp.topic.orders.a_5fb``.
+    """
+    quoted = _UNREADABLE.sub(lambda match: b"_%02x" % match[0][0], destination.encode())
+    return GROUP + quoted.decode().replace("/", ".")
+
+
+def is_hashed(group: str) -> bool:
+    """Return whether a group's name is a hash, which says nothing of its destination."""
+    return group.startswith(HASHED_GROUP)
+
+
+def is_pattern(destination: str) -> bool:
+    """Return whether this is a pattern of topics: with ``*`` or ``**`` as segments."""
+    return destination.startswith(TOPIC) and "*" in destination
+
+
+def check_pattern(pattern: str) -> str:
+    """
+    Return the pattern if it is one: ``*`` stands for one segment, ``**`` at the end for the rest.
+
+    Raises:
+        DestinationError: If a ``*`` stands elsewhere.
+    """
+    check_destination(pattern)
+    *segments, last = pattern.removeprefix(TOPIC).split("/")
+    if any("*" in segment and segment != "*" for segment in segments) or (
+        "*" in last and last not in ("*", "**")
+    ):
+        raise DestinationError(
+            f"{pattern!r} is no pattern: * has to be a whole segment, ** the last one",
+            code="bad-pattern",
+        )
+    return pattern
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return what matches the destinations that a pattern stands for, and no others."""
+    parts = (re.escape(part) for part in pattern.removesuffix("/**").split("*"))
+    rest = "(?:/.+)?" if pattern.endswith("/**") else ""
+    return re.compile("[^/]+".join(parts) + rest, re.DOTALL)
+
+
+def covers(rule: str, destination: str) -> bool:
+    """
+    Return whether a rule for a topic or a pattern of topics is one for this destination too: for a
+    pattern, whether it is one for everything that the pattern stands for.
+    """
+    rules, segments = rule.split("/"), destination.split("/")
+    if rules[-1] == "**":
+        rules = rules[:-1]
+        segments = segments[: len(rules)]
+    if len(rules) != len(segments) or "**" in segments:
+        return False
+    return all(ours in ("*", theirs) for ours, theirs in zip(rules, segments, strict=True))
+
+
+def group_pattern(pattern: str) -> str:
+    """
+    Return the glob-style pattern of the readable names of all destinations that a pattern stands
+    for. It also matches others, since ``*`` does not stop at a dot.
+    """
+    stem = pattern.removesuffix("/**")
+    glob = "*".join(readable_name(f"/{part}").removeprefix(f"{GROUP}.") for part in stem.split("*"))
+    return GROUP + glob + ("*" if stem != pattern else "")

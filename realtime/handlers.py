@@ -24,7 +24,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any, Final
 
 from django.conf import settings
@@ -34,6 +33,7 @@ from . import broker
 from .broker import Message
 from .database import in_database
 from .destinations import APPLICATION, USER_QUEUE, DestinationError, user_destination
+from .routing import load_routes
 from .sessions import Session
 
 logger = logging.getLogger(__name__)
@@ -122,12 +122,6 @@ def on_subscribe(pattern: str, function: Callable[..., Any]) -> ApplicationRoute
 
 class HandlerFailed(Exception):
     """A function of the routing table raised; it has been logged."""
-
-
-@cache
-def load_routes() -> tuple[Any, ...]:
-    """Return the table ``routes`` of the module that ``STOMP_ROUTING`` names."""
-    return tuple(import_module(settings.STOMP_ROUTING).routes)
 
 
 def find_sender(destination: str) -> tuple[Callable[..., Awaitable[Any]], dict[str, str]]:

@@ -46,8 +46,8 @@ class Heartbeats:
                 raise ProtocolError("CONNECT did not come in time", code="connect-timeout")
             return self._connect_by
         if self._connection.state is State.CONNECTED:
-            return min(self._check_heard(now), self._send(now))
-        return _NEVER
+            return min(self._check_heard(now), self._send(now), self._outbox.check_progress(now))
+        return self._outbox.check_progress(now)
 
     def _check_heard(self, now: float) -> float:
         silence = self._connection.heartbeat_in_ms / 1000 * MISSED_HEARTBEATS

@@ -3,32 +3,50 @@ The channel layer: channels_redis' pub/sub layer, made fit for many topics.
 
 What it adds to :class:`channels_redis.pubsub.RedisPubSubChannelLayer`, whose contract it keeps:
 
-* messages sent in one turn of the loop travel to Redis in one pipeline;
+* messages sent in one turn of the loop travel to Redis in one write, and :meth:`.TopicLayer.room`
+  waits while too many are on their way;
 * ``group_add`` returns when Redis has confirmed the subscription: what is sent to the
   group from then on, by anybody, arrives;
 * one task owns the subscribing connection; after any error it builds a new one with the
   wanted subscriptions, and a link that falls silent counts as an error;
-* ``group_send_sync`` for views and commands, without an event loop.
+* a channel's messages may go to a function at once, instead of through a queue: see
+  :meth:`.TopicLayer.listen`. The queues of other channels are bounded by ``capacity``;
+* patterns of groups may be heard: :meth:`.TopicLayer.pattern_add`;
+* ``group_send_many_sync`` for views and commands, without an event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
 
 import redis
-from asgiref.sync import async_to_sync
-from channels_redis.pubsub import (
-    RedisPubSubChannelLayer,
-    RedisPubSubLoopLayer,
-    RedisSingleShardConnection,
-)
+from channels.exceptions import ChannelFull
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 from channels_redis.utils import create_pool as create_sentinel_pool
 from redis.asyncio import ConnectionPool
+from redis.sentinel import Sentinel
 
-from .redis import Pipeline, create_client, create_pool
+from .destinations import is_hashed, readable_name
+from .link import Pipeline
+from .redis import create_client, create_pool, execute_all
 from .subscriber import Subscriber
+
+logger = logging.getLogger(__name__)
+
+#: Takes a message and, where it came through a pattern, the pattern; what it returns is awaited
+#: before the next.
+Sink = Callable[[dict[str, Any], str | None], Awaitable[object] | None]
+
+#: After so many messages into queues those who read them have their turn.
+YIELD_MESSAGES: Final = 50
+
+#: Seconds between two warnings of messages that a full queue did not take.
+WARNING_SECONDS: Final = 60.0
 
 
 class TopicLayer(RedisPubSubChannelLayer):
@@ -36,31 +54,110 @@ class TopicLayer(RedisPubSubChannelLayer):
     The channel layer of the gateway; see the module.
 
     Configured as channels_redis' own: ``hosts`` (URLs, or dicts with ``address`` or
-    ``sentinels`` and options of the connection) and ``prefix``.
+    ``sentinels`` and options of the connection), ``prefix``, and ``capacity``, the number of
+    messages that may wait in one channel.
     """
 
-    def __init__(self, hosts: list[Any] | None = None, prefix: str = "asgi", **options: Any):
+    def __init__(
+        self,
+        hosts: list[Any] | None = None,
+        prefix: str = "asgi",
+        capacity: int = 1000,
+        **options: Any,
+    ):
         super().__init__(hosts=hosts, prefix=prefix, **options)
+        self.capacity = capacity
         self._hosts = decode_hosts(hosts)
         self._group_channel_prefix = f"{prefix}__group__"
         self._clients: dict[int, redis.Redis] = {}
 
-    def group_send_sync(self, group: str, message: dict[str, Any]) -> None:
+    def submit(self, group: str, message: dict[str, Any]) -> asyncio.Future[Any]:
         """
-        Send to a group from synchronous code, on a connection that threads share.
+        Send to a group as ``group_send`` does, in the order of the calls; the future ends when
+        Redis took the message, or with one of :data:`.REDIS_ERRORS`.
+        """
+        layer = self._get_layer()
+        data = self.serialize(message)
+        channel, *others = self.group_channels(group, message)
+        for other in others:
+            layer.shard_of(other).pipeline.submit("PUBLISH", other, data)
+        return layer.shard_of(channel).pipeline.submit("PUBLISH", channel, data)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        await self.room()
+        await self.submit(group, message)
+
+    async def room(self) -> None:
+        """
+        Return when more may be sent: too much on its way to Redis would pile up here, and more
+        than this process can hear would pile up there.
+        """
+        for shard in self._get_layer().shards:
+            await shard.pipeline.room()
+            await shard.subscriber.caught_up()
+
+    def group_send_many_sync(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """
+        Send messages to groups from synchronous code, in one round trip to each Redis, on
+        connections that threads share.
 
         Raises:
-            redis.RedisError: If Redis did not take the message.
+            redis.RedisError: If Redis did not take all of them.
         """
-        channel = self._group_channel_prefix + group
-        shard = _consistent_hash(channel, len(self._hosts))
-        if "address" not in self._hosts[shard]:  # Sentinels know where
-            async_to_sync(self.group_send)(group, message)
-            return
+        commands: dict[int, list[tuple[Any, ...]]] = {}
+        for group, message in messages:
+            data = self.serialize(message)
+            for channel in self.group_channels(group, message):
+                shard = _consistent_hash(channel, len(self._hosts))
+                commands.setdefault(shard, []).append(("PUBLISH", channel, data))
+        for shard, of_shard in commands.items():
+            execute_all(self._client(shard), of_shard)
+
+    def group_channels(self, group: str, message: dict[str, Any]) -> list[str]:
+        """
+        Return the Redis channels that a message to a group is published on: one, and where
+        the group's name is a hash, which no pattern can match, a second for patterns.
+        """
+        channels = [self._group_channel_prefix + group]
+        if is_hashed(group) and "destination" in message:
+            channels.append(self._group_channel_prefix + readable_name(message["destination"]))
+        return channels
+
+    async def listen(self, sink: Sink) -> str:
+        """
+        Return a new channel whose messages go to a function at once, in order: no queue, so
+        nothing can overflow. It must not raise.
+        """
+        channel: str = await self.new_channel()
+        self._get_layer().sinks[channel] = sink
+        return channel
+
+    async def pattern_add(self, pattern: str, channel: str) -> None:
+        """
+        Hear all groups whose names match a glob-style pattern, on a channel of :meth:`listen`;
+        return when Redis has confirmed it.
+        """
+        layer = self._get_layer()
+        name = self._group_channel_prefix + pattern
+        layer.patterns.setdefault(name, set()).add(channel)
+        for shard in layer.shards:
+            await shard.subscriber.subscribe(name, pattern=True)
+
+    async def pattern_discard(self, pattern: str, channel: str) -> None:
+        """Undo :meth:`pattern_add`."""
+        layer = self._get_layer()
+        name = self._group_channel_prefix + pattern
+        channels = layer.patterns.get(name, set())
+        channels.discard(channel)
+        if not channels:
+            layer.patterns.pop(name, None)
+            for shard in layer.shards:
+                shard.subscriber.unsubscribe(name, pattern=True)
+
+    def _client(self, shard: int) -> redis.Redis:
         if shard not in self._clients:
-            options = dict(self._hosts[shard])
-            self._clients[shard] = create_client(options.pop("address"), **options)
-        self._clients[shard].publish(channel, self.serialize(message))
+            self._clients[shard] = _client_of(self._hosts[shard])
+        return self._clients[shard]
 
     def _get_layer(self) -> _LoopLayer:
         loop = asyncio.get_running_loop()
@@ -72,48 +169,100 @@ class TopicLayer(RedisPubSubChannelLayer):
 
 
 class _LoopLayer(RedisPubSubLoopLayer):
-    """The layer of one event loop; everything but the links to Redis is inherited."""
+    """The layer of one event loop; channels and groups are inherited, the links are not."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._shards = [_Shard(host, self) for host in decode_hosts(kwargs.get("hosts"))]
+        self.shards = self._shards = [_Shard(host, self) for host in decode_hosts(kwargs["hosts"])]
+        self.sinks: dict[str, Sink] = {}
+        self.patterns: dict[str, set[str]] = {}
+        self._warned_at = 0.0
+        self._queued = 0  # since the readers last had their turn
+
+    def shard_of(self, channel: str) -> _Shard:
+        return self.shards[_consistent_hash(channel, len(self.shards))]
+
+    def receive_data(self, name: str, data: bytes) -> Awaitable[object] | None:
+        """Hand what came from Redis, under this name, to the local channels that want it."""
+        if name in self.patterns:
+            pattern = name.removeprefix(self._get_group_channel_name(""))
+            return self._hand_over(self.patterns[name], data, pattern)
+        return self._hand_over(self.groups.get(name, (name,)), data)
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        queue = self.channels.get(channel)
+        if queue is not None and queue.full():
+            raise ChannelFull(channel)
+        data = self.channel_layer.serialize(message)
+        await self.shard_of(channel).pipeline.submit("PUBLISH", channel, data)
+
+    async def flush(self) -> None:
+        self.sinks.clear()
+        self.patterns.clear()
+        await super().flush()
 
     async def _subscribe_to_channel(self, channel: str) -> None:
+        self.channels[channel] = asyncio.Queue(self.channel_layer.capacity)
         try:
-            await super()._subscribe_to_channel(channel)
+            await self.shard_of(channel).subscribe(channel)
         except BaseException:
             del self.channels[channel]
             raise
 
+    def _hand_over(
+        self, channels: Iterable[str], data: bytes, pattern: str | None = None
+    ) -> Awaitable[object] | None:
+        wait = None
+        for channel in tuple(channels):
+            if channel in self.sinks:
+                message = self.channel_layer.deserialize(data)
+                wait = self.sinks[channel](message, pattern) or wait
+            elif channel in self.channels:
+                self._queue(channel, data)
+        if self._queued >= YIELD_MESSAGES:
+            self._queued = 0
+            wait = wait or asyncio.sleep(0)
+        return wait
 
-class _Shard(RedisSingleShardConnection):
+    def _queue(self, channel: str, data: bytes) -> None:
+        self._queued += 1
+        try:
+            self.channels[channel].put_nowait(data)
+        except asyncio.QueueFull:
+            # The layer's specification: a message to a group is dropped for a full channel. Its
+            # sender is elsewhere and can't be told; operators can.
+            if time.monotonic() - self._warned_at > WARNING_SECONDS:
+                self._warned_at = time.monotonic()
+                logger.warning("the channel %s is full: messages to it are dropped", channel)
+
+
+class _Shard:
     """The links to one Redis: a pipeline to publish with, and one :class:`.Subscriber`."""
 
-    def __init__(self, host: dict[str, Any], channel_layer: RedisPubSubLoopLayer) -> None:
-        self.host = host
-        self.channel_layer = channel_layer
+    def __init__(self, host: dict[str, Any], layer: _LoopLayer) -> None:
+        self._host = host
+        self._layer = layer
         self._open()
 
     def _open(self) -> None:
-        pool = _pool_of(self.host)
-        self._pipeline = Pipeline(pool)
-        self._subscriber = Subscriber(pool, self._receive)
+        pool = _pool_of(self._host)
+        self.pipeline = Pipeline(pool)
+        self.subscriber = Subscriber(pool, self._receive)
 
-    def _receive(self, channel: bytes, data: bytes) -> None:
-        self._receive_message({"channel": channel, "data": data})
+    def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
+        return self._layer.receive_data(name.decode(), data)
 
-    async def publish(self, channel: str, message: bytes) -> None:
-        await self._pipeline.submit("PUBLISH", channel, message)
+    # What the inherited layer calls
 
     async def subscribe(self, channel: str) -> None:
-        await self._subscriber.subscribe(channel)
+        await self.subscriber.subscribe(channel)
 
     async def unsubscribe(self, channel: str) -> None:
-        self._subscriber.unsubscribe(channel)
+        self.subscriber.unsubscribe(channel)
 
     async def flush(self) -> None:
-        await self._subscriber.aclose()
-        await self._pipeline.aclose()
+        await self.subscriber.aclose()
+        await self.pipeline.aclose()
         self._open()
 
 
@@ -122,3 +271,15 @@ def _pool_of(host: dict[str, Any]) -> ConnectionPool:
         options = dict(host)
         return create_pool(options.pop("address"), **options)
     return create_sentinel_pool(host | {"protocol": 2})
+
+
+def _client_of(host: dict[str, Any]) -> redis.Redis:
+    options = dict(host)
+    if "address" in options:
+        return create_client(options.pop("address"), **options)
+    if "sentinels" in options:
+        sentinel = Sentinel(
+            options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
+        )
+        return sentinel.master_for(options.pop("master_name"), **options)
+    return redis.Redis(**options)

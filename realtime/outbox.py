@@ -3,55 +3,167 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final, Protocol
+
+from .redis import per_loop
+from .stomp import TooSlow
+
+logger = logging.getLogger(__name__)
+
+#: The key of ASGI's ``websocket.accept`` under which a session offers :meth:`Outbox.attach`.
+ATTACH: Final = "realtime.attach"
+
+#: How much goes to the transport in one write.
+WRITE_BYTES: Final = 64 * 1024
+
+#: To how many clients is written before others have their turn.
+FLUSHES_PER_TURN: Final = 250
+
+#: Seconds that a client who was too slow has to take the close.
+CLOSE_SECONDS: Final = 2.0
+
+_TEXT: Final = 0x81  # RFC 6455, section 5.2: the last frame of a text, or binary, message
+_BINARY: Final = 0x82
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Payload:
-    """One STOMP frame, ready for any number of sessions: the ASGI event and its size."""
+    """
+    One STOMP frame, ready for any number of sessions.
 
-    __slots__ = ("event", "size")
+    Args:
+        data: The STOMP frame.
+        destination, message_id: Of the message, if it is a MESSAGE.
+    """
 
-    def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        self.event: dict[str, Any] = {"type": "websocket.send"}
-        try:
-            self.event["text"] = data.decode()
-        except UnicodeDecodeError:
-            self.event["bytes"] = data
+    __slots__ = ("_head", "destination", "frame", "message_id", "size")
+
+    def __init__(self, data: bytes, destination: str = "", message_id: str = "") -> None:
+        head = _websocket_head(len(data), _is_text(data))
+        self._head = len(head)
+        self.destination = destination
+        self.message_id = message_id
+        #: The STOMP frame in a WebSocket frame of its own, as it travels, and its size.
+        self.frame = head + data
+        self.size = len(self.frame)
+
+    @property
+    def data(self) -> bytes:
+        """The STOMP frame."""
+        return self.frame[self._head :]
+
+    def with_header(self, name: str, value: str) -> Payload:
+        """Return the same MESSAGE with another header, which needs no escapes."""
+        command, _, rest = self.data.partition(b"\n")
+        data = b"%b\n%b:%b\n%b" % (command, name.encode(), value.encode(), rest)
+        return Payload(data, self.destination, self.message_id)
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What ASGI's ``send`` takes."""
+        if self.frame[0] == _TEXT:
+            return {"type": "websocket.send", "text": self.data.decode()}
+        return {"type": "websocket.send", "bytes": self.data}
+
+
+class Transport(Protocol):
+    """What a server offers that lets an outbox write at once, instead of through ``send``."""
+
+    #: Called when all that was written has left.
+    resume: Callable[[], None] | None
+
+    def write(self, data: bytes) -> bool:
+        """Take whole WebSocket frames; return False if the client is to be waited for."""
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes have not left."""
+
+
+class Source(Protocol):
+    """What keeps frames back while the client is slow, and gives them when it is not."""
+
+    def take(self) -> Payload | None:
+        """Return the next frame to write, or None if there is none."""
 
 
 class Outbox:
     """
     Queue what goes to one client, and send it as fast as its socket takes it.
 
+    What is written in one turn of the loop leaves in one write. Where the server offers no
+    :class:`Transport`, a task awaits ``send`` for each frame.
+
     Args:
         send: The ASGI ``send`` of the session.
         max_bytes: The budget: what may wait at most.
-        overflow: Called once, when the budget is exceeded; what waits is dropped.
+        max_seconds: How long what waits may make no progress.
+        failed: Called with what is to be said when the client is too slow: then :meth:`close`.
+        watch: Called when the client has to be waited for: then :meth:`check_progress`.
+        abandon: Called when not even the close can be sent.
     """
 
-    def __init__(self, send: Send, *, max_bytes: int, overflow: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        *,
+        max_bytes: int,
+        max_seconds: float,
+        failed: Callable[[TooSlow], None],
+        watch: Callable[[], None],
+        abandon: Callable[[], None],
+    ) -> None:
         self._send = send
         self._max_bytes = max_bytes
-        self._overflow = overflow
-        self._waiting: deque[Payload | dict[str, Any]] = deque()
-        self._writer: asyncio.Task[None] | None = None
+        self._max_seconds = max_seconds
+        self._failed = failed
+        self._watch = watch
+        self._abandon = abandon
+        self._flusher = this_flusher()
+        self._transport: Transport | None = None
+        self._waiting: deque[Payload] = deque()
+        self._sources: dict[Source, None] = {}
+        self._task: asyncio.Task[None] | None = None  # awaits ``send``
         self._closed = False
+        self._last: dict[str, Any] | None = None  # the event that closes the WebSocket
+        self._ended = False  # it was sent
+        #: Whether the client has to be waited for.
+        self.blocked = False
+        self._progress = (0.0, 0)  # when, and how many bytes were buffered then
         #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
         self.waiting_bytes = 0
         self.held_bytes = 0
+        #: MESSAGE frames that were written.
+        self.messages = 0
         #: When something was last sent, in seconds of the loop's clock.
         self.last_sent = 0.0
 
+    def attach(self, transport: Transport) -> None:
+        """Write to a transport from now on; the server calls this when the WebSocket is open."""
+        self._transport = transport
+        transport.resume = self._resume
+        self._schedule()
+
+    def deliver(self, payload: Payload) -> None:
+        """Queue a MESSAGE frame."""
+        self.messages += 1
+        self.write(payload)
+
     def write(self, payload: Payload) -> None:
         """Queue a frame; after :meth:`close` nothing happens."""
-        if self._fits(payload):
-            self.waiting_bytes += payload.size
-            self._queue(payload)
+        size = self.waiting_bytes + payload.size
+        if size + self.held_bytes > self._max_bytes or self._closed:
+            self._overflow()
+            return
+        self.waiting_bytes = size
+        waiting = self._waiting
+        waiting.append(payload)
+        if len(waiting) == 1 and not self.blocked:
+            self._flusher.add(self)
 
     def hold(self, payload: Payload) -> bool:
         """
@@ -59,63 +171,232 @@ class Outbox:
 
         Call :meth:`release` before it is written or dropped.
         """
-        fits = self._fits(payload)
-        if fits:
-            self.held_bytes += payload.size
-        return fits
+        if not self.has_room(payload.size):
+            self._overflow()
+            return False
+        self.held_bytes += payload.size
+        return True
+
+    def has_room(self, size: int, share: float = 1.0) -> bool:
+        """Return whether so many bytes more are within the budget, or a share of it."""
+        waiting = self.waiting_bytes + self.held_bytes
+        return not self._closed and waiting + size <= self._max_bytes * share
 
     def release(self, payload: Payload) -> None:
         """Undo :meth:`hold`."""
         self.held_bytes -= payload.size
 
-    def close(self, last: bytes | None, code: int, reason: str) -> None:
-        """Send what waits, then ``last``, then close the WebSocket."""
-        if self._closed:
+    def add_source(self, source: Source) -> None:
+        """Take frames from a source once the client can be written to."""
+        self._sources[source] = None
+        if not self.blocked:
+            self._schedule()
+
+    def remove_source(self, source: Source) -> None:
+        """Forget a source."""
+        self._sources.pop(source, None)
+
+    def close(self, last: bytes | None, code: int, reason: str, *, at_once: bool = False) -> None:
+        """
+        Send what waits, then ``last``, then close the WebSocket.
+
+        ``at_once`` drops what waits and does not wait for the client.
+        """
+        if self._ended or (self._closed and not at_once):
             return
         self._closed = True
+        self._sources.clear()
+        if at_once:
+            self._drop_all()
         if last is not None:
-            self._queue(Payload(last))
-        self._queue({"type": "websocket.close", "code": code, "reason": reason})
+            self._waiting.append(Payload(last))
+        self._last = {"type": "websocket.close", "code": code, "reason": reason}
+        self._schedule()
 
     async def flushed(self) -> None:
         """Return when nothing waits any more."""
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
+        while (self._waiting or self._last is not None) and not self.blocked:
+            if self._task is not None:
+                await asyncio.wait([self._task])
+            else:
+                await asyncio.sleep(0)
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     def discard(self) -> None:
         """Forget what waits: the client is gone."""
-        self._closed = True
+        self._closed = self._ended = True
         self._waiting.clear()
-        if self._writer is not None:
-            self._writer.cancel()
+        self._sources.clear()
+        self._last = None
+        if self._task is not None:
+            self._task.cancel()
 
-    def _fits(self, payload: Payload) -> bool:
-        if self._closed:
-            return False
-        if self.waiting_bytes + self.held_bytes + payload.size > self._max_bytes:
-            self._waiting.clear()
+    def check_progress(self, now: float) -> float:
+        """
+        Return when to look again whether the client reads.
+
+        Raises:
+            TooSlow: If what waits made no progress for too long.
+        """
+        if not self.blocked or self._ended:
+            return float("inf")
+        since, buffered = self._progress
+        if self._transport is not None and self._transport.buffered != buffered:
+            self._block(now, self._transport.buffered)
+        elif now - since >= self._max_seconds:
+            raise _too_slow()
+        return now
+
+    def flush(self, now: float) -> None:
+        """Write what waits, as far as the client takes it; the flusher calls."""
+        self.last_sent = now
+        if self._transport is None:
+            if self._task is None and (self._waiting or self._sources or self._last):
+                self._task = asyncio.create_task(self._send_all())
+            return
+        while not self.blocked and (data := self._next_write()):
+            if not self._transport.write(data):
+                self._block(now, self._transport.buffered)
+        if not self._waiting and self._last is not None and self._task is None:
+            self._task = asyncio.create_task(self._send_all())
+
+    def _next_write(self) -> bytes:
+        """Return the frames of the next write, taken from what waits."""
+        waiting = self._waiting
+        if len(waiting) == 1 and not self._sources:
             self.waiting_bytes = 0
-            self._overflow()
-            return False
-        return True
+            return waiting.popleft().frame
+        frames: list[bytes] = []
+        size = 0
+        while size < WRITE_BYTES and (payload := self._next()) is not None:
+            frames.append(payload.frame)
+            size += payload.size
+        return b"".join(frames)
 
-    def _queue(self, item: Payload | dict[str, Any]) -> None:
-        self._waiting.append(item)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
+    def _next(self) -> Payload | None:
+        if self._waiting:
+            payload = self._waiting.popleft()
+            self.waiting_bytes = max(0, self.waiting_bytes - payload.size)
+            return payload
+        while self._sources:
+            source = next(iter(self._sources))
+            taken = source.take()
+            if taken is not None:
+                return taken
+            del self._sources[source]
+        return None
 
-    async def _write(self) -> None:
+    def _schedule(self) -> None:
+        if not self.blocked:
+            self._flusher.add(self)
+
+    def _block(self, now: float, buffered: int) -> None:
+        self.blocked = True
+        self._progress = now, buffered
+        self._watch()
+
+    def _resume(self) -> None:
+        self.blocked = False
+        self._schedule()
+
+    def _drop_all(self) -> None:
+        self._waiting.clear()
+        self.waiting_bytes = 0
+        self.blocked = False
+        if self._task is not None:  # it is in ``send``, and may never return
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._ended:
+            self._abandon()
+
+    def _overflow(self) -> None:
+        if not self._closed:
+            self._failed(_too_slow())
+
+    async def _send_all(self) -> None:
+        """Await ``send`` for each frame that waits, and for the close."""
         loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                item = self._waiting.popleft()
-                event = item if isinstance(item, dict) else item.event
-                await self._send(event)
+            while (payload := self._next()) is not None:
+                self._block(loop.time(), 0)
+                await self._send(payload.event)
+                self.blocked = False
                 self.last_sent = loop.time()
-                if isinstance(item, Payload):
-                    self.waiting_bytes = max(0, self.waiting_bytes - item.size)
+            if self._last is not None:
+                last, self._last = self._last, None
+                self._ended = True
+                await self._send(last)
         except Exception:  # the client is gone; each server says so in its own way
             self._closed = True
             self._waiting.clear()
+            self._sources.clear()
         finally:
-            self._writer = None
+            self._task = None
+            self.blocked = False
+
+
+class Flusher:
+    """Let each outbox that was written to in a turn of the loop write once, in a later one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._outboxes: deque[Outbox] = deque()
+        self._flushed: asyncio.Future[None] | None = None
+
+    def add(self, outbox: Outbox) -> None:
+        """Flush an outbox soon."""
+        if not self._outboxes:
+            self._loop.call_soon(self._flush)
+        self._outboxes.append(outbox)
+
+    def flushed(self) -> asyncio.Future[None]:
+        """Return what ends when nothing is left to flush."""
+        if self._flushed is None:
+            self._flushed = self._loop.create_future()
+            if not self._outboxes:
+                self._loop.call_soon(self._flush)
+        return self._flushed
+
+    def _flush(self) -> None:
+        outboxes = self._outboxes
+        now = self._loop.time()
+        for _ in range(min(len(outboxes), FLUSHES_PER_TURN)):
+            try:
+                outboxes.popleft().flush(now)
+            except Exception:  # others must not notice
+                logger.exception("could not write to a client")
+        if outboxes:
+            self._loop.call_soon(self._flush)
+        elif self._flushed is not None:
+            self._flushed.set_result(None)
+            self._flushed = None
+
+
+#: Return the flusher of this event loop.
+this_flusher: Final = per_loop(Flusher)
+
+
+def _too_slow() -> TooSlow:
+    return TooSlow("this client reads too slowly: reconnect", code="too-slow")
+
+
+def _is_text(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _websocket_head(size: int, text: bool) -> bytes:
+    """RFC 6455, section 5.2: what stands before a server's unmasked message."""
+    first = bytes([_TEXT if text else _BINARY])
+    if size < 126:
+        return first + bytes([size])
+    if size < 65536:
+        return first + b"\x7e" + size.to_bytes(2, "big")
+    return first + b"\x7f" + size.to_bytes(8, "big")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+import hiredis
 import redis
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
 #: What a command can raise when Redis is away, hangs or refuses.
@@ -20,9 +21,6 @@ REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 #: Seconds until a connection attempt, or the answer to a command, counts as lost.
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
-
-#: How many commands travel in one pipeline at most.
-PIPELINE_COMMANDS: Final = 1000
 
 _KEEPALIVE: Final = {
     getattr(socket, name): seconds
@@ -35,35 +33,8 @@ _PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
 T = TypeVar("T")
 
 
-class _OperatingSystemTimeout:
-    """
-    Turn a socket's ETIMEDOUT into a ConnectionError.
-
-    redis-py 8.1 takes it for an answer that has not come yet, keeps the dead connection and
-    reads it again without ever yielding: the event loop hangs (asyncio's own timeouts
-    surface elsewhere, so any TimeoutError here is the operating system's).
-    """
-
-    async def _read_response_from_parser(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await super()._read_response_from_parser(*args, **kwargs)  # type: ignore[misc]
-        except TimeoutError as error:
-            raise redis.ConnectionError(f"the link to Redis died: {error!r}") from error
-
-
-class SafeConnection(_OperatingSystemTimeout, Connection):
-    """``redis://``"""
-
-
-class SafeSSLConnection(_OperatingSystemTimeout, SSLConnection):
-    """``rediss://``"""
-
-
-_CONNECTIONS: Final = {"redis": SafeConnection, "rediss": SafeSSLConnection}
-
-
 def create_pool(url: str, **options: Any) -> ConnectionPool:
-    """Return a pool of connections that notice a dead link; RESP2, answers as bytes."""
+    """Return where connections come from, for :class:`realtime.link.Link`: RESP2, kept alive."""
     pool = ConnectionPool.from_url(
         url,
         **{
@@ -73,8 +44,7 @@ def create_pool(url: str, **options: Any) -> ConnectionPool:
             **options,
         },
     )
-    if not issubclass(pool.connection_class, UnixDomainSocketConnection):
-        pool.connection_class = _CONNECTIONS[url.partition(":")[0]]
+    if issubclass(pool.connection_class, Connection):  # a Unix socket has no such options
         pool.connection_kwargs |= {
             "socket_keepalive": True,
             "socket_keepalive_options": _KEEPALIVE,
@@ -96,6 +66,27 @@ def create_client(url: str, **options: Any) -> redis.Redis:
     )
 
 
+def execute_all(client: redis.Redis, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """
+    Return the answers to commands that travel in one round trip, and are never sent twice.
+
+    redis-py's own pipeline (8.1) needs twice the processor time.
+
+    Raises:
+        redis.RedisError: If one of them failed; others may have been done.
+    """
+    connection = client.connection_pool.get_connection()
+    try:
+        packed = [hiredis.pack_command(command) for command in commands]
+        connection.send_packed_command([b"".join(packed)])
+        return [connection.read_response() for _ in packed]
+    except BaseException:
+        connection.disconnect()  # what was not read is no answer to the next caller
+        raise
+    finally:
+        client.connection_pool.release(connection)
+
+
 def without_password(url: str) -> str:
     """Return the URL fit to be shown."""
     return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
@@ -112,74 +103,3 @@ def per_loop(factory: Callable[..., T]) -> Callable[..., T]:
         return here[args]
 
     return of_this_loop
-
-
-class Pipeline:
-    """
-    Send commands in the order of :meth:`submit`, those of one loop turn in one round trip.
-
-    While one batch is on its way the next collects. A command is never sent twice: if the
-    link dies, each caller whose answer was not read gets the error.
-    """
-
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._redis = Redis(connection_pool=pool)
-        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
-        self._sender: asyncio.Task[None] | None = None
-
-    def submit(self, *command: Any) -> asyncio.Future[Any]:
-        """
-        Queue a command; the future gets its answer.
-
-        The future fails with one of :data:`REDIS_ERRORS`.
-        """
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, future))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send_all())
-        return future
-
-    async def aclose(self) -> None:
-        """Close the connections; commands that wait are answered first."""
-        if self._sender is not None:
-            await self._sender
-        await self._redis.aclose(close_connection_pool=True)
-
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._waiting[:PIPELINE_COMMANDS]
-                del self._waiting[:PIPELINE_COMMANDS]
-                await self._send(batch)
-        finally:
-            self._sender = None
-
-    async def _send(self, batch: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
-        try:
-            pipeline = self._redis.pipeline(transaction=False)
-            for command, _ in batch:
-                pipeline.execute_command(*command)
-            answers = await pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            answers = [error] * len(batch)
-        except (OSError, TimeoutError) as error:
-            answers = [redis.ConnectionError(f"the link to Redis died: {error!r}")] * len(batch)
-        except Exception as error:  # nobody may wait for ever
-            answers = [error] * len(batch)
-        except asyncio.CancelledError:
-            for _, future in batch:
-                future.cancel()
-            raise
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-
-@per_loop
-def pipeline_to(url: str) -> Pipeline:
-    """Return this event loop's pipeline to the Redis at the URL."""
-    return Pipeline(create_pool(url))

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from .database import in_database
 from .models import NodeRecord, SessionRecord
+from .outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +48,18 @@ class Session:
     heard_at: float = field(default_factory=time.time)
     subscriptions: int = 0
     messages_in: int = 0
-    messages_out: int = 0
     #: How many of its handlers that are not async may run at once: others want threads too.
     handler_slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(4), repr=False
     )
+
+    #: Its way out, which counts what was sent.
+    outbox: Outbox | None = field(default=None, repr=False)
+
+    @property
+    def messages_out(self) -> int:
+        """How many MESSAGE frames it was sent."""
+        return self.outbox.messages if self.outbox is not None else 0
 
     @property
     def user_name(self) -> str:

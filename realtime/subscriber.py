@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
+import hiredis
 import redis
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
 
+from .link import Link
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,20 @@ SILENCE_SECONDS: Final = 15.0
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 2.0
 
+#: Seconds that a publisher waits at most for a process that is behind.
+BEHIND_SECONDS: Final = 0.1
+
 #: How many names go into one SUBSCRIBE.
 SUBSCRIBE_CHUNK: Final = 1000
 
-#: Takes the name of a Redis channel and a payload; what it returns is awaited before the next.
+#: A subscription: the command that makes it and the channel, or the pattern of channels.
+Key = tuple[str, str]
+
+_MESSAGES: Final = frozenset({b"message", b"pmessage"})
+_CONFIRMATIONS: Final = {b"subscribe": "SUBSCRIBE", b"psubscribe": "PSUBSCRIBE"}
+
+#: Takes the name under which was subscribed (a Redis channel, or a pattern) and a payload; what
+#: it returns is awaited before the next.
 Receive = Callable[[bytes, bytes], Awaitable[object] | None]
 
 
@@ -49,38 +59,54 @@ class Subscriber:
     def __init__(self, pool: ConnectionPool, receive: Receive) -> None:
         self._pool = pool
         self._receive = receive
-        self._wanted: set[str] = set()
-        self._established: set[str] = set()  # wanted, and confirmed at least once
-        self._confirmed: set[str] = set()  # confirmed on the present connection
-        self._unconfirmed: dict[str, _Confirmation] = {}
-        self._commands: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
+        self._wanted: set[Key] = set()
+        self._established: set[Key] = set()  # wanted, and confirmed at least once
+        self._confirmed: set[Key] = set()  # confirmed on the present connection
+        self._unconfirmed: dict[Key, _Confirmation] = {}
+        self._unsent: list[Key] = []
+        self._link: Link | None = None
         self._owner: asyncio.Task[None] | None = None
-        self._heard = 0.0
         self._failed = False  # the last attempt to connect failed
 
-    async def subscribe(self, channel: str) -> None:
+    async def subscribe(self, name: str, *, pattern: bool = False) -> None:
         """
-        Return when Redis has confirmed that the channel is heard.
+        Return when Redis has confirmed that the channel, or the glob-style pattern of
+        channels, is heard.
 
         Raises:
-            redis.ConnectionError: If Redis is away. A new channel is then not wanted.
+            redis.ConnectionError: If Redis is away. A new subscription is then not wanted.
         """
-        if channel in self._confirmed:
+        key = ("PSUBSCRIBE" if pattern else "SUBSCRIBE", name)
+        if key in self._confirmed:
             return
         if self._failed:
             raise redis.ConnectionError("Redis is away")
-        confirmation = self._unconfirmed.get(channel)
-        if confirmation is None or channel not in self._wanted:
-            confirmation = self._request(channel)
+        confirmation = self._unconfirmed.get(key)
+        if confirmation is None or key not in self._wanted:
+            confirmation = self._request(key)
         await asyncio.shield(confirmation.future)
 
-    def unsubscribe(self, channel: str) -> None:
-        """Stop hearing the channel; nothing to wait for."""
-        if channel in self._wanted:
-            self._wanted.discard(channel)
-            self._established.discard(channel)
-            self._confirmed.discard(channel)
-            self._commands.put_nowait(("UNSUBSCRIBE", channel))
+    def unsubscribe(self, name: str, *, pattern: bool = False) -> None:
+        """Stop hearing a channel or a pattern; nothing to wait for."""
+        key = ("PSUBSCRIBE" if pattern else "SUBSCRIBE", name)
+        if key in self._wanted:
+            self._wanted.discard(key)
+            self._established.discard(key)
+            self._confirmed.discard(key)
+            self._send("PUNSUBSCRIBE" if pattern else "UNSUBSCRIBE", name)
+
+    async def caught_up(self) -> None:
+        """
+        Return when ``receive`` does not have to be waited for any more, or after a while.
+
+        Who publishes waits for it: otherwise what this process hears would pile up in Redis.
+        """
+        deadline = asyncio.get_running_loop().time() + BEHIND_SECONDS
+        while self._link is not None and self._link.held is not None:
+            rest = deadline - asyncio.get_running_loop().time()
+            if rest <= 0:
+                return
+            await asyncio.wait([self._link.held], timeout=rest)
 
     async def aclose(self) -> None:
         """End the owner and its connection."""
@@ -91,62 +117,71 @@ class Subscriber:
         for confirmation in self._unconfirmed.values():
             confirmation.fail(redis.ConnectionError("closed"))
 
-    def _request(self, channel: str) -> _Confirmation:
-        self._wanted.add(channel)
-        confirmation = self._unconfirmed.setdefault(channel, _Confirmation())
+    def _request(self, key: Key) -> _Confirmation:
+        self._wanted.add(key)
+        confirmation = self._unconfirmed.setdefault(key, _Confirmation())
         confirmation.answers_due += 1
-        self._commands.put_nowait(("SUBSCRIBE", channel))
+        self._send(*key)
         if self._owner is None:
             self._owner = asyncio.create_task(self._own(), name="realtime-subscriber")
         return confirmation
 
+    def _send(self, command: str, name: str) -> None:
+        """Send the commands of one turn together."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send_all)
+        self._unsent.append((command, name))
+
+    def _send_all(self) -> None:
+        requests, self._unsent = self._unsent, []
+        if self._link is None:
+            return  # the next connection starts from what is wanted
+        for command, group in itertools.groupby(requests, key=itemgetter(0)):
+            names = [name for _, name in group]
+            for start in range(0, len(names), SUBSCRIBE_CHUNK):
+                chunk = names[start : start + SUBSCRIBE_CHUNK]
+                self._link.write(hiredis.pack_command((command, *chunk)))
+
     async def _own(self) -> None:
         delay = FIRST_RETRY_SECONDS
+        loop = asyncio.get_running_loop()
         while True:
-            started = asyncio.get_running_loop().time()
+            started = loop.time()
             try:
-                await self._serve()
-            except* Exception as group:
-                error: BaseException = group
-                while isinstance(error, BaseExceptionGroup):
-                    error = error.exceptions[0]
-                if not isinstance(error, REDIS_ERRORS):
-                    logger.error("the subscriptions to Redis failed", exc_info=error)
+                self._fail(await self._serve())
+            except REDIS_ERRORS as error:
                 self._fail(error)
-            if asyncio.get_running_loop().time() - started > SILENCE_SECONDS:
+            except Exception as error:
+                logger.exception("the subscriptions to Redis failed")
+                self._fail(error)
+            if loop.time() - started > SILENCE_SECONDS:
                 delay = FIRST_RETRY_SECONDS
             await asyncio.sleep(delay * random.uniform(0.5, 1))
             delay = min(delay * 2, LAST_RETRY_SECONDS)
 
-    async def _serve(self) -> None:
-        """Connect, subscribe, and serve until the connection fails."""
-        connection: AbstractConnection = self._pool.make_connection()
+    async def _serve(self) -> BaseException:
+        """Connect, subscribe, and serve; return why the connection ended."""
+        link = await Link.connect(self._pool, self._answered)
         try:
-            await connection.connect()
-            # With one, redis-py sends through asyncio.wait_for, which before Python 3.12 swallows
-            # a cancellation (cpython#86296). The watch notices a link that takes nothing.
-            connection.socket_timeout = None
             if self._failed:
                 logger.warning("Redis is back, %d subscriptions renewed", len(self._wanted))
             self._failed = False
-            self._heard = asyncio.get_running_loop().time()
+            self._link = link
             self._renew()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(connection))
-                tasks.create_task(self._write(connection))
-                tasks.create_task(self._watch())
+            return await self._watch(link)
         finally:
-            await connection.disconnect(nowait=True)
+            self._link = None
+            link.close()
 
     def _renew(self) -> None:
         """Start from ``_wanted``, whatever was under way."""
-        self._commands = asyncio.Queue()
-        for channel in [name for name in self._unconfirmed if name not in self._wanted]:
-            self._unconfirmed.pop(channel).succeed()
-        for channel in self._wanted:
-            confirmation = self._unconfirmed.setdefault(channel, _Confirmation())
+        self._unsent.clear()
+        for key in [key for key in self._unconfirmed if key not in self._wanted]:
+            self._unconfirmed.pop(key).succeed()
+        for key in sorted(self._wanted):
+            confirmation = self._unconfirmed.setdefault(key, _Confirmation())
             confirmation.answers_due = 1
-            self._commands.put_nowait(("SUBSCRIBE", channel))
+            self._send(*key)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed:
@@ -158,45 +193,36 @@ class Subscriber:
         self._confirmed.clear()
         self._wanted &= self._established
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            self._heard = loop.time()
-            if answer[0] == b"message":
-                wait = self._receive(answer[1], answer[2])
-                if wait is not None:
-                    await wait
-            elif answer[0] == b"subscribe":
-                self._confirm(answer[1].decode())
+    def _answered(self, answer: Any) -> Awaitable[object] | None:
+        if isinstance(answer, Exception):
+            raise redis.ConnectionError(f"Redis refuses: {answer}")
+        kind = answer[0]
+        if kind in _MESSAGES:
+            return self._receive(answer[1], answer[-1])
+        if kind in _CONFIRMATIONS:
+            self._confirm((_CONFIRMATIONS[kind], answer[1].decode()))
+        return None
 
-    def _confirm(self, channel: str) -> None:
-        confirmation = self._unconfirmed.get(channel)
+    def _confirm(self, key: Key) -> None:
+        confirmation = self._unconfirmed.get(key)
         if confirmation is None:
             return
         confirmation.answers_due -= 1
         if confirmation.answers_due == 0:
-            del self._unconfirmed[channel]
-            if channel in self._wanted:
-                self._established.add(channel)
-                self._confirmed.add(channel)
+            del self._unconfirmed[key]
+            if key in self._wanted:
+                self._established.add(key)
+                self._confirmed.add(key)
             confirmation.succeed()
 
-    async def _write(self, connection: AbstractConnection) -> None:
-        while True:
-            requests = [await self._commands.get()]
-            while len(requests) < SUBSCRIBE_CHUNK and not self._commands.empty():
-                requests.append(self._commands.get_nowait())
-            for command, group in itertools.groupby(requests, key=itemgetter(0)):
-                names = itertools.chain.from_iterable(request[1:] for request in group)
-                await connection.send_command(command, *names)
-
-    async def _watch(self) -> None:
+    async def _watch(self, link: Link) -> BaseException:
         loop = asyncio.get_running_loop()
-        while loop.time() - self._heard < SILENCE_SECONDS:
-            await asyncio.sleep(PING_SECONDS)
-            self._commands.put_nowait(("PING",))
-        raise redis.ConnectionError(f"silent for {SILENCE_SECONDS:.0f} s")
+        while not link.lost.done():
+            await asyncio.wait([link.lost], timeout=PING_SECONDS)
+            if loop.time() - link.heard >= SILENCE_SECONDS and link.held is None:
+                return redis.ConnectionError(f"silent for {SILENCE_SECONDS:.0f} s")
+            link.write(hiredis.pack_command(("PING",)))
+        return link.lost.result()
 
 
 class _Confirmation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from .acks import AckWindow, prefetch_count
@@ -12,22 +11,25 @@ from .broker import Message
 from .destinations import (
     TOPIC,
     check_destination,
+    check_pattern,
     check_topic,
+    is_pattern,
     reply_address,
     user_destination,
 )
 from .hub import Hub, MessageFrames, Subscription
-from .outbox import Outbox, Payload
+from .outbox import Outbox
 from .sessions import Session
+from .slow_clients import LossyQueue, policy_of
 from .stomp import AccessDenied, Connection, ProtocolError, events
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A live subscription; ``window`` is None in ack mode auto."""
+    """A live subscription; ``queue`` is None where its messages go straight to the outbox."""
 
     subscription: Subscription
-    window: AckWindow | None = None
+    queue: AckWindow | LossyQueue | None = None
 
 
 class Subscriptions:
@@ -57,11 +59,7 @@ class Subscriptions:
             DestinationError: If nothing can be heard there.
         """
         destination = self._heard_destination(event.destination)
-        window = None
-        if event.ack != "auto":
-            prefetch = prefetch_count(event.headers.get("prefetch-count"))
-            window = AckWindow(self._outbox, cumulative=event.ack == "client", prefetch=prefetch)
-        return self._add(event.key, destination, event.id, window)
+        return self._add(event.key, destination, event.id, self._queue_for(event, destination))
 
     def unsubscribe(self, key: str) -> None:
         """Stop hearing; nothing happens where there is no such subscription."""
@@ -90,8 +88,8 @@ class Subscriptions:
     def answer(self, event: events.Subscribe, content: Any) -> None:
         """Answer a SUBSCRIBE to an application destination: one MESSAGE, for this client only."""
         message = Message.of(event.destination, content)
-        asked = Subscription(event.destination, event.id, self._connection.version, self._deliver)
-        self._deliver(message.id, MessageFrames(message).frame_for(asked))
+        key = (self._connection.version, event.id, False)
+        self._outbox.deliver(MessageFrames(message).frame_for(key))
 
     def acknowledge(self, event: events.Ack) -> None:
         """
@@ -104,7 +102,7 @@ class Subscriptions:
             entries = list(self._entries.values())
         else:
             entries = [self._entries[key] for key in [event.subscription] if key in self._entries]
-        windows = [entry.window for entry in entries if entry.window is not None]
+        windows = [entry.queue for entry in entries if isinstance(entry.queue, AckWindow)]
         if not any(window.acknowledge(event.message_id) for window in windows):
             raise ProtocolError(
                 f"no message {event.message_id!r} waits for an acknowledgement", code="unknown-ack"
@@ -113,35 +111,43 @@ class Subscriptions:
     def _heard_destination(self, destination: str) -> str:
         """Return what the hub has to hear for a SUBSCRIBE to this destination."""
         if check_destination(destination).startswith(TOPIC):
-            return check_topic(destination)
+            check = check_pattern if is_pattern(destination) else check_topic
+            return check(destination)
         if not self._session.user_name:
             raise AccessDenied(f"log in to hear {destination!r}", code="login-required")
         return user_destination(destination, self._session.user_name)
 
+    def _queue_for(
+        self, event: events.Subscribe, destination: str
+    ) -> AckWindow | LossyQueue | None:
+        """Return what messages go through before the outbox, if anything."""
+        if event.ack != "auto":
+            prefetch = prefetch_count(event.headers.get("prefetch-count"))
+            return AckWindow(self._outbox, cumulative=event.ack == "client", prefetch=prefetch)
+        policy = policy_of(destination)
+        return LossyQueue(self._outbox, latest=policy == "latest") if policy != "close" else None
+
     def _add(
-        self, key: str, destination: str, id: str | None, window: AckWindow | None = None
+        self,
+        key: str,
+        destination: str,
+        id: str | None,
+        queue: AckWindow | LossyQueue | None = None,
     ) -> Awaitable[None]:
         subscription = Subscription(
             destination=destination,
             id=id,
             version=self._connection.version,
-            deliver=self._deliver if window is None else partial(self._deliver_to, window),
-            acknowledged=window is not None,
+            deliver=self._outbox.deliver if queue is None else queue.deliver,
+            acknowledged=isinstance(queue, AckWindow),
         )
-        self._entries[key] = _Entry(subscription, window)
+        heard = self._hub.subscribe(subscription)
+        self._entries[key] = _Entry(subscription, queue)
         self._session.subscriptions = len(self._entries)
-        return self._hub.subscribe(subscription)
+        return heard
 
     def _end(self, entry: _Entry) -> None:
         self._hub.unsubscribe(entry.subscription)
-        if entry.window is not None:
-            entry.window.discard()
+        if entry.queue is not None:
+            entry.queue.discard()
         self._session.subscriptions = len(self._entries)
-
-    def _deliver(self, message_id: str, payload: Payload) -> None:
-        self._session.messages_out += 1
-        self._outbox.write(payload)
-
-    def _deliver_to(self, window: AckWindow, message_id: str, payload: Payload) -> None:
-        self._session.messages_out += 1
-        window.deliver(message_id, payload)

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing
-from realtime.handlers import load_routes
+from realtime.routing import load_routes
 
 
 def test_the_settings_pass_every_check() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,13 @@ from hypothesis import strategies as st
 from realtime.destinations import (
     DestinationError,
     check_destination,
+    check_pattern,
     check_topic,
+    compile_pattern,
+    covers,
     group_name,
+    group_pattern,
+    readable_name,
 )
 
 
@@ -63,3 +69,66 @@ def test_a_group_name_is_what_channels_allows(destination: str) -> None:
 def test_destinations_do_not_share_groups() -> None:
     names = {group_name(f"/topic/{number}") for number in range(1000)}
     assert len(names) == 1000
+
+
+@given(st.text(min_size=1, max_size=60), st.text(min_size=1, max_size=60))
+def test_readable_names_are_legal_groups_and_differ_where_destinations_do(
+    one: str, other: str
+) -> None:
+    names = [readable_name(f"/topic/{each}") for each in (one, other)]
+    assert all(re.fullmatch(r"stomp\.topic\.[A-Za-z0-9_.-]+", name) for name in names)
+    assert (names[0] == names[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "others"),
+    [
+        ("/topic/*", ["/topic/a", "/topic/a.b"], ["/topic/a/b", "/topic/"]),
+        ("/topic/**", ["/topic/a", "/topic/a/b/c"], ["/user/a", "/topicx"]),
+        ("/topic/a/*/c", ["/topic/a/b/c"], ["/topic/a/c", "/topic/a/b/c/d", "/topic/a/b/b/c"]),
+        ("/topic/a/**", ["/topic/a", "/topic/a/b", "/topic/a/b/c"], ["/topic/ab", "/topic/b/a"]),
+        ("/topic/*/b/**", ["/topic/a/b", "/topic/a/b/c"], ["/topic/b", "/topic/a/c/b"]),
+        ("/topic/a.b/*", ["/topic/a.b/c"], ["/topic/axb/c"]),
+    ],
+)
+def test_a_pattern_stands_for_these_topics_and_its_glob_for_all_of_them(
+    pattern: str, matching: list[str], others: list[str]
+) -> None:
+    assert check_pattern(pattern) == pattern
+    for destination in matching:
+        assert compile_pattern(pattern).fullmatch(destination)
+        assert fnmatchcase(readable_name(destination), group_pattern(pattern))
+        assert covers(pattern, destination)
+    for destination in others:
+        assert not compile_pattern(pattern).fullmatch(destination)
+
+
+@pytest.mark.parametrize("pattern", ["/topic/a*", "/topic/**/b", "/topic/a/***", "/topic/*b/c"])
+def test_a_star_that_is_no_whole_segment_makes_no_pattern(pattern: str) -> None:
+    with pytest.raises(DestinationError) as caught:
+        check_pattern(pattern)
+    assert caught.value.code == "bad-pattern"
+
+
+@pytest.mark.parametrize(
+    ("rule", "pattern", "covered"),
+    [
+        ("/topic/**", "/topic/**", True),
+        ("/topic/**", "/topic/a/*", True),
+        ("/topic/a/**", "/topic/a/*", True),
+        ("/topic/a/**", "/topic/**", False),
+        ("/topic/a/**", "/topic/*/b", False),
+        ("/topic/a/*", "/topic/a/*", True),
+        ("/topic/a/*", "/topic/a/**", False),
+        ("/topic/*/b", "/topic/a/*", False),
+        ("/topic/*/b", "/topic/*/b", True),
+        ("/topic/*", "/topic/a/b", False),
+        ("/topic/a", "/topic/a", True),
+        ("/topic/a", "/topic/*", False),
+        ("/topic/a", "/topic/b", False),
+    ],
+)
+def test_a_rule_covers_a_pattern_only_if_it_covers_all_that_it_stands_for(
+    rule: str, pattern: str, covered: bool
+) -> None:
+    assert covers(rule, pattern) is covered

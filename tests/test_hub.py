@@ -32,10 +32,9 @@ class Listener:
         self.payloads: list[Payload] = []
         self.subscription = Subscription(destination, id, version, self.deliver)
 
-    def deliver(self, message_id: str, payload: Payload) -> None:
+    def deliver(self, payload: Payload) -> None:
         self.payloads.append(payload)
-        data = payload.event.get("bytes", payload.event.get("text"))
-        self.queue.put_nowait(data if isinstance(data, bytes) else data.encode())
+        self.queue.put_nowait(payload.data)
 
     async def body(self) -> bytes:
         data = await asyncio.wait_for(self.queue.get(), 15)
@@ -187,7 +186,7 @@ async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
         with pytest.raises(redis.RedisError):
             await asyncio.wait_for(a_hub.subscribe(Listener("/topic/a").subscription), 10)
     await asyncio.sleep(0.1)
-    assert a_hub._topics == {}
+    assert a_hub._heard == {}
     await get_channel_layer().flush()
 
 
@@ -197,7 +196,7 @@ async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
 def test_headers_are_escaped_for_the_version_of_each_subscriber(version: str, line: bytes) -> None:
     message = Message("/topic/a", b"body\0with NUL", {"note": "a\nb:c\\"}, "id-1")
     listener = Listener("/topic/a", "s:1", version)
-    listener.deliver("id-1", MessageFrames(message).frame_for(listener.subscription))
+    listener.deliver(MessageFrames(message).frame_for(listener.subscription.key))
     head, _, body = listener.queue.get_nowait().partition(b"\n\n")
     subscription = b"subscription:s:1" if version == "1.0" else b"subscription:s\\c1"
     assert head.split(b"\n") == [

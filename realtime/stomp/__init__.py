@@ -16,7 +16,7 @@ from .errors import (
     TooSlow,
     Unavailable,
 )
-from .frames import HEARTBEAT, SECRET_HEADERS, Frame, FrameDecoder, encode, encode_head
+from .frames import HEARTBEAT, SECRET_HEADERS, Frame, FrameDecoder, encode, encode_headers
 
 __all__ = [
     "HEARTBEAT",
@@ -36,5 +36,5 @@ __all__ = [
     "Unavailable",
     "ack_id",
     "encode",
-    "encode_head",
+    "encode_headers",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from .errors import FrameError, FrameTooLarge
 
@@ -56,18 +57,25 @@ def encode(frame: Frame, version: str = "1.2") -> bytes:
 
 def encode_head(frame: Frame, version: str) -> bytes:
     """Return command and header lines, without the blank line that ends them."""
-    headers = dict(frame.headers)
+    headers = frame.headers
     if frame.body or "content-length" in headers:
-        headers["content-length"] = str(len(frame.body))
+        headers = {**headers, "content-length": str(len(frame.body))}
     if frame.command in _UNESCAPED_COMMANDS:
         version = "1.0"
-    lines = [frame.command]
-    for name, value in headers.items():
-        if version == "1.0":
-            name = name.replace(":", "_")  # 1.0 has no way to write it
-        lines.append(f"{escape(name, version)}:{escape(value, version)}")
-    lines.append("")
-    return "\n".join(lines).encode()
+    return frame.command.encode() + b"\n" + encode_headers(headers, version)
+
+
+def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
+    """Return header lines, each with its line end."""
+    if _TO_ESCAPE.search("".join([*headers, *headers.values()])):
+        headers = {_escape_name(n, version): escape(v, version) for n, v in headers.items()}
+    return "".join([f"{name}:{value}\n" for name, value in headers.items()]).encode()
+
+
+def _escape_name(name: str, version: str) -> str:
+    if version == "1.0":
+        name = name.replace(":", "_")  # 1.0 has no way to write it
+    return escape(name, version)
 
 
 def escape(text: str, version: str) -> str:
@@ -97,12 +105,11 @@ def unescape(text: str, version: str) -> str:
     return _ESCAPED.sub(replace, text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(NamedTuple):
     """What is known of a frame before its body is complete."""
 
     command: str
-    headers: dict[str, str] = field(repr=False)
+    headers: dict[str, str]
     body_start: int
     content_length: int | None
 
@@ -147,15 +154,17 @@ class FrameDecoder:
             FrameError: If the bytes are no frame. Nothing after it can be trusted.
             FrameTooLarge: As soon as a limit is certain to be passed.
         """
-        if self._head is None:
-            self._skip_line_ends()
-            self._head = self._next_head()
-        if self._head is None:
-            return None
-        body_end = self._body_end(self._head)
-        if body_end is None:
+        if not self._buffer:
             return None
         head = self._head
+        if head is None:
+            self._skip_line_ends()
+            head = self._head = self._next_head()
+            if head is None:
+                return None
+        body_end = self._body_end(head)
+        if body_end is None:
+            return None
         frame = Frame(head.command, head.headers, bytes(self._buffer[head.body_start : body_end]))
         self._discard(body_end + 1)
         return frame
@@ -166,7 +175,7 @@ class FrameDecoder:
         self._head = None
 
     def _skip_line_ends(self) -> None:
-        if self._scanned == 0:
+        if self._scanned == 0 and self._buffer[0] in b"\r\n":
             line_ends = _LINE_ENDS.match(self._buffer)
             count = line_ends.end() if line_ends else 0
             del line_ends  # it pins the buffer
@@ -201,34 +210,45 @@ class FrameDecoder:
         return match.span() if match is not None else (-1, -1)
 
     def _parse_head(self, data: bytes, body_start: int) -> _Head:
-        first, *lines = data.split(b"\n")
-        try:
-            command = first.removesuffix(b"\r").decode("ascii")
-        except UnicodeDecodeError:
-            raise FrameError("a command that is not ASCII", code="bad-frame") from None
+        command, *lines = self._decode_head(data).split("\n")
         if len(lines) > self.max_headers:
             raise FrameTooLarge(f"more than {self.max_headers} headers", code="too-many-headers")
-        version = "1.0" if command in _UNESCAPED_COMMANDS else self.version
+        if len(data) > self.max_header_bytes:
+            self._check_header_sizes(lines)
         headers: dict[str, str] = {}
         for line in lines:
-            name, value = self._parse_header(line.removesuffix(b"\r"), version)
-            headers.setdefault(name, value)  # STOMP 1.2, "Repeated Header Entries"
+            name, colon, value = line.partition(":")
+            if not colon or not name:
+                raise FrameError("a header line without a name and a colon", code="bad-header")
+            if name not in headers:  # STOMP 1.2, "Repeated Header Entries"
+                headers[name] = value
+        if self.version == "1.0":  # its own examples pad; later versions forbid to trim
+            headers = {name: value.strip(" ") for name, value in headers.items()}
+        if b"\\" in data and command not in _UNESCAPED_COMMANDS:
+            headers = self._unescape(headers)
         return _Head(command, headers, body_start, self._content_length(headers, body_start))
 
-    def _parse_header(self, line: bytes, version: str) -> tuple[str, str]:
-        if len(line) > self.max_header_bytes:
+    def _decode_head(self, data: bytes) -> str:
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        if not data.partition(b"\n")[0].isascii():
+            raise FrameError("a command that is not ASCII", code="bad-frame")
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise FrameError("a header that is not UTF-8", code="bad-header") from None
+
+    def _check_header_sizes(self, lines: list[str]) -> None:
+        if max(len(line.encode()) for line in lines) > self.max_header_bytes:
             raise FrameTooLarge(
                 f"a header line of more than {self.max_header_bytes} bytes", code="header-too-long"
             )
-        try:
-            name, colon, value = line.decode().partition(":")
-        except UnicodeDecodeError:
-            raise FrameError("a header that is not UTF-8", code="bad-header") from None
-        if not colon or not name:
-            raise FrameError("a header line without a name and a colon", code="bad-header")
-        if self.version == "1.0":
-            value = value.strip(" ")  # its own examples pad; later versions forbid to trim
-        return unescape(name, version), unescape(value, version)
+
+    def _unescape(self, headers: dict[str, str]) -> dict[str, str]:
+        unescaped: dict[str, str] = {}
+        for name, value in headers.items():
+            unescaped.setdefault(unescape(name, self.version), unescape(value, self.version))
+        return unescaped
 
     def _content_length(self, headers: dict[str, str], body_start: int) -> int | None:
         text = headers.get("content-length")

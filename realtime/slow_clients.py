@@ -1,0 +1,111 @@
+"""
+What becomes of messages for a client that reads slower than they come.
+
+By default its session is closed, with a code that says "reconnect". The routing table may say
+otherwise for some topics::
+
+    routes = [
+        on_slow_client("/topic/prices/**", "latest"),
+        on_slow_client("/topic/log", "drop-oldest"),
+    ]
+
+``latest`` keeps only the newest message of each destination, ``drop-oldest`` as many as fit in
+the session's send budget. The next MESSAGE of the subscription says in its header ``dropped`` how
+many are missing before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .destinations import check_pattern, check_topic, covers, is_pattern
+from .outbox import Outbox, Payload
+from .routing import load_routes
+
+POLICIES: Final = ("close", "latest", "drop-oldest")
+
+
+@dataclass(frozen=True)
+class SlowClientRoute:
+    """An entry of the routing table: the policy of the topics that a pattern stands for."""
+
+    pattern: str
+    policy: str
+
+
+def on_slow_client(pattern: str, policy: str) -> SlowClientRoute:
+    """
+    Say what becomes of messages of a topic, or of a pattern of topics, for slow clients.
+
+    The first entry that covers what a client subscribed to counts. It is for ack mode ``auto``:
+    in the others what is not acknowledged in time closes the session.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"the policy {policy!r} is none of {', '.join(POLICIES)}")
+    check_pattern(pattern) if is_pattern(pattern) else check_topic(pattern)
+    return SlowClientRoute(pattern, policy)
+
+
+def policy_of(destination: str) -> str:
+    """Return the policy of what a client subscribed to: a destination or a pattern."""
+    for route in load_routes():
+        if isinstance(route, SlowClientRoute) and covers(route.pattern, destination):
+            return route.policy
+    return "close"
+
+
+class LossyQueue:
+    """
+    Deliver to a subscription of policy ``latest`` or ``drop-oldest``.
+
+    While the client can be written to, messages pass through. Otherwise they wait here, and the
+    outbox takes them when it may.
+    """
+
+    def __init__(self, outbox: Outbox, *, latest: bool) -> None:
+        self._outbox = outbox
+        self._latest = latest
+        self._waiting: dict[str, Payload] = {}
+        self._dropped = 0
+
+    def deliver(self, payload: Payload) -> None:
+        """Send a MESSAGE now, or keep it, or drop an older one for it."""
+        outbox = self._outbox
+        if not outbox.blocked and not self._waiting and outbox.has_room(payload.size, 0.5):
+            outbox.deliver(payload)
+            return
+        key = payload.destination if self._latest else payload.message_id
+        if key in self._waiting:
+            self._drop(key)
+        while self._waiting and not outbox.has_room(payload.size):
+            self._drop(next(iter(self._waiting)))
+        if not outbox.has_room(payload.size):
+            self._dropped += 1
+            return
+        outbox.hold(payload)
+        self._waiting[key] = payload
+        outbox.add_source(self)
+
+    def take(self) -> Payload | None:
+        """Return the next MESSAGE to write, or None if there is none."""
+        if not self._waiting:
+            return None
+        payload = self._waiting.pop(next(iter(self._waiting)))
+        self._outbox.release(payload)
+        self._outbox.messages += 1
+        if self._dropped:
+            payload = payload.with_header("dropped", str(self._dropped))
+            self._dropped = 0
+        return payload
+
+    def discard(self) -> None:
+        """Forget what waits: the subscription ended."""
+        for payload in self._waiting.values():
+            self._outbox.release(payload)
+        self._waiting.clear()
+        self._outbox.remove_source(self)
+
+    def _drop(self, key: str) -> None:
+        self._outbox.release(self._waiting.pop(key))
+        self._dropped += 1

@@ -272,11 +272,11 @@ class GatewayProtocol(Paced, WebSocketProtocol):
             unsent, self._unsent = self._unsent, self.buffered
             if self._unsent < unsent:
                 self.heard = now  # slow, but there
-        silent = now - self.heard
-        interval = self.server.ping_interval
-        if silent > interval + self.server.ping_timeout and self.reading:
-            self.onAutoPingTimeout()
-        elif silent > interval and now - self._pinged > interval:
+        asked = self._pinged > self.heard
+        if asked and self.reading:
+            if now - self._pinged > self.server.ping_timeout:
+                self.onAutoPingTimeout()
+        elif now - max(self.heard, self._pinged) > self.server.ping_interval:
             self._pinged = now
             self.sendPing()
 

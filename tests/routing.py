@@ -12,6 +12,7 @@ from notifications.bridges import from_channel, to_channel
 from realtime.broker import Message
 from realtime.handlers import on_send, on_subscribe
 from realtime.sessions import Session
+from realtime.slow_clients import on_slow_client
 
 
 async def echo(message: Message, session: Session, name: str) -> bytes:
@@ -60,6 +61,8 @@ routes = [
     on_subscribe("/app/settings/{part}", settings_of),
     on_subscribe("/app/fail", fail_to_answer),
     on_subscribe("/app/nothing", nothing),
+    on_slow_client("/topic/prices/**", "latest"),
+    on_slow_client("/topic/log/*", "drop-oldest"),
     to_channel("/app/ask/{what}", "QUESTIONS", format="envelope"),
     from_channel("ANSWERS"),
 ]

@@ -29,12 +29,26 @@ from .destinations import check_published, group_name
 ENVELOPE_TYPE: Final = "stomp.message"
 ENVELOPE_VERSION: Final = 1
 
+#: Headers that are said anew to each client: a message has none of them of its own.
+PROTOCOL_HEADERS: Final = frozenset(
+    {"destination", "message-id", "subscription", "ack"}
+    | {"content-length", "receipt", "transaction"}
+)
+
+#: What name and value of a header may have, and all of a message's; bytes.
+MAX_HEADER_BYTES: Final = 8 * 1024
+MAX_HEADERS_BYTES: Final = 32 * 1024
+
 _ids = itertools.count(1)
 _id_prefix = secrets.token_hex(6)
 
 
 class MessageTooLarge(ValueError):
-    """The body exceeds ``STOMP_MAX_BODY_BYTES``."""
+    """The body exceeds ``STOMP_MAX_BODY_BYTES``, or the headers what they may have."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def new_id() -> str:
@@ -77,11 +91,12 @@ def publish(destination: str, content: Any, headers: Mapping[str, str] | None = 
     Publish from synchronous code; return the message's id.
 
     When it returns, Redis has taken the message. See :meth:`Message.of` for ``content``.
+    Subscribers see the headers; those of :data:`PROTOCOL_HEADERS` are left out.
 
     Raises:
         DestinationError: If nobody can hear the destination.
-        MessageTooLarge: If the body is over the limit.
-        ValueError: If the content can't be encoded.
+        MessageTooLarge: If the body, or the headers, are over the limit.
+        ValueError: If the content can't be encoded, or a header is no text.
         redis.RedisError: If Redis did not take the message.
     """
     message = Message.of(destination, content, headers)
@@ -94,7 +109,7 @@ def publish_many(messages: Iterable[Message]) -> None:
     Publish messages from synchronous code, in one round trip to Redis; they keep their order.
 
     Raises:
-        DestinationError, MessageTooLarge: Before anything was published.
+        DestinationError, MessageTooLarge, ValueError: Before anything was published.
         redis.RedisError: If Redis did not take all of them.
     """
     envelopes = [(group_name(message.destination), envelope(message)) for message in messages]
@@ -118,8 +133,7 @@ async def send(message: Message) -> None:
     Publish a message. Calls that are made in some order publish in that order.
 
     Raises:
-        DestinationError: If nobody can hear the destination.
-        MessageTooLarge: If the body is over the limit.
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
         redis.RedisError: If Redis did not take the message.
     """
     await start(message)
@@ -132,7 +146,7 @@ def start(message: Message) -> asyncio.Future[Any]:
     Await :func:`room` before, where many may come.
 
     Raises:
-        DestinationError, MessageTooLarge: As :func:`send`.
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
     """
     layer = get_channel_layer()
     group, content = group_name(message.destination), envelope(message)
@@ -151,14 +165,51 @@ async def room() -> None:
         await layer.room()
 
 
-def check_size(message: Message) -> None:
+def check_content(message: Message) -> None:
     """
+    Check body and headers.
+
     Raises:
-        MessageTooLarge: If the body is over the limit.
+        MessageTooLarge: If they are over their limits.
+        ValueError: If a header is no text, or has no name.
     """
-    limit = settings.STOMP_MAX_BODY_BYTES
-    if len(message.body) > limit:
-        raise MessageTooLarge(f"a body of {len(message.body)} bytes is over the limit of {limit}")
+    size, limit = len(message.body), settings.STOMP_MAX_BODY_BYTES
+    if size > limit:
+        raise MessageTooLarge(
+            f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
+        )
+    if not _are_plain(message.headers):
+        _check_headers(message.headers)
+
+
+def _are_plain(headers: Mapping[str, str]) -> bool:
+    """Return whether nothing can be wrong with headers, at the first glance."""
+    try:
+        text = "".join([*headers, *headers.values()])
+    except TypeError:
+        return False
+    return len(text) <= MAX_HEADER_BYTES and text.isascii() and "" not in headers
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    size = sum([_header_size(name, value) for name, value in headers.items()])
+    if size > MAX_HEADERS_BYTES:
+        raise MessageTooLarge(
+            f"headers of {size} bytes are over the limit of {MAX_HEADERS_BYTES}",
+            code="header-too-long",
+        )
+
+
+def _header_size(name: Any, value: Any) -> int:
+    if not (isinstance(name, str) and isinstance(value, str) and name):
+        raise ValueError(f"the header {name!r} is no text with a name: {value!r:.80}")
+    size = len(name.encode()) + len(value.encode())
+    if size > MAX_HEADER_BYTES:
+        raise MessageTooLarge(
+            f"a header of {size} bytes is over the limit of {MAX_HEADER_BYTES}",
+            code="header-too-long",
+        )
+    return size
 
 
 def envelope(message: Message) -> dict[str, Any]:
@@ -166,16 +217,18 @@ def envelope(message: Message) -> dict[str, Any]:
     Check a message and return it as it travels between nodes.
 
     Raises:
-        DestinationError: If nobody can hear the destination.
-        MessageTooLarge: If the body is over the limit.
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
     """
     check_published(message.destination)
-    check_size(message)
+    check_content(message)
+    headers = message.headers
+    if not PROTOCOL_HEADERS.isdisjoint(headers):
+        headers = {name: headers[name] for name in headers if name not in PROTOCOL_HEADERS}
     return {
         "type": ENVELOPE_TYPE,
         "v": ENVELOPE_VERSION,
         "destination": message.destination,
-        "headers": {**message.headers, "message-id": message.id},
+        "headers": {**headers, "message-id": message.id},
         "body": message.body,
     }
 

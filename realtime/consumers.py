@@ -44,12 +44,7 @@ MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 YIELD_EVENTS: Final = 10
 
 #: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(
-    {"destination", "receipt", "transaction", "content-length"}
-    | {"message-id", "subscription", "ack"}
-    | {"login"}
-    | SECRET_HEADERS
-)
+_NOT_FORWARDED: Final = frozenset(broker.PROTOCOL_HEADERS | {"login"} | SECRET_HEADERS)
 
 
 class StompConsumer(AsyncConsumer):
@@ -258,7 +253,7 @@ class StompConsumer(AsyncConsumer):
         else:
             check_published(event.destination)
         message = Message(event.destination, event.body, headers)
-        broker.check_size(message)
+        broker.check_content(message)
         return message
 
     def _hear_replies(self, reply_to: str) -> str:

@@ -24,6 +24,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from .destinations import check_published, group_name
+from .stomp import Limits
 
 #: The type and version of the envelope that travels between nodes.
 ENVELOPE_TYPE: Final = "stomp.message"
@@ -35,9 +36,9 @@ PROTOCOL_HEADERS: Final = frozenset(
     | {"content-length", "receipt", "transaction"}
 )
 
-#: What name and value of a header may have, and all of a message's; bytes.
-MAX_HEADER_BYTES: Final = 8 * 1024
-MAX_HEADERS_BYTES: Final = 32 * 1024
+#: What name and value of a header may have, and all of a message's; bytes, as in a SEND.
+MAX_HEADER_BYTES: Final = Limits().max_header_bytes
+MAX_HEADERS_BYTES: Final = Limits().max_head_bytes
 
 _ids = itertools.count(1)
 _id_prefix = secrets.token_hex(6)

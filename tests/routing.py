@@ -45,6 +45,11 @@ def fail_to_answer(session: Session) -> None:
     raise RuntimeError("this handler always fails")
 
 
+async def late(session: Session, seconds: str) -> str:
+    await asyncio.sleep(float(seconds))
+    return f"after {seconds}"
+
+
 async def nothing(session: Session) -> None:
     return None
 
@@ -61,6 +66,7 @@ routes = [
     on_subscribe("/app/settings/{part}", settings_of),
     on_subscribe("/app/fail", fail_to_answer),
     on_subscribe("/app/nothing", nothing),
+    on_subscribe("/app/late/{seconds}", late),
     on_slow_client("/topic/prices/**", "latest"),
     on_slow_client("/topic/log/*", "drop-oldest"),
     to_channel("/app/ask/{what}", "QUESTIONS", format="envelope"),

@@ -31,6 +31,7 @@ _UNESCAPES: Final = {
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
+_RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
 
 
@@ -156,6 +157,13 @@ class FrameDecoder:
         """
         if not self._buffer:
             return None
+        try:
+            return self._next_frame()
+        except FrameError as error:
+            error.receipt = self._receipt()
+            raise
+
+    def _next_frame(self) -> Frame | None:
         head = self._head
         if head is None:
             self._skip_line_ends()
@@ -173,6 +181,20 @@ class FrameDecoder:
         del self._buffer[:count]
         self._scanned = 0
         self._head = None
+
+    def _receipt(self) -> str | None:
+        """Return the receipt that the bad frame asks for, if as much of its head is good."""
+        match = _RECEIPT.match(self._buffer)
+        if match is None or len(match[1]) > self.max_header_bytes:
+            return None
+        escaped = not self._buffer.startswith((b"CONNECT", b"STOMP"))
+        value = match[1].decode(errors="replace").removesuffix("\r")
+        if self.version == "1.0":
+            return value.strip(" ")
+        try:
+            return unescape(value, self.version) if escaped else value
+        except FrameError:
+            return value
 
     def _skip_line_ends(self) -> None:
         if self._scanned == 0 and self._buffer[0] in b"\r\n":

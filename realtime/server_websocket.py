@@ -25,7 +25,7 @@ CLOSE_SECONDS: Final = 1.0
 #: Counters that nobody reads; one for all connections.
 _STATISTICS: Final = TrafficStats()
 
-#: What autobahn and daphne keep of the opening handshake, 6 KiB a connection.
+#: What autobahn and daphne keep of the opening handshake; nobody needs it afterwards.
 _HANDSHAKE: Final = (
     *("_raw_query_string", "_results", "_transport_details", "_valid_events", "_wskey"),
     *("application_deferred", "clean_headers", "http_headers", "http_request_data"),

@@ -9,4 +9,4 @@ RUN pip install --no-cache-dir -r requirements.txt \
 COPY . .
 USER gateway
 EXPOSE 8080
-CMD ["daphne", "-b", "0.0.0.0", "-p", "8080", "--access-log", "/dev/null", "gateway.asgi:application"]
+CMD ["python", "-m", "gateway.workers"]

@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
-run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, REDIS_URL=, ...)
+run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, WORKERS=, REDIS_URL=, ...)
 	@$(BIN)/python manage.py migrate -v 0
 	@$(BIN)/python -m gateway
 

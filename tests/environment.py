@@ -26,7 +26,7 @@ valkey.start()
 
 for name in [name for name in os.environ if name.startswith(("STOMP_", "BRIDGE_", "REDIS_"))]:
     del os.environ[name]
-for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUST_PROXY", "HOST", "PORT", "DATABASE_URL"):
+for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUST_PROXY", "HOST", "PORT", "DATABASE_URL", "WORKERS"):
     os.environ.pop(name, None)
 os.environ |= {
     "DJANGO_SETTINGS_MODULE": "gateway.settings",

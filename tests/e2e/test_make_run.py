@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -115,6 +116,37 @@ async def test_one_command_starts_everything_and_ctrl_c_stops_it(
     assert "Traceback" not in output
     assert not answers(port)
     assert not answers(redis_port)
+
+
+def test_ctrl_c_ends_every_worker(arguments: list[str], tmp_path: Path) -> None:
+    run = MakeRun(tmp_path / "log", *arguments, "WORKERS=2")
+    try:
+        pids = wait_for_workers(run, 2)
+    finally:
+        output = run.interrupt()
+    assert "workers     2" in output
+    assert "Traceback" not in output
+    assert "SIGKILL" not in output
+    assert not answers(value(arguments, "PORT"))
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def wait_for_workers(run: MakeRun, count: int) -> list[int]:
+    """Return the process ids of the workers, once all of them serve."""
+    deadline = time.monotonic() + TIMEOUT
+    while len(pids := re.findall(r"serves \(pid (\d+)\)", run.output)) < count:
+        assert time.monotonic() < deadline, run.output
+        assert run.popen.poll() is None, run.output
+        time.sleep(0.1)
+    return [int(pid) for pid in pids]
+
+
+def test_a_wrong_number_of_workers_is_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
+    output = MakeRun(tmp_path / "log", *arguments, "WORKERS=many").wait()
+    assert "WORKERS is 'many': it has to be a number from 1" in output
+    assert "Traceback" not in output
 
 
 def test_a_used_port_is_one_clear_line(arguments: list[str], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
@@ -12,12 +13,21 @@ django_application = get_asgi_application()
 
 from django.urls import re_path  # noqa: E402 (Django has to be set up first)
 
+from notifications.handler import SynchronousHandler  # noqa: E402
 from realtime.access import check_origin, deny  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
 
+api_application = SynchronousHandler()
+
+
+async def http_application(scope: Any, receive: Any, send: Any) -> None:
+    api = scope["path"].startswith("/api/")
+    await (api_application if api else django_application)(scope, receive, send)
+
+
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": http_application,
         "websocket": URLRouter(
             [
                 re_path(r"^stomp/?$", check_origin(StompConsumer.as_asgi())),

@@ -87,7 +87,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "gateway.middleware.StaticFilesMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -155,7 +155,9 @@ STOMP_SEND_BUFFER_BYTES = env_int("STOMP_SEND_BUFFER_BYTES", 512 * 1024)
 STOMP_SEND_SECONDS = env_int("STOMP_SEND_SECONDS", 10)
 
 # Escapes can make JSON six times as long as the text that it stands for.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * STOMP_MAX_BODY_BYTES + 4096
+DATA_UPLOAD_MAX_MEMORY_SIZE = env_int(
+    "DATA_UPLOAD_MAX_MEMORY_SIZE", max(4 * 1024 * 1024, 6 * STOMP_MAX_BODY_BYTES + 4096)
+)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "rest_framework.authentication.SessionAuthentication",

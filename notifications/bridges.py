@@ -80,7 +80,7 @@ def to_channel(pattern: str, channel: str, *, format: str = "json-string") -> Ap
 
     def forward(message: Message, session: Session, **variables: str) -> asyncio.Future[Any]:
         payload = write(message, session)
-        return pipeline_to(settings.REDIS_URL).submit("PUBLISH", channel, payload)
+        return pipeline_to(settings.REDIS_URL).submit(("PUBLISH", channel, payload))
 
     return ApplicationRoute(pattern, send=forward)
 

@@ -24,6 +24,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from .destinations import check_published, group_name
+from .history import History, history_of
 from .stomp import Limits
 
 #: The type and version of the envelope that travels between nodes.
@@ -65,10 +66,17 @@ class Message:
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=new_id)
+    #: If it was used for the destination lately, this message is the same, and not published.
+    once: str | None = None
 
     @classmethod
     def of(
-        cls, destination: str, content: Any, headers: Mapping[str, str] | None = None
+        cls,
+        destination: str,
+        content: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        once: str | None = None,
     ) -> Message:
         """
         Return a message whose body is ``content``: bytes as they are, a string as text,
@@ -84,15 +92,26 @@ class Message:
         else:
             body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
             content_type = "application/json"
-        return cls(destination, body, {"content-type": content_type, **(headers or {})})
+        headers = {"content-type": content_type, **(headers or {})}
+        return cls(destination, body, headers, once=once)
 
 
-def publish(destination: str, content: Any, headers: Mapping[str, str] | None = None) -> str:
+def publish(
+    destination: str,
+    content: Any,
+    headers: Mapping[str, str] | None = None,
+    *,
+    once: str | None = None,
+) -> str:
     """
     Publish from synchronous code; return the message's id.
 
     When it returns, Redis has taken the message. See :meth:`Message.of` for ``content``.
     Subscribers see the headers; those of :data:`PROTOCOL_HEADERS` are left out.
+
+    Args:
+        once: A key for this message: if it was used for the destination within the last five
+            minutes, nothing is published, and the first message's id is returned.
 
     Raises:
         DestinationError: If nobody can hear the destination.
@@ -100,44 +119,48 @@ def publish(destination: str, content: Any, headers: Mapping[str, str] | None = 
         ValueError: If the content can't be encoded, or a header is no text.
         redis.RedisError: If Redis did not take the message.
     """
-    message = Message.of(destination, content, headers)
-    publish_many([message])
-    return message.id
+    return publish_many([Message.of(destination, content, headers, once=once)])[0]
 
 
-def publish_many(messages: Iterable[Message]) -> None:
+def publish_many(messages: Iterable[Message]) -> list[str]:
     """
-    Publish messages from synchronous code, in one round trip to Redis; they keep their order.
+    Publish messages from synchronous code, in their order and one round trip; return their ids.
 
     Raises:
         DestinationError, MessageTooLarge, ValueError: Before anything was published.
-        redis.RedisError: If Redis did not take all of them.
+        redis.RedisError: If Redis did not take all of them; it may have taken some.
     """
-    envelopes = [(group_name(message.destination), envelope(message)) for message in messages]
+    messages = list(messages)
+    submissions = [_submission(message) for message in messages]
     layer = get_channel_layer()
-    if hasattr(type(layer), "group_send_many_sync"):
-        layer.group_send_many_sync(envelopes)
-        return
-    for group, content in envelopes:
-        async_to_sync(layer.group_send)(group, content)
+    if not hasattr(type(layer), "submit_many_sync"):
+        for group, envelope, *_ in submissions:
+            async_to_sync(layer.group_send)(group, envelope)
+        return [message.id for message in messages]
+    answers = layer.submit_many_sync(submissions)
+    return [_id(message, answer) for message, answer in zip(messages, answers, strict=True)]
 
 
-async def apublish(destination: str, content: Any, headers: Mapping[str, str] | None = None) -> str:
+async def apublish(
+    destination: str,
+    content: Any,
+    headers: Mapping[str, str] | None = None,
+    *,
+    once: str | None = None,
+) -> str:
     """Publish as :func:`publish` does, from asynchronous code."""
-    message = Message.of(destination, content, headers)
-    await send(message)
-    return message.id
+    return await send(Message.of(destination, content, headers, once=once))
 
 
-async def send(message: Message) -> None:
+async def send(message: Message) -> str:
     """
-    Publish a message. Calls that are made in some order publish in that order.
+    Publish a message; return its id. Calls that are made in some order publish in that order.
 
     Raises:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
         redis.RedisError: If Redis did not take the message.
     """
-    await start(message)
+    return _id(message, await start(message))
 
 
 def start(message: Message) -> asyncio.Future[Any]:
@@ -149,14 +172,11 @@ def start(message: Message) -> asyncio.Future[Any]:
     Raises:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
     """
+    submission = _submission(message)
     layer = get_channel_layer()
-    group, content = group_name(message.destination), envelope(message)
-    submit = getattr(layer, "submit", None)
-    return (
-        submit(group, content)
-        if submit
-        else asyncio.ensure_future(layer.group_send(group, content))
-    )
+    if hasattr(type(layer), "submit"):
+        return layer.submit(*submission)
+    return asyncio.ensure_future(layer.group_send(*submission[:2]))
 
 
 async def room() -> None:
@@ -164,6 +184,18 @@ async def room() -> None:
     layer = get_channel_layer()
     if hasattr(type(layer), "room"):
         await layer.room()
+
+
+def _submission(message: Message) -> tuple[str, dict[str, Any], History | None, str | None]:
+    """Return what the channel layer takes."""
+    content = envelope(message)
+    destination = message.destination
+    return group_name(destination), content, history_of(destination), message.once
+
+
+def _id(message: Message, answer: Any) -> str:
+    """Return a message's id: Redis gives it to those that are kept."""
+    return answer.decode() if isinstance(answer, bytes) else message.id
 
 
 def check_content(message: Message) -> None:
@@ -239,6 +271,6 @@ def open_envelope(envelope: Mapping[str, Any]) -> Message | None:
     if (envelope.get("type"), envelope.get("v")) != (ENVELOPE_TYPE, ENVELOPE_VERSION):
         return None
     headers = dict(envelope["headers"])
-    return Message(
-        envelope["destination"], envelope["body"], headers, headers.pop("message-id", "")
-    )
+    message_id = headers.pop("message-id", "")
+    position = envelope.get("position")
+    return Message(envelope["destination"], envelope["body"], headers, position or message_id)

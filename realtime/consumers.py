@@ -15,6 +15,7 @@ from django.conf import settings
 from . import __version__, broker
 from .access import authenticate_session, check_may_send, header
 from .broker import Message
+from .delivery import Start
 from .destinations import APPLICATION, check_destination, check_published
 from .errors import as_stomp_error
 from .handlers import HandlerFailed, find_sender, find_subscriber
@@ -88,7 +89,7 @@ class StompConsumer(AsyncConsumer):
             connect_by=self._loop.time() + settings.STOMP_CONNECT_SECONDS,
         )
         self.subscriptions = Subscriptions(
-            self.session, self.connection, self.outbox, self.node.hub
+            self.session, self.connection, self.outbox, self.node.hub, self.fail
         )
         self._acted = 0
         self._failed = False
@@ -197,8 +198,11 @@ class StompConsumer(AsyncConsumer):
             work = _answered(handle(self.session, **variables), answer)
             self._answer_when_done(event, self._handling.start(work))
         else:
-            heard = self.subscriptions.subscribe(event)
-            self._answer_when_done(event, self._subscribing.start(heard))
+            heard = self.subscriptions.subscribe(event, partial(self._began, event))
+            self._fail_when_failed(event, self._subscribing.start(heard))
+
+    def _began(self, event: events.Subscribe, start: Start) -> None:
+        self._receipt(event, start.headers)
 
     async def _unsubscribe(self, event: events.Unsubscribe) -> None:
         self.subscriptions.unsubscribe(event.key)
@@ -280,22 +284,26 @@ class StompConsumer(AsyncConsumer):
     # What becomes of it
 
     def _answer_when_done(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
+        self._fail_when_failed(event, future)
+        if event is not None and event.receipt is not None:
+            future.add_done_callback(partial(self._done, event))
+
+    def _fail_when_failed(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
         future.add_done_callback(partial(self._finished, event))
 
     def _finished(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if isinstance(error, HandlerFailed):
-            return  # it hurts its own frame only, which gets no RECEIPT
-        if error is not None:
+        error = future.exception() if not future.cancelled() else None
+        # A handler that failed hurts its own frame only, which gets no RECEIPT.
+        if error is not None and not isinstance(error, HandlerFailed):
             self.fail(error, event.receipt if event is not None else None)
-        elif event is not None:
+
+    def _done(self, event: events.Event, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
             self._receipt(event)
 
-    def _receipt(self, event: events.Event) -> None:
+    def _receipt(self, event: events.Event, headers: dict[str, str] | None = None) -> None:
         if event.receipt is not None:
-            self.outbox.write(Payload(self.connection.receipt(event.receipt)))
+            self.outbox.write(Payload(self.connection.receipt(event.receipt, headers)))
 
     def _abandon(self) -> None:
         """End at once: the server can't even take a close for this client."""

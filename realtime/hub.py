@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from functools import partial
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
 from .broker import Message, open_envelope
+from .delivery import Subscription
 from .destinations import (
     DestinationError,
     compile_pattern,
@@ -18,109 +20,18 @@ from .destinations import (
     group_pattern,
     is_pattern,
 )
-from .outbox import Payload, this_flusher
-from .stomp import ack_id, encode_headers
+from .history import Log, Position, history_of
+from .outbox import this_flusher
+from .redis import REDIS_ERRORS
+from .topics import Topic
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between two questions where the histories stand.
+CHECK_SECONDS: Final = 5.0
+
 #: After so many deliveries the hub lets the outboxes write, and others have their turn.
 YIELD_DELIVERIES: Final = 1000
-
-#: What makes frames differ: the version, the ``subscription`` header, and whether it has ``ack``.
-FrameKey = tuple[str, str | None, bool]
-
-
-@dataclass(eq=False, slots=True)
-class Subscription:
-    """
-    A client's SUBSCRIBE, as the hub knows it.
-
-    Args:
-        destination: What it hears: a destination, or a pattern of topics.
-        id: The ``subscription`` header of its MESSAGE frames; None in STOMP 1.0 without id.
-        version: The STOMP version of its session.
-        deliver: Takes each MESSAGE frame; must not block or raise.
-        acknowledged: Whether its MESSAGE frames are to be acknowledged.
-    """
-
-    destination: str
-    id: str | None
-    version: str
-    deliver: Callable[[Payload], None]
-    acknowledged: bool = False
-
-    @property
-    def key(self) -> FrameKey:
-        """Who has the same key shares the frames of each message."""
-        return (self.version, self.id, self.acknowledged)
-
-
-class MessageFrames:
-    """The MESSAGE frames of one message, each made once for all who can share it."""
-
-    def __init__(self, message: Message) -> None:
-        self._message = message
-        self._frames: dict[FrameKey, Payload] = {}
-        self._heads: dict[str, bytes] = {}
-
-    def frame_for(self, key: FrameKey) -> Payload:
-        """Return the frame that subscriptions with this key get."""
-        payload = self._frames.get(key)
-        if payload is None:
-            message = self._message
-            payload = Payload(self._encode(*key), message.destination, message.id)
-            self._frames[key] = payload
-        return payload
-
-    def _encode(self, version: str, subscription_id: str | None, acknowledged: bool) -> bytes:
-        head = self._heads.get(version)
-        if head is None:
-            head = self._heads[version] = self._encode_head(version)
-        own = {} if subscription_id is None else {"subscription": subscription_id}
-        if acknowledged and version == "1.2":
-            own["ack"] = ack_id(subscription_id or "", self._message.id)
-        return b"%b%b\n%b\0" % (head, encode_headers(own, version), self._message.body)
-
-    def _encode_head(self, version: str) -> bytes:
-        message = self._message
-        own = {"destination": message.destination, "message-id": message.id}
-        length = {"content-length": str(len(message.body))}
-        headers = {**own, **message.headers, **own, **length}  # ours first, and ours count
-        return b"MESSAGE\n" + encode_headers(headers, version)
-
-
-@dataclass(slots=True)
-class _Heard:
-    """
-    The local subscriptions of one destination or pattern, by what makes their frames differ.
-
-    ``joined`` ends when Redis confirmed.
-    """
-
-    joined: asyncio.Task[None]
-    subscriptions: dict[FrameKey, dict[Subscription, None]] = field(default_factory=dict)
-
-    def add(self, subscription: Subscription) -> None:
-        self.subscriptions.setdefault(subscription.key, {})[subscription] = None
-
-    def discard(self, subscription: Subscription) -> None:
-        alike = self.subscriptions.get(subscription.key, {})
-        alike.pop(subscription, None)
-        if not alike:
-            self.subscriptions.pop(subscription.key, None)
-
-    def __contains__(self, subscription: Subscription) -> bool:
-        return subscription in self.subscriptions.get(subscription.key, ())
-
-    def deliver(self, frames: MessageFrames) -> int:
-        """Hand a message to all; return to how many."""
-        count = 0
-        for key, alike in tuple(self.subscriptions.items()):
-            payload = frames.frame_for(key)
-            count += len(alike)
-            for subscription in tuple(alike):
-                subscription.deliver(payload)
-        return count
 
 
 class Hub:
@@ -131,11 +42,13 @@ class Hub:
 
     def __init__(self) -> None:
         self._layer: Any = get_channel_layer()
-        self._heard: dict[str, _Heard] = {}
+        self._topics: dict[str, Topic] = {}
         self._patterns: dict[str, dict[str, None]] = {}  # the patterns heard, by their globs
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._channel: asyncio.Task[str] | None = None
         self._receiver: asyncio.Task[None] | None = None
+        self._checker: asyncio.Task[None] | None = None
+        self._check_now = asyncio.Event()
         self._delivered = 0  # since the outboxes last had their turn
 
     def subscribe(self, subscription: Subscription) -> Awaitable[None]:
@@ -152,56 +65,69 @@ class Hub:
         destination = subscription.destination
         if is_pattern(destination) and not hasattr(type(self._layer), "pattern_add"):
             raise DestinationError("this channel layer hears no patterns", code="bad-pattern")
-        heard = self._heard.get(destination)
-        if heard is None:
-            joined = asyncio.create_task(self._join(destination, self._leaving.get(destination)))
-            heard = self._heard[destination] = _Heard(joined)
-        heard.add(subscription)
-        return self._certain(heard, subscription)
+        topic = self._topics.get(destination)
+        if topic is None:
+            topic = self._topics[destination] = self._new_topic(destination)
+        topic.add(subscription)
+        return self._certain(topic, subscription)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription: from now on nothing is delivered to it."""
-        heard = self._heard.get(subscription.destination)
-        if heard is not None:
-            self._remove(heard, subscription)
+        topic = self._topics.get(subscription.destination)
+        if topic is not None:
+            self._remove(topic, subscription)
 
-    def deliver(self, message: Message, pattern: str | None = None) -> int:
+    def deliver(
+        self, message: Message, position: Position | None = None, pattern: str | None = None
+    ) -> int:
         """
         Hand a message to the local subscriptions of its destination or, if it came through
         the glob of some patterns, of those that stand for it; return to how many.
         """
-        frames = MessageFrames(message)
-        return sum(heard.deliver(frames) for heard in self._hearing(message.destination, pattern))
+        if pattern is None:
+            topic = self._topics.get(message.destination)
+            return topic.receive(message, position) if topic is not None else 0
+        count = 0
+        for name in tuple(self._patterns.get(pattern, ())):
+            if name in self._topics and compile_pattern(name).fullmatch(message.destination):
+                count += self._topics[name].receive(message, None)
+        return count
 
     async def close(self) -> None:
         """Stop hearing anything."""
-        if self._receiver is not None:
-            self._receiver.cancel()
-            await asyncio.wait([self._receiver])
+        tasks = [task for task in (self._receiver, self._checker) if task is not None]
+        for task in tasks:
+            task.cancel()
+        for topic in self._topics.values():
+            topic.close()
+        if tasks:
+            await asyncio.wait(tasks)
 
-    def _hearing(self, destination: str, pattern: str | None) -> Iterable[_Heard]:
-        if pattern is None:
-            names = [destination]
-        else:
-            patterns = self._patterns.get(pattern, ())
-            names = [name for name in patterns if compile_pattern(name).fullmatch(destination)]
-        return [self._heard[name] for name in names if name in self._heard]
+    def _new_topic(self, destination: str) -> Topic:
+        joined = asyncio.create_task(self._join(destination, self._leaving.get(destination)))
+        history = history_of(destination) if hasattr(type(self._layer), "read_history") else None
+        if is_pattern(destination):
+            history = None
+        return Topic(history, partial(self._read, destination), joined)
 
-    def _remove(self, heard: _Heard, subscription: Subscription) -> None:
-        heard.discard(subscription)
+    def _remove(self, topic: Topic, subscription: Subscription) -> None:
+        topic.discard(subscription)
         destination = subscription.destination
-        if not heard.subscriptions and self._heard.get(destination) is heard:
-            del self._heard[destination]
-            self._leaving[destination] = asyncio.create_task(self._leave(destination, heard))
+        if not topic.members and self._topics.get(destination) is topic:
+            del self._topics[destination]
+            topic.close()
+            self._leaving[destination] = asyncio.create_task(self._leave(destination, topic))
 
-    async def _certain(self, heard: _Heard, subscription: Subscription) -> None:
+    async def _certain(self, topic: Topic, subscription: Subscription) -> None:
         """Return when Redis has confirmed that it is heard, now and not only once."""
         try:
-            await asyncio.shield(heard.joined)
-            if subscription in heard and self._channel is not None:
+            await asyncio.shield(topic.joined)
+            if subscription in topic.members and self._channel is not None:
                 await self._add(subscription.destination, self._channel.result())
+            if subscription in topic.members:
+                await topic.begin(subscription)
         except BaseException:
-            self._remove(heard, subscription)
+            self._remove(topic, subscription)
             raise
 
     async def _join(self, destination: str, leaving: asyncio.Task[None] | None) -> None:
@@ -211,10 +137,10 @@ class Hub:
             self._channel = asyncio.create_task(self._open_channel())
         await self._add(destination, await asyncio.shield(self._channel))
 
-    async def _leave(self, destination: str, heard: _Heard) -> None:
+    async def _leave(self, destination: str, topic: Topic) -> None:
         try:
-            await asyncio.wait([heard.joined])
-            heard.joined.exception()  # those who waited have seen it
+            await asyncio.wait([topic.joined])
+            topic.joined.exception()  # those who waited have seen it
             if self._channel is not None and self._channel.done():
                 await self._discard(destination, self._channel.result())
         except Exception as error:
@@ -222,6 +148,29 @@ class Hub:
         finally:
             if self._leaving.get(destination) is asyncio.current_task():
                 del self._leaving[destination]
+
+    async def _read(self, destination: str, count: int) -> Log:
+        """Read the history of a destination."""
+        (log,) = await self._layer.read_history([_history_key(destination)], count)
+        return log
+
+    async def _check_all(self) -> None:
+        """
+        Ask where all histories stand, again and again, and at once after a lost connection: a
+        lost message is seen with the next one, but the last one has no next.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._check_now.wait(), CHECK_SECONDS)
+            self._check_now.clear()
+            names = [name for name in self._topics if _history_key(name)[1] is not None]
+            try:
+                logs = await self._layer.read_history(map(_history_key, names), 0)
+            except REDIS_ERRORS:
+                continue  # those who publish are told; here the next round will see it
+            for name, log in zip(names, logs, strict=True):
+                if name in self._topics:
+                    self._topics[name].compare(log.position)
 
     async def _add(self, destination: str, channel: str) -> None:
         if not is_pattern(destination):
@@ -245,7 +194,8 @@ class Hub:
     async def _open_channel(self) -> str:
         try:
             if hasattr(type(self._layer), "listen"):
-                channel: str = await self._layer.listen(self._receive)
+                channel: str = await self._layer.listen(self._receive, self._check_now.set)
+                self._checker = asyncio.create_task(self._check_all())
             else:
                 channel = await self._layer.new_channel()
                 self._receiver = asyncio.create_task(self._receive_all(channel))
@@ -267,7 +217,9 @@ class Hub:
                     envelope.get("v"),
                 )
             else:
-                self._delivered += self.deliver(message, pattern)
+                position = envelope.get("position")
+                at = Position.parse(position) if position is not None else None
+                self._delivered += self.deliver(message, at, pattern)
         except Exception:  # one bad message must not end the others
             logger.exception("a message could not be delivered")
         if self._delivered < YIELD_DELIVERIES:
@@ -285,3 +237,8 @@ class Hub:
                 wait = asyncio.sleep(0.05)
             if wait is not None:
                 await wait
+
+
+def _history_key(destination: str) -> tuple[str, Any]:
+    history = None if is_pattern(destination) else history_of(destination)
+    return group_name(destination), history

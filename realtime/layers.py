@@ -12,7 +12,8 @@ What it adds to :class:`channels_redis.pubsub.RedisPubSubChannelLayer`, whose co
 * a channel's messages may go to a function at once, instead of through a queue: see
   :meth:`.TopicLayer.listen`. The queues of other channels are bounded by ``capacity``;
 * patterns of groups may be heard: :meth:`.TopicLayer.pattern_add`;
-* ``group_send_many_sync`` for views and commands, without an event loop.
+* ``submit_many_sync`` for views and commands, without an event loop;
+* the extension "history" (see :mod:`realtime.history`): messages that are kept, with positions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any, Final
 
 import redis
@@ -31,9 +34,22 @@ from channels_redis.utils import create_pool as create_sentinel_pool
 from redis.asyncio import ConnectionPool
 from redis.sentinel import Sentinel
 
+from .broker import open_envelope
 from .destinations import is_hashed, readable_name
+from .history import (
+    PUBLISH,
+    READ,
+    SCRIPTS,
+    Entry,
+    History,
+    Log,
+    Position,
+    new_epoch,
+    parse_ended,
+    split_position,
+)
 from .link import Pipeline
-from .redis import create_client, create_pool
+from .redis import Call, create_client, create_pool, execute_all
 from .subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
@@ -71,17 +87,33 @@ class TopicLayer(RedisPubSubChannelLayer):
         self._group_channel_prefix = f"{prefix}__group__"
         self._clients: dict[int, redis.Redis] = {}
 
-    def submit(self, group: str, message: dict[str, Any]) -> asyncio.Future[Any]:
+    def deserialize(self, data: bytes) -> Any:
+        position, payload = split_position(data)
+        message = super().deserialize(payload)
+        if position is not None:
+            message["position"] = position
+        return message
+
+    def submit(
+        self,
+        group: str,
+        message: dict[str, Any],
+        history: History | None = None,
+        once: str | None = None,
+    ) -> asyncio.Future[Any]:
         """
         Send to a group as ``group_send`` does, in the order of the calls; the future ends when
         Redis took the message, or with one of :data:`.REDIS_ERRORS`.
+
+        With ``history`` the message is kept, and the answer is its position, as bytes. With
+        ``once`` the answer is what it was the first time, if that key was used lately.
         """
         layer = self._get_layer()
-        data = self.serialize(message)
-        channel, *others = self.group_channels(group, message)
-        for other in others:
-            layer.shard_of(other).pipeline.submit("PUBLISH", other, data)
-        return layer.shard_of(channel).pipeline.submit("PUBLISH", channel, data)
+        pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
+        *others, last = self._commands(group, message, history, once)
+        for command in others:
+            pipeline.submit(command)
+        return pipeline.submit(last)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self.room()
@@ -96,24 +128,46 @@ class TopicLayer(RedisPubSubChannelLayer):
             await shard.pipeline.room()
             await shard.subscriber.caught_up()
 
-    def group_send_many_sync(self, messages: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    def submit_many_sync(self, messages: Iterable[tuple[Any, ...]]) -> list[Any]:
         """
-        Send messages to groups from synchronous code, in one round trip to each Redis, on
-        connections that threads share.
+        Send messages, each the arguments of :meth:`submit`, from synchronous code, in one round
+        trip to each Redis, on connections that threads share; return the answers.
 
         Raises:
             redis.RedisError: If Redis did not take all of them.
         """
-        pipelines: dict[int, Any] = {}
-        for group, message in messages:
-            data = self.serialize(message)
-            for channel in self.group_channels(group, message):
-                shard = _consistent_hash(channel, len(self._hosts))
-                if shard not in pipelines:
-                    pipelines[shard] = self._client(shard).pipeline(transaction=False)
-                pipelines[shard].publish(channel, data)
-        for pipeline in pipelines.values():
-            pipeline.execute()
+        commands: dict[int, list[Any]] = {}
+        places = []
+        for group, *rest in messages:
+            shard = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
+            of_shard = commands.setdefault(shard, [])
+            of_shard += self._commands(group, *rest)
+            places.append((shard, len(of_shard) - 1))
+        answers = {
+            shard: execute_all(self._client(shard), of_shard, SCRIPTS)
+            for shard, of_shard in commands.items()
+        }
+        return [answers[shard][place] for shard, place in places]
+
+    def _commands(
+        self,
+        group: str,
+        message: dict[str, Any],
+        history: History | None = None,
+        once: str | None = None,
+    ) -> list[tuple[Any, ...] | Call]:
+        """Return what publishes a message; the answer to the last one counts."""
+        data = self.serialize(message)
+        channels = self.group_channels(group, message)
+        if history is None and once is None:
+            return [("PUBLISH", channel, data) for channel in reversed(channels)]
+        keys = self._keys(group)
+        if once is not None:
+            keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
+        size, ttl = (history.size, history.ttl * 1000) if history is not None else (0, 0)
+        message_id = message["headers"]["message-id"]
+        arguments = (new_epoch(), str(size), str(ttl), data, message_id, *channels)
+        return [Call(PUBLISH, keys, arguments)]
 
     def group_channels(self, group: str, message: dict[str, Any]) -> list[str]:
         """
@@ -125,13 +179,58 @@ class TopicLayer(RedisPubSubChannelLayer):
             channels.append(self._group_channel_prefix + readable_name(message["destination"]))
         return channels
 
-    async def listen(self, sink: Sink) -> str:
+    def _keys(self, group: str) -> tuple[str, ...]:
+        """Return where the position and the entries of a group are; in one slot of a cluster."""
+        slot = f"{{{self._group_channel_prefix}{group}}}"
+        return f"{slot}:position", f"{slot}:entries"
+
+    async def read_history(self, groups: Iterable[tuple[str, History]], count: int) -> list[Log]:
+        """
+        Return the histories of groups, each with so many of its newest entries, in one round trip.
+
+        Raises:
+            redis.RedisError: If Redis is away.
+        """
+        layer = self._get_layer()
+        asked = list(groups)
+        answers = []
+        for group, history in asked:
+            pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
+            wanted = str(min(count, history.size))
+            arguments = (new_epoch(), wanted, str(history.ttl * 1000))
+            answers.append(pipeline.submit(Call(READ, self._keys(group), arguments)))
+        read = await asyncio.gather(*answers)
+        return [
+            self._log(answer, history) for answer, (_, history) in zip(read, asked, strict=True)
+        ]
+
+    def _log(self, answer: list[Any], history: History) -> Log:
+        epoch, offset, ended, now, newest = answer
+        log = Log(Position(epoch.decode(), offset), parse_ended(ended), history.size, history.ttl)
+        clock = time.monotonic()
+        for number, (entry_id, (_, data)) in enumerate(newest):
+            milliseconds, _, entry_offset = entry_id.partition(b"-")
+            if int(entry_offset) != offset - number:
+                break  # what is older belongs to something that Redis has forgotten
+            expires = clock + history.ttl - (int(now) - int(milliseconds)) / 1000
+            message = open_envelope(self.deserialize(data))
+            if message is None:
+                break
+            position = str(Position(log.position.epoch, offset - number))
+            log.entries.appendleft(Entry(offset - number, expires, replace(message, id=position)))
+        return log
+
+    async def listen(self, sink: Sink, renewed: Callable[[], None] = lambda: None) -> str:
         """
         Return a new channel whose messages go to a function at once, in order: no queue, so
         nothing can overflow. It must not raise.
+
+        ``renewed`` is called when a lost connection was replaced: messages may be missing.
         """
+        layer = self._get_layer()
         channel: str = await self.new_channel()
-        self._get_layer().sinks[channel] = sink
+        layer.sinks[channel] = sink
+        layer.on_renewed.append(renewed)
         return channel
 
     async def pattern_add(self, pattern: str, channel: str) -> None:
@@ -178,11 +277,17 @@ class _LoopLayer(RedisPubSubLoopLayer):
         self.shards = self._shards = [_Shard(host, self) for host in decode_hosts(kwargs["hosts"])]
         self.sinks: dict[str, Sink] = {}
         self.patterns: dict[str, set[str]] = {}
+        self.on_renewed: list[Callable[[], None]] = []
         self._warned_at = 0.0
         self._queued = 0  # since the readers last had their turn
 
     def shard_of(self, channel: str) -> _Shard:
         return self.shards[_consistent_hash(channel, len(self.shards))]
+
+    def renewed(self) -> None:
+        """Tell those who listen that messages may be missing."""
+        for tell in self.on_renewed:
+            tell()
 
     def receive_data(self, name: str, data: bytes) -> Awaitable[object] | None:
         """Hand what came from Redis, under this name, to the local channels that want it."""
@@ -196,11 +301,12 @@ class _LoopLayer(RedisPubSubLoopLayer):
         if queue is not None and queue.full():
             raise ChannelFull(channel)
         data = self.channel_layer.serialize(message)
-        await self.shard_of(channel).pipeline.submit("PUBLISH", channel, data)
+        await self.shard_of(channel).pipeline.submit(("PUBLISH", channel, data))
 
     async def flush(self) -> None:
         self.sinks.clear()
         self.patterns.clear()
+        self.on_renewed.clear()
         await super().flush()
 
     async def _subscribe_to_channel(self, channel: str) -> None:
@@ -217,8 +323,7 @@ class _LoopLayer(RedisPubSubLoopLayer):
         wait = None
         for channel in tuple(channels):
             if channel in self.sinks:
-                message = self.channel_layer.deserialize(data)
-                wait = self.sinks[channel](message, pattern) or wait
+                wait = self.sinks[channel](self.channel_layer.deserialize(data), pattern) or wait
             elif channel in self.channels:
                 self._queue(channel, data)
         if self._queued >= YIELD_MESSAGES:
@@ -248,8 +353,8 @@ class _Shard:
 
     def _open(self) -> None:
         pool = _pool_of(self._host)
-        self.pipeline = Pipeline(pool)
-        self.subscriber = Subscriber(pool, self._receive)
+        self.pipeline = Pipeline(pool, SCRIPTS)
+        self.subscriber = Subscriber(pool, self._receive, self._layer.renewed)
 
     def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
         return self._layer.receive_data(name.decode(), data)

@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import hiredis
 import redis
 from redis.asyncio import ConnectionPool
 
-from .redis import ANSWER_SECONDS, REDIS_ERRORS, create_pool, per_loop
+from .redis import (
+    ANSWER_SECONDS,
+    REDIS_ERRORS,
+    Call,
+    Script,
+    create_pool,
+    pack,
+    per_loop,
+    preparation,
+    server_run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +43,11 @@ class Link(asyncio.Protocol):
     what comes, and each answer goes to ``receive`` at once.
     """
 
-    def __init__(self, connection: Any, receive: Receive) -> None:
+    def __init__(self, connection: Any, receive: Receive, run: str = "") -> None:
         self._connection = connection  # closes its socket when it is collected
         self._receive = receive
+        #: Which server process this is, if scripts were loaded.
+        self.run = run
         self._reader = hiredis.Reader(
             protocolError=redis.ConnectionError, replyError=redis.ResponseError
         )
@@ -50,16 +62,26 @@ class Link(asyncio.Protocol):
         self.heard = self._loop.time()
 
     @classmethod
-    async def connect(cls, pool: ConnectionPool, receive: Receive) -> Link:
+    async def connect(
+        cls, pool: ConnectionPool, receive: Receive, scripts: Iterable[Script] = ()
+    ) -> Link:
         """
-        Connect as the pool is configured.
+        Connect as the pool is configured, and load scripts.
 
         Raises:
             One of :data:`.REDIS_ERRORS`.
         """
         connection = pool.make_connection()
         await connection.connect()
-        return cls(connection, receive)
+        try:
+            run = ""
+            for command in preparation(scripts):
+                await connection.send_command(*command)
+                run = server_run(await connection.read_response())
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return cls(connection, receive, run)
 
     def write(self, data: bytes) -> None:
         """Send packed commands; after the connection ended nothing happens."""
@@ -120,31 +142,36 @@ class Pipeline:
 
     Nobody waits for the answers to earlier ones. A command is never sent twice: if the link
     dies, each caller whose answer was not read gets the error.
+
+    Args:
+        pool: Where connections come from.
+        scripts: What :meth:`call` may call.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, scripts: Iterable[Script] = ()) -> None:
         self._pool = pool
+        self._scripts = scripts
         self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._unsent: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._unsent: list[tuple[tuple[Any, ...] | Call, int, asyncio.Future[Any]]] = []
         self._unanswered: deque[tuple[int, asyncio.Future[Any]]] = deque()
         self._bytes = 0
         self._waiting_for_room: list[asyncio.Future[None]] = []
 
-    def submit(self, *command: Any) -> asyncio.Future[Any]:
+    def submit(self, command: tuple[Any, ...] | Call) -> asyncio.Future[Any]:
         """
-        Queue a command; the future gets its answer.
+        Queue a command, or the call of a script; the future gets its answer.
 
         The future fails with one of :data:`.REDIS_ERRORS`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        packed = hiredis.pack_command(command)
+        size = sum(map(len, command.arguments if isinstance(command, Call) else command))
         if not self._unsent and self._connecting is None:
             loop.call_soon(self._send)
-        self._unsent.append((packed, future))
-        self._bytes += len(packed)
+        self._unsent.append((command, size, future))
+        self._bytes += size
         return future
 
     async def room(self) -> None:
@@ -156,8 +183,9 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
-        while pending := [each[-1] for each in (*self._unsent, *self._unanswered)]:
-            await asyncio.wait(pending)
+        while self._unsent or self._unanswered:
+            unsent = [future for _, _, future in self._unsent]
+            await asyncio.wait([*unsent, *(future for _, future in self._unanswered)])
         if self._link is not None:
             self._link.close()
         if self._watch is not None:
@@ -170,20 +198,21 @@ class Pipeline:
         if not self._unanswered:
             self._link.heard = asyncio.get_running_loop().time()
             self._look_later(ANSWER_SECONDS)
-        self._link.write(b"".join([packed for packed, _ in self._unsent]))
-        self._unanswered.extend([(len(packed), future) for packed, future in self._unsent])
+        run = self._link.run
+        self._link.write(b"".join([pack(command, run) for command, _, _ in self._unsent]))
+        self._unanswered.extend([(size, future) for _, size, future in self._unsent])
         self._unsent.clear()
 
     async def _connect(self) -> None:
         try:
-            self._link = await Link.connect(self._pool, self._answered)
+            self._link = await Link.connect(self._pool, self._answered, self._scripts)
             self._link.lost.add_done_callback(self._lost)
             self._send()
         except Exception as error:
             if not isinstance(error, REDIS_ERRORS):
                 logger.exception("the connection to Redis failed")
             unsent, self._unsent = self._unsent, []
-            self._fail([(len(packed), future) for packed, future in unsent], error)
+            self._fail([(size, future) for _, size, future in unsent], error)
         finally:
             self._connecting = None
 
@@ -193,6 +222,8 @@ class Pipeline:
         if not future.done():
             if isinstance(answer, Exception):
                 future.set_exception(answer)
+                if str(answer).startswith("NOSCRIPT") and self._link is not None:
+                    self._link.close()  # somebody flushed the scripts: the next one loads them
             else:
                 future.set_result(answer)
         if self._waiting_for_room:

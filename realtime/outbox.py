@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from .redis import per_loop
@@ -56,10 +56,13 @@ class Payload:
         """The STOMP frame."""
         return self.frame[self._head :]
 
-    def with_header(self, name: str, value: str) -> Payload:
-        """Return the same MESSAGE with another header, which needs no escapes."""
+    def with_headers(self, headers: Mapping[str, str]) -> Payload:
+        """Return the same MESSAGE with more headers, which need no escapes."""
+        if not headers:
+            return self
+        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
         command, _, rest = self.data.partition(b"\n")
-        data = b"%b\n%b:%b\n%b" % (command, name.encode(), value.encode(), rest)
+        data = b"%b\n%b%b" % (command, lines.encode(), rest)
         return Payload(data, self.destination, self.message_id)
 
     @property

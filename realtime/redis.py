@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable
+from hashlib import sha1
+from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+import hiredis
 import redis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import Connection
@@ -63,6 +65,81 @@ def create_client(url: str, **options: Any) -> redis.Redis:
             **options,
         },
     )
+
+
+class Script:
+    """
+    A Lua script. Its first argument is which server process runs it: see :func:`server_run`.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """A call of a script, with its arguments after the first."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: tuple[Any, ...]
+
+
+def pack(command: tuple[Any, ...] | Call, run: str = "") -> bytes:
+    """Return a command, of strings and bytes, as it travels."""
+    if isinstance(command, Call):
+        script, keys, arguments = command
+        command = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments)
+    packed: bytes = hiredis.pack_command(command)
+    return packed
+
+
+def preparation(scripts: Iterable[Script]) -> list[tuple[str, ...]]:
+    """Return what a new connection is to do before it calls scripts; the last tells the server."""
+    loading = [("SCRIPT", "LOAD", script.text) for script in scripts]
+    return [*loading, ("INFO", "server")] if loading else []
+
+
+def server_run(info: bytes) -> str:
+    """Return the id of the server process: another after every restart and failover."""
+    match = re.search(rb"run_id:(\w+)", info)
+    return match[1].decode() if match is not None else ""
+
+
+def execute_all(
+    client: redis.Redis, commands: Iterable[tuple[Any, ...] | Call], scripts: Iterable[Script] = ()
+) -> list[Any]:
+    """
+    Return the answers to commands that travel in one round trip, and are never sent twice.
+
+    redis-py's own pipeline (8.1) needs twice the processor time.
+
+    Raises:
+        redis.RedisError: If one of them failed; others may have been done.
+    """
+    connection = client.connection_pool.get_connection()
+    try:
+        run = _prepare(connection, scripts)
+        packed = [pack(command, run) for command in commands]
+        connection.send_packed_command([b"".join(packed)])
+        return [connection.read_response() for _ in packed]
+    except BaseException:
+        connection.disconnect()  # what was not read is no answer to the next caller
+        raise
+    finally:
+        client.connection_pool.release(connection)
+
+
+def _prepare(connection: Any, scripts: Iterable[Script]) -> str:
+    """Prepare a connection when it is new, and whenever redis-py has made it anew."""
+    connection.connect()
+    known, run = getattr(connection, "prepared", (None, ""))
+    if known is not connection._sock:
+        for command in preparation(scripts):
+            connection.send_command(*command)
+            run = server_run(connection.read_response())
+        connection.prepared = (connection._sock, run)
+    return str(run)
 
 
 def without_password(url: str) -> str:

@@ -13,6 +13,7 @@ import math
 import random
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from typing import Any, Final
@@ -40,6 +41,10 @@ UNSENT_BYTES: Final = 128 * 1024
 #: What a request may have beyond Django's own limit, so that views can refuse it in their words.
 BODY_SLACK_BYTES: Final = 64 * 1024
 
+#: How often each connection's timeouts are checked, and in how many turns.
+CHECK_SECONDS: Final = 2.0
+CHECK_TURNS: Final = 10
+
 #: Sessions that are ended in a second at most, and the part of the drain time for all of them;
 #: the rest is for the closing handshakes.
 ENDED_PER_SECOND: Final = 200
@@ -49,6 +54,9 @@ ENDING_PART: Final = 0.8
 CANCELLED_SECONDS: Final = 1.0
 
 _POLL_SECONDS: Final = 0.05
+
+#: Python has a name for it from 3.12; the number is Linux's.
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
 class GatewayServer(daphne.server.Server):
@@ -67,21 +75,24 @@ class GatewayServer(daphne.server.Server):
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
         self.draining = False
         self._ports: list[Any] = []
+        self._leaving: set[Any] = set()  # disconnected, but the application goes on
+        self._turn = 0
         self._drain_until = 0.0
 
     def run(self) -> None:
         if settings.DEBUG:
             logger.warning("DEBUG is on: the gateway is open to everybody; not for production")
+        # The names by which daphne 4.2 makes its factories.
+        daphne.server.HTTPFactory = GatewayHTTPFactory
+        daphne.server.WebSocketFactory = GatewayWebSocketFactory
         super().run()
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)
-        if port.addressFamily in (socket.AF_INET, socket.AF_INET6):
-            option = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # Python has the name from 3.12
-            port.socket.setsockopt(
-                socket.IPPROTO_TCP, option, UNSENT_BYTES
-            )  # accepted ones inherit
+        if sys.platform == "linux" and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it.
+            port.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     # Applications
 
@@ -110,12 +121,15 @@ class GatewayServer(daphne.server.Server):
         if details is None:
             return
         details.setdefault("disconnected", time.time())
-        if "application_instance" not in details:
+        if "application_instance" in details:
+            self._leaving.add(protocol)
+        else:
             del self.connections[protocol]
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]
         del details["application_instance"]
+        self._leaving.discard(protocol)
         error = None if application.cancelled() else application.exception()
         if isinstance(error, KeyboardInterrupt):
             self.stop()
@@ -130,14 +144,17 @@ class GatewayServer(daphne.server.Server):
         """Cancel applications that go on long after their clients left."""
         reactor.callLater(1, self.application_checker)
         before = time.time() - self.application_close_timeout
-        for protocol, details in list(self.connections.items()):
-            if details.get("disconnected", before) < before:
+        for protocol in list(self._leaving):
+            details = self.connections[protocol]
+            if details["disconnected"] < before:
                 logger.warning("an application took too long to end: %r", protocol)
                 details["application_instance"].cancel()
 
     def timeout_checker(self) -> None:
-        reactor.callLater(2, self.timeout_checker)
-        for protocol in list(self.connections):
+        """Check some connections, so that 10 000 don't hold up the others for 20 ms."""
+        reactor.callLater(CHECK_SECONDS / CHECK_TURNS, self.timeout_checker)
+        self._turn = (self._turn + 1) % CHECK_TURNS
+        for protocol in list(self.connections)[self._turn :: CHECK_TURNS]:
             try:
                 protocol.check_timeouts()
             except Exception:
@@ -223,9 +240,6 @@ def _close_idle_connections() -> None:
 
 
 def install() -> None:
-    """Let daphne's own commands use these classes."""
+    """Let daphne's own commands use this server."""
     CommandLineInterface.server_class = GatewayServer
     runserver.Command.server_cls = GatewayServer
-    # The names by which Server.run makes its factories.
-    daphne.server.HTTPFactory = GatewayHTTPFactory
-    daphne.server.WebSocketFactory = GatewayWebSocketFactory

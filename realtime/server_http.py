@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import Any, Final
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet import reactor
 
 from .server_flow import Paced
-
-logger = logging.getLogger(__name__)
 
 #: Seconds in which the body of a refused request is read and dropped: a connection that is
 #: closed with unread input is reset, and the client never sees the answer.
@@ -49,7 +46,6 @@ class GatewayRequest(Paced, WebRequest):
     def _refuse(self) -> None:
         self._refused = True
         self.content.close()
-        self.requestHeaders.removeHeader(b"Expect")
         body = json.dumps({"detail": f"the request is over {self.server.max_body_bytes} bytes"})
         head = (
             "HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\n"
@@ -57,8 +53,11 @@ class GatewayRequest(Paced, WebRequest):
         )
         transport = self.channel.transport
         transport.write(f"{head}{body}".encode())
-        reactor.callLater(REFUSED_SECONDS, transport.abortConnection)
-        logger.info("a request from %s was too large", transport.getPeer())
+        if self.requestHeaders.hasHeader(b"Expect"):  # then nothing has been sent yet
+            self.requestHeaders.removeHeader(b"Expect")
+            self.channel.loseConnection()
+        else:
+            reactor.callLater(REFUSED_SECONDS, transport.loseConnection)
 
     # The response
 
@@ -88,7 +87,7 @@ class GatewayRequest(Paced, WebRequest):
 
     def end(self, application: asyncio.Task[Any]) -> None:
         """End a stream of events, whose client will come again; other responses are finished."""
-        if self._endless:
+        if self._endless or self._disconnected:
             self.finish()
             application.cancel()
 

@@ -131,8 +131,12 @@ class GatewayProtocol(Paced, WebSocketProtocol):
         if not self.reading:
             self.reading = True
             self.heard = time.time()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self.consumeData()  # what had been read before
+        if self.reading:
             self.transport.resumeProducing()
-            asyncio.get_running_loop().call_soon(self.consumeData)
 
     # Beginning
 
@@ -168,6 +172,9 @@ class GatewayProtocol(Paced, WebSocketProtocol):
     def _accept(self, message: dict[str, Any]) -> None:
         if self.state != self.STATE_CONNECTING:
             return
+        if self.server.draining:
+            self._deny(503, "the server restarts")
+            return
         subprotocol = message.get("subprotocol")
         if subprotocol is not None and subprotocol not in self.websocket_protocols:
             raise ValueError(f"the client has not offered the sub-protocol {subprotocol!r}")
@@ -197,8 +204,10 @@ class GatewayProtocol(Paced, WebSocketProtocol):
 
     def end(self, application: asyncio.Task[Any]) -> None:
         """Tell client and application that the server restarts."""
-        if self.attached:
-            application.cancel()  # it has something to say first
+        if self.state == self.STATE_CONNECTING:
+            self._deny(503, "the server restarts")
+        if self.attached or self.state == self.STATE_CLOSED:
+            application.cancel()  # if attached, it has something to say first
         elif self.state == self.STATE_OPEN:
             self.close(1012, "the server restarts")
             self.muted = True
@@ -207,11 +216,14 @@ class GatewayProtocol(Paced, WebSocketProtocol):
     def application_ended(self, error: BaseException | None) -> None:
         """Close what the application has left open."""
         if self.state == self.STATE_CONNECTING:
-            self.handshake_deferred.errback(ConnectionDeny(500, "Internal server error"))
+            self._deny(500, "internal server error")
         elif self.server.draining:
             self.close(1012, "the server restarts")
         else:
             self.close(1000 if error is None else 1011)
+
+    def _deny(self, status: int, reason: str) -> None:
+        self.handshake_deferred.errback(ConnectionDeny(status, reason))
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         super().sendCloseFrame(*args, **kwargs)
@@ -260,11 +272,11 @@ class GatewayProtocol(Paced, WebSocketProtocol):
             unsent, self._unsent = self._unsent, self.buffered
             if self._unsent < unsent:
                 self.heard = now  # slow, but there
-        silent = now - self.heard
-        interval = self.server.ping_interval
-        if silent > interval + self.server.ping_timeout and self.reading:
-            self.onAutoPingTimeout()
-        elif silent > interval and now - self._pinged > interval:
+        asked = self._pinged > self.heard
+        if asked and self.reading:
+            if now - self._pinged > self.server.ping_timeout:
+                self.onAutoPingTimeout()
+        elif now - max(self.heard, self._pinged) > self.server.ping_interval:
             self._pinged = now
             self.sendPing()
 

@@ -95,7 +95,7 @@ class LossyQueue:
         self._outbox.release(payload)
         self._outbox.messages += 1
         if self._dropped:
-            payload = payload.with_header("dropped", str(self._dropped))
+            payload = payload.with_headers({"dropped": str(self._dropped)})
             self._dropped = 0
         return payload
 

@@ -54,11 +54,19 @@ class Subscriber:
     Args:
         pool: Where connections come from.
         receive: Called with each message, in order.
+        renewed: Called when a lost connection was replaced and everything is heard again.
     """
 
-    def __init__(self, pool: ConnectionPool, receive: Receive) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        receive: Receive,
+        renewed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._pool = pool
         self._receive = receive
+        self._renewed = renewed
+        self._renewing = False
         self._wanted: set[Key] = set()
         self._established: set[Key] = set()  # wanted, and confirmed at least once
         self._confirmed: set[Key] = set()  # confirmed on the present connection
@@ -163,9 +171,7 @@ class Subscriber:
         """Connect, subscribe, and serve; return why the connection ended."""
         link = await Link.connect(self._pool, self._answered)
         try:
-            if self._failed:
-                logger.warning("Redis is back, %d subscriptions renewed", len(self._wanted))
-            self._failed = False
+            self._renewing, self._failed = self._failed, False
             self._link = link
             self._renew()
             return await self._watch(link)
@@ -214,6 +220,10 @@ class Subscriber:
                 self._established.add(key)
                 self._confirmed.add(key)
             confirmation.succeed()
+        if self._renewing and not self._unconfirmed:
+            self._renewing = False
+            logger.warning("Redis is back, %d subscriptions renewed", len(self._wanted))
+            self._renewed()
 
     async def _watch(self, link: Link) -> BaseException:
         loop = asyncio.get_running_loop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .acks import AckWindow, prefetch_count
 from .broker import Message
+from .delivery import MessageFrames, Start, Subscription
 from .destinations import (
     APPLICATION,
     TEMPORARY,
@@ -20,11 +22,13 @@ from .destinations import (
     reply_address,
     user_destination,
 )
-from .hub import Hub, MessageFrames, Subscription
-from .outbox import Outbox
+from .history import MAX_REPLAY, Position, Reason, history_of
+from .hub import Hub
+from .outbox import Outbox, Payload
+from .replay import Replay
 from .sessions import Session
 from .slow_clients import LossyQueue, policy_of
-from .stomp import AccessDenied, Connection, ProtocolError, events
+from .stomp import AccessDenied, Connection, MessagesLost, ProtocolError, StompError, events
 
 
 @dataclass(slots=True)
@@ -32,7 +36,7 @@ class _Entry:
     """A live subscription; ``queue`` is None where its messages go straight to the outbox."""
 
     subscription: Subscription
-    queue: AckWindow | LossyQueue | None = None
+    queue: AckWindow | LossyQueue | Replay | None = None
 
 
 class Subscriptions:
@@ -44,25 +48,42 @@ class Subscriptions:
         connection: Knows the version and counts the subscriptions.
         outbox: Where MESSAGE frames go.
         hub: Where they come from.
+        failed: Called with the reason when the session has to end.
     """
 
-    def __init__(self, session: Session, connection: Connection, outbox: Outbox, hub: Hub) -> None:
+    def __init__(
+        self,
+        session: Session,
+        connection: Connection,
+        outbox: Outbox,
+        hub: Hub,
+        failed: Callable[[StompError], None],
+    ) -> None:
+        self._failed = failed
         self._session = session
         self._connection = connection
         self._outbox = outbox
         self._hub = hub
         self._entries: dict[str, _Entry] = {}
 
-    def subscribe(self, event: events.Subscribe) -> Awaitable[None]:
+    def subscribe(self, event: events.Subscribe, began: Callable[[Start], None]) -> Awaitable[None]:
         """
         Begin to hear a destination; await what this returns until it is certain.
+
+        ``began`` is called before the first MESSAGE, with where the subscription starts.
 
         Raises:
             StompError: If the client may not, or asks for something wrong.
             DestinationError: If nothing can be heard there.
         """
         destination = self._heard_destination(event.destination)
-        return self._add(event.key, destination, event.id, self._queue_for(event, destination))
+        resume, replay = _missed(event, destination)
+        queue = self._queue_for(event, destination)
+        subscription = self._keep(event.key, destination, event.id, queue)
+        subscription.resume, subscription.replay = resume, replay
+        subscription.begin = partial(self._begin, self._entries[event.key], event, began)
+        subscription.lost = partial(self._lost, subscription)
+        return self._hub.subscribe(subscription)
 
     def unsubscribe(self, key: str) -> None:
         """Stop hearing; nothing happens where there is no such subscription."""
@@ -87,7 +108,7 @@ class Subscriptions:
         if entry is not None and entry.subscription.destination == address:
             return address, None
         self._connection.add_subscription(reply_to)
-        return address, self._add(reply_to, address, reply_to)
+        return address, self._hub.subscribe(self._keep(reply_to, address, reply_to, None))
 
     def expect_answer(self, event: events.Subscribe) -> Callable[[Any], None]:
         """
@@ -159,15 +180,6 @@ class Subscriptions:
         policy = policy_of(destination)
         return LossyQueue(self._outbox, latest=policy == "latest") if policy != "close" else None
 
-    def _add(
-        self,
-        key: str,
-        destination: str,
-        id: str | None,
-        queue: AckWindow | LossyQueue | None = None,
-    ) -> Awaitable[None]:
-        return self._hub.subscribe(self._keep(key, destination, id, queue))
-
     def _keep(
         self, key: str, destination: str, id: str | None, queue: AckWindow | LossyQueue | None
     ) -> Subscription:
@@ -182,8 +194,85 @@ class Subscriptions:
         self._session.subscriptions = len(self._entries)
         return subscription
 
+    def _begin(
+        self,
+        entry: _Entry,
+        event: events.Subscribe,
+        began: Callable[[Start], None],
+        start: Start,
+        missed: Sequence[MessageFrames],
+    ) -> None:
+        """Say where a subscription starts, and deliver what it missed."""
+        began(start)
+        subscription = entry.subscription
+        # Who asks for no receipt is told with the first MESSAGE.
+        told = start.headers if event.receipt is None and start.recovered is not None else {}
+        if entry.queue is None and missed:
+            done = partial(self._replayed, entry)
+            entry.queue = Replay(self._outbox, missed, subscription.key, told, done)
+            subscription.deliver = entry.queue.deliver
+            return
+        if told:
+            _tell_with_first_message(subscription, told)
+        for frames in missed:
+            subscription.deliver(frames.frame_for(subscription.key))
+
+    def _replayed(self, entry: _Entry) -> None:
+        entry.queue = None
+        entry.subscription.deliver = self._outbox.deliver
+
+    def _lost(self, subscription: Subscription, position: Position, reason: Reason) -> None:
+        """Tell a client that messages for it are lost, or end its session, as the route says."""
+        history = history_of(subscription.destination)
+        if history is not None and history.on_gap == "close":
+            self._failed(MessagesLost("messages are lost: reconnect", code="messages-lost"))
+            return
+        headers = {"recovered": "false", "reason": reason}
+        told = Message(subscription.destination, b"", headers, str(position))
+        subscription.deliver(MessageFrames(told).frame_for(subscription.key))
+
     def _end(self, entry: _Entry) -> None:
         self._hub.unsubscribe(entry.subscription)
         if entry.queue is not None:
             entry.queue.discard()
         self._session.subscriptions = len(self._entries)
+
+
+def _missed(event: events.Subscribe, destination: str) -> tuple[Position | None, int]:
+    """
+    Return what a SUBSCRIBE wants first: all after a position, or so many of the newest messages.
+
+    Raises:
+        ProtocolError: If that can't be had.
+    """
+    last, replay = event.headers.get("last-message-id"), event.headers.get("replay")
+    if last is None and replay is None:
+        return None, 0
+    if is_pattern(destination) or history_of(destination) is None:
+        raise ProtocolError(f"{event.destination!r} has no history", code="no-history")
+    if last is not None and replay is not None:
+        raise ProtocolError("either last-message-id or replay, not both", code="bad-header")
+    if replay is not None:
+        return None, _replay_count(replay)
+    position = Position.parse(last or "")
+    if position is None:
+        raise ProtocolError("last-message-id is none of a message here", code="bad-header")
+    return position, 0
+
+
+def _replay_count(header: str) -> int:
+    if header == "all":
+        return MAX_REPLAY
+    if not (header.isascii() and header.isdecimal() and len(header) <= 10):
+        raise ProtocolError("replay is neither a number nor all", code="bad-header")
+    return int(header)
+
+
+def _tell_with_first_message(subscription: Subscription, headers: dict[str, str]) -> None:
+    deliver = subscription.deliver
+
+    def first(payload: Payload) -> None:
+        subscription.deliver = deliver
+        deliver(payload.with_headers(headers))
+
+    subscription.deliver = first

@@ -11,6 +11,7 @@ from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
 from realtime.broker import Message
 from realtime.handlers import on_send, on_subscribe
+from realtime.history import History
 from realtime.sessions import Session
 from realtime.slow_clients import on_slow_client
 
@@ -66,6 +67,9 @@ routes = [
     on_subscribe("/app/settings/{part}", settings_of),
     on_subscribe("/app/fail", fail_to_answer),
     on_subscribe("/app/nothing", nothing),
+    History("/topic/forgotten/**", size=0),
+    History("/topic/strict/**", on_gap="close"),
+    History("/user/*/queue/kept"),
     on_subscribe("/app/late/{seconds}", late),
     on_slow_client("/topic/prices/**", "latest"),
     on_slow_client("/topic/log/*", "drop-oldest"),

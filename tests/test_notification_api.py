@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
@@ -147,6 +148,13 @@ def test_another_content_type_is_refused_with_415(api: APIClient) -> None:
     assert "text/plain" in answer.json()["detail"]
 
 
+def test_a_file_is_no_message(api: APIClient) -> None:
+    content = {"topic": "/topic/toast", "message": SimpleUploadedFile("name", b"content")}
+    answer = api.post(URL, content, format="multipart")
+    assert answer.status_code == 400
+    assert "message" in answer.json()
+
+
 @pytest.mark.usefixtures("redis_away")
 def test_without_redis_it_answers_503_and_when_to_try_again(api: APIClient) -> None:
     answer = api.post(URL, {"topic": "/topic/toast", "message": "x"}, format="json")
@@ -183,3 +191,117 @@ def test_the_browsable_api_has_a_form_that_works(alice: User, topic: Listener) -
     message = topic.message()
     assert message is not None
     assert message.body == b"typed by hand"
+    answer = browser.post(URL, form | {"topic": "/queue/toast"}, HTTP_ACCEPT="text/html")
+    assert answer.status_code == 400
+    assert "unknown destination" in answer.content.decode()
+
+
+def notification(number: int) -> dict[str, Any]:
+    return {"topic": "/topic/toast", "message": f"number {number}"}
+
+
+def bodies(topic: Listener) -> list[bytes]:
+    messages = iter(lambda: topic.message(0.2), None)
+    return [message.body for message in messages if message is not None]
+
+
+def test_a_list_is_published_in_its_order_and_answered_one_by_one(
+    api: APIClient, topic: Listener
+) -> None:
+    answer = api.post(URL, [notification(number) for number in range(5)], format="json")
+    assert answer.status_code == 202
+    messages = [topic.message() for _ in range(5)]
+    assert [message.body for message in messages if message] == [
+        b"number 0", b"number 1", b"number 2", b"number 3", b"number 4"
+    ]  # fmt: skip
+    assert answer.json() == [
+        {"id": message.id, "topic": "/topic/toast"} for message in messages if message
+    ]
+
+
+def test_what_is_good_in_a_list_is_published_and_the_rest_told_why_not(
+    api: APIClient, topic: Listener, settings: Any
+) -> None:
+    too_large = {"topic": "/topic/toast", "message": "x" * (settings.STOMP_MAX_BODY_BYTES + 1)}
+    content = [
+        notification(0), {"topic": "/queue/toast"}, "no object", too_large, notification(4)
+    ]  # fmt: skip
+    answer = api.post(URL, content, format="json")
+    assert answer.status_code == 207
+    first, wrong, no_object, large, last = answer.json()
+    assert first["topic"] == last["topic"] == "/topic/toast"
+    assert set(wrong["errors"]) == {"topic", "message"}
+    assert "an object" in no_object["errors"]["non_field_errors"][0]
+    assert "limit" in large["errors"]["message"][0]
+    assert bodies(topic) == [b"number 0", b"number 4"]
+
+
+def test_a_list_without_anything_good_is_answered_with_400(api: APIClient) -> None:
+    answer = api.post(URL, [{}, [], notification(0) | {"topic": "/topic/*"}], format="json")
+    assert answer.status_code == 400
+    assert [list(result["errors"]) for result in answer.json()] == [
+        ["topic", "message"], ["non_field_errors"], ["topic"]
+    ]  # fmt: skip
+
+
+def test_a_list_may_have_1000_notifications(api: APIClient, topic: Listener) -> None:
+    answer = api.post(URL, [notification(number) for number in range(1000)], format="json")
+    assert answer.status_code == 202
+    assert len({result["id"] for result in answer.json()}) == 1000
+    assert bodies(topic) == [f"number {number}".encode() for number in range(1000)]
+
+
+@pytest.mark.parametrize("size", [0, 1001])
+def test_a_list_has_something_and_not_too_much(api: APIClient, topic: Listener, size: int) -> None:
+    answer = api.post(URL, [notification(number) for number in range(size)], format="json")
+    assert answer.status_code == 400
+    assert f"not {size}" in answer.json()["non_field_errors"][0]
+    assert topic.message(0.05) is None
+
+
+def test_all_of_a_list_may_reach_the_limit_of_a_request(api: APIClient, settings: Any) -> None:
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    assert limit == 4 * 1024 * 1024
+    content = json.dumps([notification(0)]).encode()
+    for size, status in ((limit, 202), (limit + 1, 413)):
+        answer = api.generic("POST", URL, content.ljust(size), content_type="application/json")
+        assert answer.status_code == status
+
+
+def test_a_list_takes_one_round_trip_to_redis(api: APIClient, redis_client: redis.Redis) -> None:
+    api.post(URL, notification(0), format="json")  # connects
+    before = redis_client.info("stats")["total_reads_processed"]
+    api.post(URL, [notification(number) for number in range(500)], format="json")
+    reads = redis_client.info("stats")["total_reads_processed"] - before
+    assert reads < 50  # the 500 need some reads of Redis's buffer, but not one each
+
+
+@pytest.mark.usefixtures("redis_away")
+def test_without_redis_nothing_of_a_list_counts_as_taken(api: APIClient) -> None:
+    answer = api.post(URL, [notification(0), {}], format="json")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert list(answer.json()) == ["detail"]
+
+
+def test_a_list_can_be_typed_in_the_browsable_api(alice: User, topic: Listener) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(alice)
+    page = browser.get(URL, HTTP_ACCEPT="text/html").content.decode()
+    assert 'name="_content"' in page
+    answer = browser.post(
+        URL,
+        json.dumps([notification(0), {}]),
+        content_type="application/json",
+        HTTP_ACCEPT="text/html",
+        HTTP_X_CSRFTOKEN=browser.cookies["csrftoken"].value,
+    )
+    assert answer.status_code == 207
+    assert "This field is required." in answer.content.decode()
+    assert bodies(topic) == [b"number 0"]
+
+
+def test_options_tell_the_fields(api: APIClient) -> None:
+    fields = api.options(URL).json()["actions"]["POST"]
+    assert list(fields) == ["topic", "message"]
+    assert all(field["required"] for field in fields.values())

@@ -77,3 +77,9 @@ class TooSlow(StompError):
     """The client reads more slowly than messages come for it."""
 
     close_code = 4003
+
+
+class MessagesLost(StompError):
+    """Messages for the client are lost for good, and it asked not to go on as if they were not."""
+
+    close_code = 4004

@@ -1,0 +1,72 @@
+"""
+How requests to the API pass through Django: all of it on one thread, without a hop in between.
+
+Django's own ASGI handler takes the hooks of synchronous middleware, the view and the rendering
+to a thread one by one, and makes a thread and a database connection for every request: that
+costs more than the request itself.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, Final
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.signals import request_started
+from django.db import connections
+from django.http import HttpResponseBase
+from django.urls import set_script_prefix
+
+#: How many requests are worked on at a time; the others wait.
+THREADS: Final = 8
+
+#: Seconds that a thread keeps a connection to the database.
+CONNECTION_SECONDS: Final = 60
+
+
+class SynchronousHandler(ASGIHandler):
+    """
+    Django's handler for synchronous views that do not stream.
+
+    Requests pass through the same middleware as all others. Who hangs up does not stop
+    the view: what it does is done or not, but never half.
+    """
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        await self.send_response(await self._respond(scope, body), send)
+
+    async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+        respond = sync_to_async(self._respond_sync, thread_sensitive=False, executor=_threads)
+        return await respond(scope, body)
+
+    def _respond_sync(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+        set_script_prefix(get_script_prefix(scope))
+        request_started.send(sender=self.__class__, scope=scope)
+        request, response = self.create_request(scope, body)
+        if request is not None:
+            response = self.get_response(request)
+        assert response is not None  # it is the one or the other
+        response.close()  # which ends the request for the database too
+        body.close()
+        return response
+
+
+def _keep_connections() -> None:
+    """Let this thread keep its connections to the database: unlike Django's, it lives on."""
+    keep = {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
+    for connection in connections.all():
+        connection.settings_dict = connection.settings_dict | keep
+
+
+_threads: Final = ThreadPoolExecutor(
+    THREADS, thread_name_prefix="notifications", initializer=_keep_connections
+)

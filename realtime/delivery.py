@@ -1,0 +1,109 @@
+"""What is delivered: a subscription as the hub knows it, and the frames that it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .broker import Message
+from .history import Position, Reason
+from .outbox import Payload
+from .stomp import ack_id, encode_headers
+
+#: What makes frames differ: the version, the ``subscription`` header, and whether it has ``ack``.
+FrameKey = tuple[str, str | None, bool]
+
+
+class MessageFrames:
+    """The MESSAGE frames of one message, each made once for all who can share it."""
+
+    __slots__ = ("_frames", "_heads", "_message")
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._frames: dict[FrameKey, Payload] = {}
+        self._heads: dict[str, bytes] = {}
+
+    def frame_for(self, key: FrameKey) -> Payload:
+        """Return the frame that subscriptions with this key get."""
+        payload = self._frames.get(key)
+        if payload is None:
+            message = self._message
+            payload = Payload(self._encode(*key), message.destination, message.id)
+            self._frames[key] = payload
+        return payload
+
+    def _encode(self, version: str, subscription_id: str | None, acknowledged: bool) -> bytes:
+        head = self._heads.get(version)
+        if head is None:
+            head = self._heads[version] = self._encode_head(version)
+        own = {} if subscription_id is None else {"subscription": subscription_id}
+        if acknowledged and version == "1.2":
+            own["ack"] = ack_id(subscription_id or "", self._message.id)
+        return b"%b%b\n%b\0" % (head, encode_headers(own, version), self._message.body)
+
+    def _encode_head(self, version: str) -> bytes:
+        message = self._message
+        own = {"destination": message.destination, "message-id": message.id}
+        length = {"content-length": str(len(message.body))}
+        headers = {**own, **message.headers, **own, **length}  # ours first, and ours count
+        return b"MESSAGE\n" + encode_headers(headers, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """
+    Where a subscription starts.
+
+    Args:
+        position: After which its messages come; None where there is no history.
+        recovered: Whether all that it missed comes first; None where it did not ask.
+        reason: Why not.
+    """
+
+    position: Position | None = None
+    recovered: bool | None = None
+    reason: Reason | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the client is told."""
+        headers = {} if self.position is None else {"position": str(self.position)}
+        if self.recovered is not None:
+            headers["recovered"] = "true" if self.recovered else "false"
+        if self.reason is not None:
+            headers["reason"] = self.reason
+        return headers
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """
+    A client's SUBSCRIBE, as the hub knows it; nothing that it is called with may block or raise.
+
+    Args:
+        destination: What it hears: a destination, or a pattern of topics.
+        id: The ``subscription`` header of its MESSAGE frames; None in STOMP 1.0 without id.
+        version: The STOMP version of its session.
+        deliver: Takes each MESSAGE frame.
+        acknowledged: Whether its MESSAGE frames are to be acknowledged.
+        resume: After which position it wants what it missed.
+        replay: How many of the newest messages it wants first.
+        begin: Called once it is certain, with where it starts and what comes first.
+        lost: Called where messages are lost for good, with where it goes on and why.
+    """
+
+    destination: str
+    id: str | None
+    version: str
+    deliver: Callable[[Payload], None]
+    acknowledged: bool = False
+    resume: Position | None = None
+    replay: int = 0
+    begin: Callable[[Start, Sequence[MessageFrames]], None] = lambda start, missed: None
+    lost: Callable[[Position, Reason], None] = lambda position, reason: None
+
+    @property
+    def key(self) -> FrameKey:
+        """Who has the same key shares the frames of each message."""
+        return (self.version, self.id, self.acknowledged)

@@ -18,7 +18,7 @@ from realtime.broker import (
     publish,
 )
 from realtime.destinations import group_name
-from realtime.hub import MessageFrames
+from realtime.delivery import MessageFrames
 
 
 def published(headers: Any) -> dict[str, str]:

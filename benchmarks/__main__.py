@@ -35,15 +35,17 @@ def run_load(site: Site, server: Server, workload: Workload, options: dict[str, 
     """Run the load generator once, on its core, and return its figures."""
     order = {"workload": workload.load, "target": site.target(server), "options": options}
     core = site.cores["load"]
-    process = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load", json.dumps(order)],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        timeout=TIMEOUT,
-    )
-    if process.returncode:
-        return {"failed": f"the load generator ended with status {process.returncode}"}
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load", json.dumps(order)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            check=True,
+            timeout=TIMEOUT,
+        )
+    except subprocess.SubprocessError as error:
+        return {"failed": f"the load generator: {type(error).__name__}: see above"}
     return report.figures(json.loads(process.stdout))
 
 
@@ -121,6 +123,9 @@ def main() -> None:
     print(f"{decoder}\n{report.goals(measured)}")
     if options.whole:
         report.write(header, tables, measured, decoder)
+    failures = sum("failed" in row for rows in measured.values() for row in rows.values())
+    if failures:
+        sys.exit(f"{failures} measurements failed: the tables say why")
 
 
 if __name__ == "__main__":

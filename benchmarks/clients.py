@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from picows import WSFrame, WSListener, WSMsgType, WSParsedURL, WSTransport, ws_connect
 
-#: How long anything may take before the measurement has failed.
-PATIENCE: Final = 60
+#: How long nothing may come before the measurement has failed.
+PATIENCE: Final = 30
 
 HEADERS: Final = {"Sec-WebSocket-Protocol": "v12.stomp"}
 
@@ -77,6 +77,9 @@ class StompClient(WSListener):
 
     def stop_reading(self) -> None:
         self.transport.underlying_transport.pause_reading()
+
+    def read_on(self) -> None:
+        self.transport.underlying_transport.resume_reading()
 
     def close(self) -> None:
         self.transport.disconnect()

@@ -15,6 +15,7 @@ import gc
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -74,12 +75,14 @@ async def measure(target: Target, seconds: float, count: Callable[[], int]) -> R
 
 
 async def until(condition: Callable[[], bool], complaint: Callable[[], str]) -> None:
-    """Wait until something has arrived; say what is missing if it never does."""
-    for _ in range(PATIENCE * 100):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise Failed(complaint())
+    """Wait until something has arrived; say what is missing once that changes no more."""
+    missing, quiet_since = "", time.monotonic()
+    while not condition():
+        if (now := complaint()) != missing:
+            missing, quiet_since = now, time.monotonic()
+        if time.monotonic() - quiet_since > PATIENCE:
+            raise Failed(missing)
+        await asyncio.sleep(0.02)
 
 
 async def all_heard(clients: Iterable[StompClient], due: Callable[[int], int]) -> None:

@@ -90,7 +90,8 @@ def shares(row: dict[str, Any]) -> str:
 def cells(workload: Workload, server: str, row: dict[str, Any]) -> list[str]:
     if "failed" in row:
         return [server, "failed", row["failed"][:160]]
-    measured = [server, f"{row['rate']:,.0f}", f"{row['us']:,.1f}"]
+    rate = [f"{row['rate']:,.0f}", f"{row['us']:,.1f}"]
+    measured = [server, *([f"{row['count']:,.0f}"] if workload.fresh else rate)]
     extra = [form.format(row[name]) for name, form in workload.extra.items()]
     return [*measured, *extra, limit(row), shares(row)]
 
@@ -112,7 +113,8 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
 
 def table(workload: Workload, rows: dict[str, dict[str, Any]]) -> str:
     extra = [name.replace("_", " ") for name in workload.extra]
-    head = ["", f"{workload.unit}/s", "us each", *extra, "limit", "share of a core"]
+    unit = [workload.unit] if workload.fresh else [f"{workload.unit}/s", "us each"]
+    head = ["", *unit, *extra, "limit", "share of a core"]
     return aligned([head, *(cells(workload, server, row) for server, row in rows.items())])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from .clients import Publisher, RedisClient, StompClient
 from .load import Result, Target, all_heard, in_batches, measure, until, workload
@@ -170,7 +169,7 @@ async def latency(
     result = await measure(target, seconds, lambda: len(crowd.delays))
     pace.cancel()
     await all_heard(crowd.readers, lambda index: crowd.due[crowd.rooms[index]])
-    return result | crowd.percentiles()
+    return result | crowd.percentiles() | {"cut_off": await crowd.cut_off()}
 
 
 class Crowd:
@@ -179,7 +178,7 @@ class Crowd:
     #: Sessions that hear the firehose.
     LISTENERS = 5
     #: Messages a second on the firehose.
-    FIREHOSE = 20
+    FIREHOSE = 12
 
     def __init__(self, target: Target, rooms: int) -> None:
         self.target = target
@@ -231,13 +230,17 @@ class Crowd:
         body = b"%020d" % due_at + b"x" * (BODY_BYTES - 20)
         self.publisher.write(_send(self.names[room], body))
 
-    def percentiles(self) -> dict[str, Any]:
+    def percentiles(self) -> dict[str, float]:
         ordered = sorted(self.delays)
         ranks = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-        result: dict[str, Any] = {
-            name: ordered[int(len(ordered) * rank)] / 1e6 for name, rank in ranks.items()
-        }
-        return result | {"cut_off": sum(bool(client.error) for client in self.listeners)}
+        return {name: ordered[int(len(ordered) * rank)] / 1e6 for name, rank in ranks.items()}
+
+    async def cut_off(self) -> int:
+        """Return how many of those who heard the firehose the server has closed."""
+        for client in self.listeners:
+            client.read_on()
+        await asyncio.sleep(1)
+        return sum(bool(client.error) for client in self.listeners)
 
 
 def _send(destination: str, body: bytes) -> bytes:

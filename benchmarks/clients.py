@@ -79,7 +79,10 @@ class StompClient(WSListener):
         self.transport.underlying_transport.pause_reading()
 
     def read_on(self) -> None:
-        self.transport.underlying_transport.resume_reading()
+        """Read again, and with a buffer that lets what has piled up come soon."""
+        transport = self.transport.underlying_transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        transport.resume_reading()
 
     def close(self) -> None:
         self.transport.disconnect()

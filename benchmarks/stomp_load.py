@@ -180,8 +180,8 @@ class Crowd:
     #: Messages a second on the firehose.
     FIREHOSE = 12
 
-    def __init__(self, target: Target, rooms: int) -> None:
-        self.target = target
+    def __init__(self, rooms: int, stopped: int) -> None:
+        self.stopped = stopped
         self.names = [f"/topic/room-{number}" for number in range(rooms)]
         self.readers: list[StompClient] = []
         self.rooms: list[int] = []
@@ -190,7 +190,7 @@ class Crowd:
 
     @classmethod
     async def enter(cls, target: Target, sessions: int, rooms: int, stopped: int) -> Crowd:
-        crowd = cls(target, rooms)
+        crowd = cls(rooms, stopped)
         listeners = await target.connect_many(cls.LISTENERS, small=True)
         await in_batches(each.subscribe("/topic/firehose") for each in listeners)
         await in_batches(each.subscribe(crowd.names[0], "room") for each in listeners)
@@ -237,9 +237,10 @@ class Crowd:
 
     async def cut_off(self) -> int:
         """Return how many of those who heard the firehose the server has closed."""
-        for client in self.listeners:
+        for client in self.listeners[: self.stopped]:
             client.read_on()
-        await asyncio.sleep(1)
+        if self.stopped:
+            await asyncio.sleep(5)
         return sum(bool(client.error) for client in self.listeners)
 
 

@@ -26,7 +26,7 @@ from .workloads import WORKLOADS, Workload
 DECODER: Final = "decoder"
 #: A server that uses less of its core has done with the measurement before.
 QUIET: Final = 0.05
-TIMEOUT: Final = 300
+TIMEOUT: Final = 600
 
 Rows = dict[str, dict[str, Any]]
 

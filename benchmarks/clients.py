@@ -173,6 +173,7 @@ class HttpClient(asyncio.Protocol):
             self.ended.set_result(None)
         else:
             self.ended.set_exception(error)
+            self.ended.exception()  # one failure is reported, not one for each connection
         self.transport.close()
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import redis.asyncio
 
-from .clients import HttpClient, RedisClient, encode_command
+from .clients import PATIENCE, HttpClient, RedisClient, encode_command
 from .load import Failed, Result, Target, all_heard, measure, until, workload
 
 MESSAGE = "x" * 100
+WARM_REQUESTS = 40
 INBOUND = "GREETING_CHANNEL_INBOUND"
 
 
@@ -28,12 +29,16 @@ async def post(
     await asyncio.gather(*(client.start() for client in clients))
 
     def posted() -> int:
+        for client in clients:
+            if client.ended.done():
+                client.ended.result()  # raises what went wrong
         return sum(client.answered for client in clients) * max(1, batch)
 
-    result = await measure(target, seconds, posted)
+    warm = WARM_REQUESTS * max(1, batch)
+    result = await measure(target, seconds, posted, warm=warm)
     for client in clients:
         client.stopped = True
-    await asyncio.wait_for(asyncio.gather(*(client.ended for client in clients)), 60)
+    await asyncio.wait_for(asyncio.gather(*(client.ended for client in clients)), PATIENCE)
     if path != "/bare":
         await all_heard([subscriber], lambda _: posted())
     return result

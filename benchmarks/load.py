@@ -66,9 +66,16 @@ def workload(function: Workload) -> Workload:
     return function
 
 
-async def measure(target: Target, seconds: float, count: Callable[[], int]) -> Result:
-    """Return how much was counted in an interval, and what it took."""
+async def measure(
+    target: Target, seconds: float, count: Callable[[], int], *, warm: int = 1
+) -> Result:
+    """
+    Return how much was counted in an interval, and what it took.
+
+    The interval starts once ``warm`` were counted: first requests import, connect, fill caches.
+    """
     await asyncio.sleep(WARM_UP)
+    await until(lambda: count() >= warm, lambda: f"only {count()} of the first {warm} came")
     before, meter = count(), target.meter()
     await asyncio.sleep(seconds)
     return {"count": count() - before} | meter.interval()

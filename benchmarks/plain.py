@@ -1,5 +1,5 @@
 """
-The plain Channels project, as its tutorial has it, in one file::
+The plain Channels project, as the tutorials have it, in one file::
 
     PLAIN_LAYER=core REDIS_URL=redis://... daphne benchmarks.plain:application
 
@@ -28,18 +28,21 @@ settings.configure(
     SECRET_KEY="only-for-the-benchmarks",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["channels", "rest_framework"],
+    INSTALLED_APPS=[
+        *(f"django.contrib.{name}" for name in ("auth", "contenttypes", "sessions", "messages")),
+        "channels",
+        "rest_framework",
+    ],
     MIDDLEWARE=[
         "django.middleware.security.SecurityMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
         "django.middleware.clickjacking.XFrameOptionsMiddleware",
     ],
-    REST_FRAMEWORK={
-        "DEFAULT_AUTHENTICATION_CLASSES": [],
-        "DEFAULT_PERMISSION_CLASSES": [],
-        "UNAUTHENTICATED_USER": None,
-    },
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     CHANNEL_LAYERS={
         "default": {
             "BACKEND": LAYERS[os.environ["PLAIN_LAYER"]],
@@ -50,9 +53,11 @@ settings.configure(
 django.setup()
 
 from asgiref.sync import async_to_sync  # noqa: E402 (Django has to be set up first)
+from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from channels.layers import get_channel_layer  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.core.asgi import get_asgi_application  # noqa: E402
 from django.urls import path  # noqa: E402
 from rest_framework import serializers, views  # noqa: E402
@@ -129,6 +134,7 @@ async def http(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+websocket = AuthMiddlewareStack(URLRouter([path("stomp", PlainConsumer.as_asgi())]))
 application = ProtocolTypeRouter(
-    {"http": http, "websocket": URLRouter([path("stomp", PlainConsumer.as_asgi())])}
+    {"http": http, "websocket": AllowedHostsOriginValidator(websocket)}
 )

@@ -15,6 +15,8 @@ from typing import Any, Final
 from .workloads import GOALS, Figures, Workload
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+#: With more than this taken by other programs a table says so.
+QUIET: Final = 0.1
 #: A core counts as used up when so much of what others left of it was used.
 USED_UP: Final = 0.9
 PACKAGES: Final = ("daphne", "uvicorn", "channels", "channels-redis", "django", "redis", "picows")
@@ -81,9 +83,14 @@ def limit(row: dict[str, Any]) -> str:
     return " and ".join(used_up) or "neither"
 
 
+def others(row: dict[str, Any]) -> float:
+    """Return what other programs took of the two cores."""
+    return float(row["others, server's core"] + row["others, load's core"]) / 2
+
+
 def shares(row: dict[str, Any]) -> str:
     used = {role: share for role, share in roles(row).items() if share >= 0.005}
-    used["others"] = (row["others, server's core"] + row["others, load's core"]) / 2
+    used["others"] = others(row)
     return ", ".join(f"{role} {share:.0%}" for role, share in used.items())
 
 
@@ -115,7 +122,11 @@ def table(workload: Workload, rows: dict[str, dict[str, Any]]) -> str:
     extra = [name.replace("_", " ") for name in workload.extra]
     unit = [workload.unit] if workload.fresh else [f"{workload.unit}/s", "us each"]
     head = ["", *unit, *extra, "limit", "share of a core"]
-    return aligned([head, *(cells(workload, server, row) for server, row in rows.items())])
+    text = aligned([head, *(cells(workload, server, row) for server, row in rows.items())])
+    noise = max((others(row) for row in rows.values() if "failed" not in row), default=0.0)
+    if noise > QUIET:
+        text += f"\nOther programs took up to {noise:.0%} of the cores: measure on a quiet machine."
+    return text
 
 
 def goals(measured: Figures) -> str:

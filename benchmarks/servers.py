@@ -205,6 +205,7 @@ def rabbitmq(site: Site) -> Server:
         f"listeners.tcp.1 = 127.0.0.1:{amqp}\n"
         f"stomp.listeners.tcp.1 = 127.0.0.1:{stomp}\n"
         f"web_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {web_stomp}\n"
+        "web_stomp.ws_opts.idle_timeout = 3600000\n"
         "log.file.level = warning\n"
     )
     variables = {

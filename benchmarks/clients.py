@@ -154,7 +154,7 @@ class HttpClient(asyncio.Protocol):
         if not separator or len(body) < _content_length(head):
             return
         status, self.buffer = head.split(b" ", 2)[1], b""
-        if status not in (b"200", b"202"):
+        if status not in (b"200", b"202", b"207"):
             self._end(Failed(f"HTTP {status.decode()}: {body[:200].decode(errors='replace')}"))
             return
         self.answered += 1

@@ -16,8 +16,9 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
 from twisted.internet.tcp import Connection
 
-from .server_flow import Paced
-from .websocket import take_messages
+from realtime.websocket_frames import take_messages
+
+from .flow import Paced
 
 #: Seconds that the last bytes to a client have after the closing handshake.
 CLOSE_SECONDS: Final = 1.0

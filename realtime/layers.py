@@ -119,6 +119,12 @@ class TopicLayer(RedisPubSubChannelLayer):
         await self.room()
         await self.submit(group, message)
 
+    def busy(self) -> bool:
+        """Return whether :meth:`room` would wait."""
+        return any(
+            shard.pipeline.full or shard.subscriber.behind for shard in self._get_layer().shards
+        )
+
     async def room(self) -> None:
         """
         Return when more may be sent: too much on its way to Redis would pile up here, and more

@@ -174,9 +174,15 @@ class Pipeline:
         self._bytes += size
         return future
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is on its way that the next should wait."""
+        commands = len(self._unsent) + len(self._unanswered)
+        return commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
+
     async def room(self) -> None:
         """Return when another command may be submitted: more than so much is a pile."""
-        while len(self._unsent) + len(self._unanswered) >= MAX_COMMANDS or self._bytes >= MAX_BYTES:
+        while self.full:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting_for_room.append(waiter)
             await waiter

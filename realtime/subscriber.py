@@ -103,6 +103,11 @@ class Subscriber:
             self._confirmed.discard(key)
             self._send("PUNSUBSCRIBE" if pattern else "UNSUBSCRIBE", name)
 
+    @property
+    def behind(self) -> bool:
+        """Whether ``receive`` has to be waited for."""
+        return self._link is not None and self._link.held is not None
+
     async def caught_up(self) -> None:
         """
         Return when ``receive`` does not have to be waited for any more, or after a while.

@@ -107,6 +107,8 @@ async def test_nothing_is_missed_or_repeated_while_the_gateway_is_killed_three_t
             page,
             """
             async ([topic, others]) => {
+              globalThis.connects = 0;
+              client.onConnect = () => { connects++; };
               globalThis.shown = follow(topic);
               globalThis.other = follow(others);
               client.activate();
@@ -130,7 +132,7 @@ async def test_nothing_is_missed_or_repeated_while_the_gateway_is_killed_three_t
             bodies = await run(page, f"() => {name}.inbox.take({count})", seconds=TIMEOUT)
             assert bodies == [str(number) for number in range(1, count + 1)]
         assert await run(page, "() => lost.all") == []
-        assert await run(page, "() => shown.inbox.all.length") == count
+        assert await run(page, "() => [shown.inbox.all.length, connects]") == [count, 4]
         await run(page, "() => client.deactivate()")
     finally:
         gateway.stop()
@@ -393,7 +395,7 @@ class Server:
 @asynccontextmanager
 async def listening() -> AsyncIterator[Server]:
     server = Server()
-    async with serve(server.handle, "localhost", 0, subprotocols=["v12.stomp"]) as listener:  # type: ignore[list-item]
+    async with serve(server.handle, "localhost", 0, subprotocols=["v12.stomp"]) as listener:
         server.url = f"ws://localhost:{listener.sockets[0].getsockname()[1]}"
         yield server
 
@@ -529,9 +531,10 @@ async def test_it_waits_longer_before_each_reconnect_until_a_connection_held(
         () => {
           Math.random = () => 1; // of the random waits, the longest
           globalThis.waits = [];
-          let closed = performance.now();
-          client.onWebSocketClose = () => { closed = performance.now(); };
-          client.beforeConnect = () => { waits.push(performance.now() - closed); };
+          let since;
+          const begin = () => { since = performance.now(); };
+          Object.assign(client, { onChangeState: begin, onWebSocketClose: begin });
+          client.beforeConnect = () => { waits.push(performance.now() - since); };
         }
     """
     await run(page, see_waits)

@@ -274,7 +274,7 @@ async def test_a_page_may_go_on_where_another_ended_or_begin_with_a_replay(
           client.activate();
           const replayed = await inbox.take(2);
           client.forceDisconnect();
-          const again = follow(topic);
+          const again = follow(topic, { "last-message-id": null }); // as from an empty storage
           await again.subscription.started; // the first has been resumed before it
           await client.deactivate();
           return [subscription.position, inbox.all, lost.all];

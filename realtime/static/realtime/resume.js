@@ -37,7 +37,7 @@ export function resuming(client, options = {}) {
   /** As the client's own; `started` is fulfilled once all later messages will come. */
   function subscribe(destination, callback, headers = {}) {
     let { "last-message-id": position, replay, ...others } = headers;
-    let resumes = position !== undefined, live, receipt, start, webSocket;
+    let resumes = Boolean(position), live, receipt, start, webSocket;
     const started = new Promise((resolve) => { start = resolve; });
 
     function begin() {

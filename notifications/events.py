@@ -63,7 +63,7 @@ async def event_stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
         admitted = _admit(scope)
         headers = [*_HEADERS, *_cross_origin_headers(scope)]
         if scope["method"] == "OPTIONS":
-            return await _answer(send, 204, b"", [*headers, *_PREFLIGHT_HEADERS])
+            return await _answer(send, 200, b"", [*headers, *_PREFLIGHT_HEADERS])
         await _stream(admitted, receive, send, headers)
     except Refused as refused:
         content = json.dumps(refused.content).encode()
@@ -137,10 +137,9 @@ def _wanted(scope: dict[str, Any], user_name: str) -> Wanted:
         raise _wrong("topic", "This field is required.")
     if len(names) > settings.STOMP_MAX_SUBSCRIPTIONS:
         raise _wrong("topic", f"more than {settings.STOMP_MAX_SUBSCRIPTIONS} topics")
-    last = header(scope, b"last-event-id")
-    for name in ("lastEventId", "last-event-id"):  # of clients that can't set headers
-        last = query.get(name, [""])[-1] if last is None else last
-    positions = _positions(last or "", len(names))
+    # Some clients can't set headers; but what a browser says when it comes again is newer.
+    in_url = query.get("lastEventId") or query.get("last-event-id") or [""]
+    positions = _positions(header(scope, b"last-event-id") or in_url[-1], len(names))
     return [
         (name, _heard(name, user_name), position)
         for name, position in zip(names, positions, strict=True)

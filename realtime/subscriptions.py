@@ -14,6 +14,7 @@ from .destinations import (
     APPLICATION,
     TEMPORARY,
     TOPIC,
+    USER_QUEUE,
     DestinationError,
     check_destination,
     check_pattern,
@@ -240,7 +241,7 @@ def heard_destination(destination: str, user_name: str) -> str:
             f"{destination!r} is subscribed to by itself: name it as reply-to of a SEND to"
             f" {APPLICATION}NAME"
         )
-    if not user_name:
+    if destination.startswith(USER_QUEUE) and not user_name:
         raise AccessDenied(f"log in to hear {destination!r}", code="login-required")
     return user_destination(destination, user_name)
 

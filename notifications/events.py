@@ -22,7 +22,8 @@ from realtime.stomp import AccessDenied
 from realtime.stomp.events import Connect
 from realtime.subscriptions import heard_destination
 
-from .event_streams import VERSION, EventStream
+from .event_streams import EventStream
+from .event_topics import VERSION
 
 #: Seconds, for Retry-After.
 RETRY_SECONDS: Final = 2
@@ -85,7 +86,9 @@ def _admit(scope: dict[str, Any]) -> dict[str, Any]:
         origin = f"http://{header(scope, b'host') or ''}"
     admitted = admit(scope, origin)
     if admitted is None:
-        raise Refused(403, {"detail": f"no requests from {origin}: see ALLOWED_ORIGINS"})
+        raise Refused(
+            403, {"detail": f"no requests from {origin}: see ALLOWED_ORIGINS, ALLOWED_HOSTS"}
+        )
     return admitted
 
 

@@ -298,6 +298,24 @@ async def test_a_client_that_makes_no_progress_is_cut_off_in_time(
         assert "Traceback" not in gateway.output
 
 
+async def test_of_prices_a_slow_client_gets_the_newest_and_how_many_it_missed(
+    gateway: Gateway,
+) -> None:
+    topic = f"/topic/prices/{uuid4().hex}"
+    async with EventClient(gateway.url, topic, deaf=True) as slow:
+        await slow.subscribed()
+        for number in range(90):
+            await post(gateway, (topic, f"{number:05d}" + "x" * 32 * KIB))
+        got, dropped = [-1], 0
+        while got[-1] != 89:
+            content = (await slow.message()).json
+            got.append(int(content["message"][:5]))
+            dropped += int(content["headers"].get("dropped", 0))
+        assert got == sorted(got)
+        assert len(got) - 1 + dropped == 90
+        assert dropped > 10
+
+
 async def test_an_idle_stream_is_kept_alive(gateway: Gateway, topic: str) -> None:
     async with EventClient(gateway.url, topic) as client:
         await client.subscribed()

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from .redis import per_loop
 from .stomp import TooSlow
-from .websocket import TEXT, frame_head
+from .websocket_frames import TEXT, frame_head
 
 logger = logging.getLogger(__name__)
 

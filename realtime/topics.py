@@ -109,8 +109,11 @@ class Topic:
         return 0
 
     def compare(self, position: Position) -> None:
-        """Take note of where Redis stands: what is missing is read."""
-        if self._position is not None and position != self._position and not self._stalled:
+        """Take note of where Redis stood: what has not come by now is missing, and read."""
+        here = self._position
+        if here is None or self._stalled:
+            return
+        if position.epoch != here.epoch or position.offset > here.offset:
             self._read_soon()
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ from realtime.broker import (
     open_envelope,
     publish,
 )
-from realtime.destinations import group_name
 from realtime.delivery import MessageFrames
+from realtime.destinations import group_name
 
 
 def published(headers: Any) -> dict[str, str]:

@@ -8,26 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from .errors import FrameError, FrameTooLarge
+from .escapes import TO_ESCAPE, escape, escape_name, unescape
 
 HEARTBEAT: Final = b"\n"
 
 #: Which headers never appear in a ``repr`` (and so in no log).
 SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 
-# STOMP 1.1 and 1.2, "Value Encoding". 1.0 has no escapes, and CONNECT and CONNECTED
-# are exempt in every version, so that clients of any version understand them.
-# What a version can't represent becomes a space, or the frame would end there.
-_ESCAPES: Final = {
-    "1.0": {"\0": " ", "\n": " ", "\r": " "},
-    "1.1": {"\0": " ", "\\": "\\\\", "\n": "\\n", ":": "\\c"},
-    "1.2": {"\0": " ", "\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"},
-}
-_TO_ESCAPE: Final = re.compile(r"[\0\\\n\r:]")
-_ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
-_UNESCAPES: Final = {
-    "1.1": {"n": "\n", "c": ":", "\\": "\\"},
-    "1.2": {"n": "\n", "c": ":", "\\": "\\", "r": "\r"},
-}
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
@@ -68,42 +55,9 @@ def encode_head(frame: Frame, version: str) -> bytes:
 
 def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
     """Return header lines, each with its line end."""
-    if _TO_ESCAPE.search("".join([*headers, *headers.values()])):
-        headers = {_escape_name(n, version): escape(v, version) for n, v in headers.items()}
+    if TO_ESCAPE.search("".join([*headers, *headers.values()])):
+        headers = {escape_name(n, version): escape(v, version) for n, v in headers.items()}
     return "".join([f"{name}:{value}\n" for name, value in headers.items()]).encode()
-
-
-def _escape_name(name: str, version: str) -> str:
-    if version == "1.0":
-        name = name.replace(":", "_")  # 1.0 has no way to write it
-    return escape(name, version)
-
-
-def escape(text: str, version: str) -> str:
-    """Escape a header's name or value as the version demands."""
-    if not _TO_ESCAPE.search(text):
-        return text
-    table = _ESCAPES[version]
-    return _TO_ESCAPE.sub(lambda match: table.get(match[0], match[0]), text)
-
-
-def unescape(text: str, version: str) -> str:
-    """
-    Undo :func:`escape`.
-
-    Raises:
-        FrameError: At an escape that the version does not define.
-    """
-    if version == "1.0" or "\\" not in text:
-        return text
-    table = _UNESCAPES[version]
-
-    def replace(match: re.Match[str]) -> str:
-        if match[1] not in table:
-            raise FrameError(f"undefined escape {match[0]!r} in a header", code="bad-header")
-        return table[match[1]]
-
-    return _ESCAPED.sub(replace, text)
 
 
 class _Head(NamedTuple):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from realtime.websocket import frame_head, take_messages, unmask
+from realtime.websocket_frames import frame_head, take_messages, unmask
 
 
 def client_frame(data: bytes, text: bool = True, *, fin: bool = True) -> bytes:

@@ -2,7 +2,7 @@
 daphne, made safe for many clients that stay: nothing grows without bound, nothing stops unseen.
 
 Put in place by :mod:`realtime.apps`, so that the stock commands ``daphne`` and ``runserver``
-have it. WebSockets are in :mod:`realtime.server_websocket`, HTTP in :mod:`realtime.server_http`.
+have it. WebSockets are in :mod:`realtime.server.websocket`, HTTP in :mod:`realtime.server.http`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from django.conf import settings
 from twisted.internet import defer, reactor
 from twisted.web.http import HTTPChannel
 
-from .node import this_node
-from .server_flow import Inbox
-from .server_http import GatewayHTTPFactory
-from .server_websocket import GatewayProtocol, GatewayWebSocketFactory
+from realtime.node import this_node
+
+from .flow import Inbox
+from .http import GatewayHTTPFactory
+from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class GatewayServer(daphne.server.Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
 
     async def _drain(self) -> None:
-        seconds = float(getattr(settings, "STOMP_DRAIN_SECONDS", 30))
+        seconds = float(settings.STOMP_DRAIN_SECONDS)
         self._drain_until = time.monotonic() + seconds
         if self.signal_handlers:
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -16,8 +16,9 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
 from twisted.internet.tcp import Connection
 
-from .server_flow import Paced
-from .websocket import take_messages
+from realtime.websocket_frames import take_messages
+
+from .flow import Paced
 
 #: Seconds that the last bytes to a client have after the closing handshake.
 CLOSE_SECONDS: Final = 1.0
@@ -25,7 +26,7 @@ CLOSE_SECONDS: Final = 1.0
 #: Counters that nobody reads; one for all connections.
 _STATISTICS: Final = TrafficStats()
 
-#: What autobahn and daphne keep of the opening handshake, 6 KiB a connection.
+#: What autobahn and daphne keep of the opening handshake; nobody needs it afterwards.
 _HANDSHAKE: Final = (
     *("_raw_query_string", "_results", "_transport_details", "_valid_events", "_wskey"),
     *("application_deferred", "clean_headers", "http_headers", "http_request_data"),
@@ -56,6 +57,7 @@ class GatewayProtocol(Paced, WebSocketProtocol):
     #: its default, 1, may be no time at all.
     closeHandshakeTimeout = 5
 
+    data: bytes
     message_data: list[bytes] | None
     request: Any
     server: Any = None
@@ -103,11 +105,14 @@ class GatewayProtocol(Paced, WebSocketProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.heard = time.time()
-        if not self.data and self._takes_messages():
+        self.data += data
+        self._consume()
+
+    def _consume(self) -> None:
+        if self.data and self._takes_messages():
             # autobahn (26.10) spends 20 us on each, most of it on what is not used here.
-            data = take_messages(data, self.maxFramePayloadSize, self._take_message)
-        if data:
-            self.data += data
+            self.data = take_messages(self.data, self.maxFramePayloadSize, self._take_message)
+        if self.data:
             self.consumeData()
 
     def _takes_messages(self) -> bool:
@@ -150,7 +155,7 @@ class GatewayProtocol(Paced, WebSocketProtocol):
             asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:
-        self.consumeData()  # what had been read before
+        self._consume()  # what had been read before
         if self.reading:
             self.transport.resumeProducing()
 

@@ -8,6 +8,7 @@ and its writes wait for who reads them. The rules are those of STOMP's CONNECT a
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -27,6 +28,9 @@ from .event_topics import VERSION
 
 #: Seconds, for Retry-After.
 RETRY_SECONDS: Final = 2
+
+#: Positions, or nothing, with commas in between; it comes back in what is sent.
+_EVENT_ID: Final = re.compile(r"((\w+-\d{1,18})?,)*(\w+-\d{1,18})?", re.ASCII)
 
 Headers = list[tuple[bytes, bytes]]
 Wanted = list[tuple[str, str, Position | None]]
@@ -160,13 +164,10 @@ def _heard(name: str, user_name: str) -> str:
 
 def _positions(text: str, count: int) -> list[Position | None]:
     """Return the positions in the id of an event: of each topic, in their order, or None."""
-    parts = text.split(",") if text else []
-    positions = [Position.parse(part) for part in parts]
-    if len(parts) > count or any(
-        part and not at for part, at in zip(parts, positions, strict=True)
-    ):
+    if not _EVENT_ID.fullmatch(text) or text.count(",") >= count:
         raise _wrong("last-event-id", "not the id of an event of these topics")
-    return positions + [None] * (count - len(parts))
+    positions = [Position.parse(part) for part in text.split(",")]
+    return positions + [None] * (count - len(positions))
 
 
 def _wrong(field: str, error: str) -> Refused:

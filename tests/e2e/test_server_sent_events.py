@@ -207,6 +207,8 @@ async def messages_after_subscribed(client: EventClient, count: int) -> list[Any
         ("topic=/topic/a&lastEventId=nonsense", "last-event-id"),
         ("topic=/topic/a&lastEventId=e-1,e-2", "last-event-id"),
         ("topic=/topic/a&lastEventId=e-x", "last-event-id"),
+        ("topic=/topic/a&lastEventId=e%0Adata:x-1", "last-event-id"),
+        ("topic=/topic/a&topic=/topic/b&lastEventId=e-1,b", "last-event-id"),
     ],
 )
 async def test_what_is_wrong_is_answered_with_400_and_the_field(

@@ -95,6 +95,10 @@ class Position:
         """Return whether this is the very next."""
         return self.offset == other.offset + 1 and self.epoch == other.epoch
 
+    def before(self, count: int) -> Position:
+        """Return where one stands before the last messages, so many of them."""
+        return Position(self.epoch, self.offset - count)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -156,6 +160,14 @@ class Log:
         if missing > most:
             raise Lost("limit")
         return self._newest(missing) if missing else []
+
+    def left(self, position: Position) -> list[Any]:
+        """Return what is left of all after a position, where not all of it is."""
+        if position.epoch == self.position.epoch:
+            known = position.offset
+        else:
+            known = self.ended.get(position.epoch, 0)
+        return self.newest(self.position.offset - known)
 
     def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""

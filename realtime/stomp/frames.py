@@ -111,20 +111,17 @@ class FrameDecoder:
         """
         if not self._buffer:
             return None
+        head = self._head
         try:
-            return self._next_frame()
+            if head is None:
+                self._skip_line_ends()
+                head = self._head = self._next_head()
+                if head is None:
+                    return None
+            body_end = self._body_end(head)
         except FrameError as error:
             error.receipt = self._receipt()
             raise
-
-    def _next_frame(self) -> Frame | None:
-        head = self._head
-        if head is None:
-            self._skip_line_ends()
-            head = self._head = self._next_head()
-            if head is None:
-                return None
-        body_end = self._body_end(head)
         if body_end is None:
             return None
         frame = Frame(head.command, head.headers, bytes(self._buffer[head.body_start : body_end]))

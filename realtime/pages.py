@@ -64,5 +64,5 @@ def _page_after(log: Log, after: Position, limit: int) -> Page:
         return Page(log.position, lost=lost.reason)
     if len(messages) <= limit:
         return Page(log.position, messages)
-    last = log.position.offset - (len(messages) - limit)
-    return Page(Position(log.position.epoch, last), messages[:limit], more=True)
+    rest = len(messages) - limit
+    return Page(log.position.before(rest), messages[:limit], more=True)

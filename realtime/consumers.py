@@ -20,6 +20,7 @@ from .destinations import APPLICATION, check_destination, check_published
 from .errors import as_stomp_error
 from .handlers import HandlerFailed, find_sender, find_subscriber
 from .heartbeats import Heartbeats
+from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
 from .node import this_node
 from .outbox import ATTACH, Outbox, Payload
 from .sessions import Session
@@ -27,6 +28,7 @@ from .stomp import (
     SECRET_HEADERS,
     Connection,
     Limits,
+    ProtocolError,
     StompError,
     TooSlow,
     events,
@@ -46,7 +48,9 @@ MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 YIELD_EVENTS: Final = 10
 
 #: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(broker.PROTOCOL_HEADERS | {"login"} | SECRET_HEADERS)
+_NOT_FORWARDED: Final = frozenset(
+    broker.PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS
+)
 
 
 class StompConsumer(AsyncConsumer):
@@ -259,7 +263,14 @@ class StompConsumer(AsyncConsumer):
                 headers["reply-to"] = self._hear_replies(headers["reply-to"])
         else:
             check_published(event.destination)
-        return Message(event.destination, event.body, headers)
+        return Message(event.destination, event.body, headers, once=self._once(event))
+
+    def _once(self, event: events.Send) -> str | None:
+        key = key_in(event.headers)
+        try:
+            return None if key is None else once_of_user(self.session.user_name, key)
+        except ValueError as error:
+            raise ProtocolError(str(error), code="bad-header") from None
 
     def _hear_replies(self, reply_to: str) -> str:
         address, heard = self.subscriptions.hear_replies(reply_to)

@@ -145,19 +145,19 @@ class Log:
             self.entries.popleft()
         return True
 
-    def since(self, position: Position) -> list[Any]:
+    def since(self, position: Position, most: int = MAX_REPLAY) -> list[Any]:
         """
         Return all messages after a position.
 
         Raises:
-            Lost: If not all of them are there, or they are too many.
+            Lost: If not all of them are there, or they are more than ``most``.
         """
         last = self.position.offset if position.epoch == self.position.epoch else None
         last = self.ended.get(position.epoch, -1) if last is None else last
         if position.offset > last:
             raise Lost("epoch")
         missing = self.position.offset - position.offset
-        if missing > MAX_REPLAY:
+        if missing > most:
             raise Lost("limit")
         return self._newest(missing) if missing else []
 

@@ -12,7 +12,7 @@ What it adds to :class:`channels_redis.pubsub.RedisPubSubChannelLayer`, whose co
 * a channel's messages may go to a function at once, instead of through a queue: see
   :meth:`.TopicLayer.listen`. The queues of other channels are bounded by ``capacity``;
 * patterns of groups may be heard: :meth:`.TopicLayer.pattern_add`;
-* ``submit_many_sync`` for views and commands, without an event loop;
+* ``submit_many_sync`` and ``read_history_sync`` for views and commands, without an event loop;
 * the extension "history" (see :mod:`realtime.history`): messages that are kept, with positions.
 """
 
@@ -202,13 +202,27 @@ class TopicLayer(RedisPubSubChannelLayer):
         answers = []
         for group, history in asked:
             pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
-            wanted = str(min(count, history.size))
-            arguments = (new_epoch(), wanted, str(history.ttl * 1000))
-            answers.append(pipeline.submit(Call(READ, self._keys(group), arguments)))
+            answers.append(pipeline.submit(self._reading(group, history, count)))
         read = await asyncio.gather(*answers)
         return [
             self._log(answer, history) for answer, (_, history) in zip(read, asked, strict=True)
         ]
+
+    def read_history_sync(self, group: str, history: History, count: int) -> Log:
+        """
+        Return the history of one group as :meth:`read_history` does, from synchronous code.
+
+        Raises:
+            redis.RedisError: If Redis is away.
+        """
+        shard = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
+        call = self._reading(group, history, count)
+        (answer,) = execute_all(self._client(shard), [call], SCRIPTS)
+        return self._log(answer, history)
+
+    def _reading(self, group: str, history: History, count: int) -> Call:
+        wanted = str(min(count, history.size))
+        return Call(READ, self._keys(group), (new_epoch(), wanted, str(history.ttl * 1000)))
 
     def _log(self, answer: list[Any], history: History) -> Log:
         epoch, offset, ended, now, newest = answer

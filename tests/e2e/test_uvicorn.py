@@ -15,12 +15,15 @@ SAME = (
     "acknowledgements",
     "destinations_in_use",
     "history",
+    "idempotency",
     "limits",
     "patterns",
     "redis_comes_and_goes",
+    "server_sent_events",
     "slow_clients",
     "stomp_over_websocket",
     "the_three_checks",
+    "who_may_hear_events",
 )
 
 

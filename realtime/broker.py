@@ -59,9 +59,9 @@ def new_id() -> str:
     return f"{_id_prefix}-{next(_ids)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
-    """What is published: a body of bytes and headers of text for one destination."""
+    """What is published, a value: a body of bytes and headers of text for one destination."""
 
     destination: str
     body: bytes

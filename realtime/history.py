@@ -73,9 +73,9 @@ def history_of(destination: str) -> History | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, order=False)
+@dataclass(slots=True)
 class Position:
-    """Where in the history of a destination a message stands: its ``message-id``."""
+    """A value: where in the history of a destination a message stands: its ``message-id``."""
 
     epoch: str
     offset: int

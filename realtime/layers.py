@@ -30,9 +30,6 @@ import redis
 from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
-from channels_redis.utils import create_pool as create_sentinel_pool
-from redis.asyncio import ConnectionPool
-from redis.sentinel import Sentinel
 
 from .broker import open_envelope
 from .destinations import is_hashed, readable_name
@@ -48,9 +45,8 @@ from .history import (
     parse_ended,
     split_position,
 )
-from .link import Pipeline
-from .redis import Call, create_client, create_pool, execute_all
-from .subscriber import Subscriber
+from .redis import Call, create_client, execute_all
+from .shards import Shard
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +253,7 @@ class TopicLayer(RedisPubSubChannelLayer):
 
     def _client(self, shard: int) -> redis.Redis:
         if shard not in self._clients:
-            self._clients[shard] = _client_of(self._hosts[shard])
+            self._clients[shard] = create_client(self._hosts[shard])
         return self._clients[shard]
 
     def _get_layer(self) -> _LoopLayer:
@@ -274,14 +270,16 @@ class _LoopLayer(RedisPubSubLoopLayer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.shards = self._shards = [_Shard(host, self) for host in decode_hosts(kwargs["hosts"])]
+        self.shards = self._shards = [
+            Shard(host, self.receive_data, self.renewed) for host in decode_hosts(kwargs["hosts"])
+        ]
         self.sinks: dict[str, Sink] = {}
         self.patterns: dict[str, set[str]] = {}
         self.on_renewed: list[Callable[[], None]] = []
         self._warned_at = 0.0
         self._queued = 0  # since the readers last had their turn
 
-    def shard_of(self, channel: str) -> _Shard:
+    def shard_of(self, channel: str) -> Shard:
         return self.shards[_consistent_hash(channel, len(self.shards))]
 
     def renewed(self) -> None:
@@ -341,52 +339,3 @@ class _LoopLayer(RedisPubSubLoopLayer):
             if time.monotonic() - self._warned_at > WARNING_SECONDS:
                 self._warned_at = time.monotonic()
                 logger.warning("the channel %s is full: messages to it are dropped", channel)
-
-
-class _Shard:
-    """The links to one Redis: a pipeline to publish with, and one :class:`.Subscriber`."""
-
-    def __init__(self, host: dict[str, Any], layer: _LoopLayer) -> None:
-        self._host = host
-        self._layer = layer
-        self._open()
-
-    def _open(self) -> None:
-        pool = _pool_of(self._host)
-        self.pipeline = Pipeline(pool, SCRIPTS)
-        self.subscriber = Subscriber(pool, self._receive, self._layer.renewed)
-
-    def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
-        return self._layer.receive_data(name.decode(), data)
-
-    # What the inherited layer calls
-
-    async def subscribe(self, channel: str) -> None:
-        await self.subscriber.subscribe(channel)
-
-    async def unsubscribe(self, channel: str) -> None:
-        self.subscriber.unsubscribe(channel)
-
-    async def flush(self) -> None:
-        await self.subscriber.aclose()
-        await self.pipeline.aclose()
-        self._open()
-
-
-def _pool_of(host: dict[str, Any]) -> ConnectionPool:
-    if "address" in host:
-        options = dict(host)
-        return create_pool(options.pop("address"), **options)
-    return create_sentinel_pool(host | {"protocol": 2})
-
-
-def _client_of(host: dict[str, Any]) -> redis.Redis:
-    options = dict(host)
-    if "address" in options:
-        return create_client(options.pop("address"), **options)
-    if "sentinels" in options:
-        sentinel = Sentinel(
-            options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
-        )
-        return sentinel.master_for(options.pop("master_name"), **options)
-    return redis.Redis(**options)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import hiredis
 import redis
@@ -30,8 +31,23 @@ logger = logging.getLogger(__name__)
 MAX_COMMANDS: Final = 10_000
 MAX_BYTES: Final = 32 * 1024 * 1024
 
+#: Answers of a server with which nothing can be done any more: somebody flushed its scripts, which
+#: only a new connection loads; or it is no primary now.
+_LEAVE: Final = ("NOSCRIPT", "READONLY")
+
+#: Seconds between two questions whether a link leads where it should.
+CHECK_SECONDS: Final = 1.0
+
 #: Takes an answer; what it returns is awaited before the next.
 Receive = Callable[[Any], Awaitable[object] | None]
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """Where connections come from, if it may be one server now and another later."""
+
+    async def is_current(self, connection: Any) -> bool:
+        """Return whether a new connection could lead where this one does."""
 
 
 class Link(asyncio.Protocol):
@@ -60,6 +76,7 @@ class Link(asyncio.Protocol):
         self.lost: asyncio.Future[BaseException] = self._loop.create_future()
         #: When Redis was last heard, on the loop's clock.
         self.heard = self._loop.time()
+        self._checker: asyncio.Task[None] | None = None
 
     @classmethod
     async def connect(
@@ -81,7 +98,10 @@ class Link(asyncio.Protocol):
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return cls(connection, receive, run)
+        link = cls(connection, receive, run)
+        if isinstance(pool, Moving):
+            link._checker = asyncio.create_task(link._check(pool))
+        return link
 
     def write(self, data: bytes) -> None:
         """Send packed commands; after the connection ended nothing happens."""
@@ -91,6 +111,8 @@ class Link(asyncio.Protocol):
         """End the connection at once; what it was waited for is given up."""
         self._transport.abort()
         self._connection._reader = self._connection._writer = None  # nothing left to close
+        if self._checker is not None:
+            self._checker.cancel()
         self._end(error or redis.ConnectionError("closed"))
 
     # asyncio.Protocol
@@ -130,6 +152,14 @@ class Link(asyncio.Protocol):
             self._hand_over()
             if self.held is None:
                 self._transport.resume_reading()
+
+    async def _check(self, pool: Moving) -> None:
+        """Leave a server that others have left: what is published there, they do not hear."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            with contextlib.suppress(*REDIS_ERRORS):
+                if not await pool.is_current(self._connection):
+                    self.close(redis.ConnectionError("another Redis has taken over"))
 
     def _end(self, error: BaseException) -> None:
         if not self.lost.done():
@@ -222,8 +252,8 @@ class Pipeline:
         if not future.done():
             if isinstance(answer, Exception):
                 future.set_exception(answer)
-                if str(answer).startswith("NOSCRIPT") and self._link is not None:
-                    self._link.close()  # somebody flushed the scripts: the next one loads them
+                if self._link is not None and str(answer).startswith(_LEAVE):
+                    self._link.close()
             else:
                 future.set_result(answer)
         if self._waiting_for_room:

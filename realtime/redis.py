@@ -13,8 +13,11 @@ from weakref import WeakKeyDictionary
 import hiredis
 import redis
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import RedisError
+
+from .hosts import Host, decode_host
+from .sentinel import PrimaryPool, SyncPrimaryPool
 
 #: What a command can raise when Redis is away, hangs or refuses.
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
@@ -28,43 +31,56 @@ _KEEPALIVE: Final = {
     for name, seconds in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2))
     if hasattr(socket, name)
 }
+_KEPT_ALIVE: Final = {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+_DEFAULTS: Final[Host] = {
+    "protocol": 2,
+    "socket_timeout": ANSWER_SECONDS,
+    "socket_connect_timeout": CONNECT_SECONDS,
+}
 _PASSWORD: Final = re.compile(r"(//[^:/@]*):.*@")
 _PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
 
 T = TypeVar("T")
 
 
-def create_pool(url: str, **options: Any) -> ConnectionPool:
-    """Return where connections come from, for :class:`realtime.link.Link`: RESP2, kept alive."""
-    pool = ConnectionPool.from_url(
-        url,
-        **{
-            "protocol": 2,
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            **options,
-        },
-    )
+def create_pool(host: Any) -> ConnectionPool:
+    """
+    Return where connections come from, for :class:`realtime.link.Link`: RESP2, kept alive.
+
+    Raises:
+        ValueError: If :mod:`realtime.hosts` knows no such host.
+    """
+    options = _DEFAULTS | decode_host(host)
+    if "sentinels" in options:
+        pool: ConnectionPool = PrimaryPool(options)
+    elif "address" in options:
+        pool = ConnectionPool.from_url(options.pop("address"), **options)
+    else:
+        pool = ConnectionPool(**_with_tls(options, SSLConnection))
     if issubclass(pool.connection_class, Connection):  # a Unix socket has no such options
-        pool.connection_kwargs |= {
-            "socket_keepalive": True,
-            "socket_keepalive_options": _KEEPALIVE,
-        }
+        pool.connection_kwargs |= _KEPT_ALIVE
     return pool
 
 
-def create_client(url: str, **options: Any) -> redis.Redis:
-    """Return a synchronous client, for views and commands; it may be shared by threads."""
-    return redis.Redis.from_url(
-        url,
-        **{
-            "protocol": 2,
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "retry": None,
-            **options,
-        },
-    )
+def create_client(host: Any) -> redis.Redis:
+    """
+    Return a synchronous client, for views and commands; it may be shared by threads.
+
+    Raises:
+        ValueError: If :mod:`realtime.hosts` knows no such host.
+    """
+    options = _DEFAULTS | {"retry": None} | decode_host(host)
+    if "sentinels" in options:
+        return redis.Redis.from_pool(SyncPrimaryPool(options))
+    if "address" in options:
+        return redis.Redis.from_url(options.pop("address"), **options)
+    return redis.Redis(**options)
+
+
+def _with_tls(options: Host, connection_class: type[Connection]) -> Host:
+    """Return the options of a pool, which wants a class where a client takes ``ssl``."""
+    wanted = options.pop("ssl", False)
+    return {"connection_class": connection_class, **options} if wanted else options
 
 
 class Script:

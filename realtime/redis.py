@@ -17,6 +17,7 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import RedisError
 
 from .hosts import Host, decode_host
+from .replicas import check_replicas, wait_command
 from .sentinel import PrimaryPool, SyncPrimaryPool
 
 #: What a command can raise when Redis is away, hangs or refuses.
@@ -123,10 +124,14 @@ def server_run(info: bytes) -> str:
 
 
 def execute_all(
-    client: redis.Redis, commands: Iterable[tuple[Any, ...] | Call], scripts: Iterable[Script] = ()
+    client: redis.Redis,
+    commands: Iterable[tuple[Any, ...] | Call],
+    scripts: Iterable[Script] = (),
+    replicas: int = 0,
 ) -> list[Any]:
     """
-    Return the answers to commands that travel in one round trip, and are never sent twice.
+    Return the answers to commands that travel in one round trip, and are never sent twice, once
+    so many replicas have what they wrote.
 
     redis-py's own pipeline (8.1) needs twice the processor time.
 
@@ -137,8 +142,12 @@ def execute_all(
     try:
         run = _prepare(connection, scripts)
         packed = [pack(command, run) for command in commands]
-        connection.send_packed_command([b"".join(packed)])
-        return [connection.read_response() for _ in packed]
+        wait = pack(wait_command(replicas)) if replicas else b""
+        connection.send_packed_command([b"".join(packed) + wait])
+        answers = [connection.read_response() for _ in packed]
+        if replicas:
+            check_replicas(connection.read_response(), replicas)
+        return answers
     except BaseException:
         connection.disconnect()  # what was not read is no answer to the next caller
         raise

@@ -15,7 +15,7 @@ from realtime.broker import Message, envelope
 from realtime.history import History, Log, Lost, Position
 from realtime.hosts import decode_host
 from realtime.layers import TopicLayer
-from realtime.link import Pipeline
+from realtime.pipeline import Pipeline
 from realtime.redis import create_client, create_pool, without_password
 from tests.valkeys import NOTHING_KEPT, PRIMARY, TIMEOUT, Server, Watched, closing, start_replica
 

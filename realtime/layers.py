@@ -30,6 +30,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 
 from .broker import open_envelope
+from .cluster import ClusterClient
 from .destinations import is_hashed, readable_name
 from .history import (
     PUBLISH,
@@ -52,7 +53,7 @@ class TopicLayer(RedisPubSubChannelLayer):
     The channel layer of the gateway; see the module.
 
     Configured as channels_redis' own: ``hosts`` (URLs, or dicts with ``address`` or
-    ``sentinels`` and options of the connection; see :mod:`realtime.hosts`), ``prefix``,
+    ``sentinels`` and options of the connection; those of :mod:`realtime.hosts`), ``prefix``,
     ``capacity``, the number of messages that may wait in one channel, and ``replicas``, the number
     of replicas that have to have a message to a group before it counts as taken.
     """
@@ -70,7 +71,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         self.replicas = replicas
         self._hosts = decode_hosts(hosts)
         self._group_channel_prefix = f"{prefix}__group__"
-        self._clients: dict[int, redis.Redis] = {}
+        self._clients: dict[int, redis.Redis | ClusterClient] = {}
 
     def deserialize(self, data: bytes) -> Any:
         position, payload = split_position(data)
@@ -240,7 +241,7 @@ class TopicLayer(RedisPubSubChannelLayer):
             for shard in layer.shards:
                 shard.subscriber.unsubscribe(name, pattern=True)
 
-    def _client(self, shard: int) -> redis.Redis:
+    def _client(self, shard: int) -> redis.Redis | ClusterClient:
         if shard not in self._clients:
             self._clients[shard] = create_client(self._hosts[shard])
         return self._clients[shard]

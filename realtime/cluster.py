@@ -69,6 +69,10 @@ class _Nodes:
         random.shuffle(known)
         return chain(known, (each for each in self._seeds if each not in known))
 
+    def contain(self, address: Address) -> bool:
+        """Return whether this is one of them, or may be, under another name."""
+        return self.slots is None or address in self.slots.nodes or address in self._seeds
+
     def are_known(self, seconds: float) -> bool:
         """Return whether a node was asked within so many seconds."""
         return self.slots is not None and time.monotonic() - self._asked_at < seconds
@@ -113,13 +117,18 @@ class ClusterPool:
         Raises:
             redis.ConnectionError: If none answers.
         """
+        await self.refresh(BELIEVED_SECONDS)
         return await self._first(self._connect_to)
 
     async def is_current(self, connection: Any) -> bool:
-        """Return whether a connection leads to a node of the cluster."""
+        """
+        Return whether a connection leads to a node of the cluster.
+
+        Raises:
+            redis.ConnectionError: If no node says so.
+        """
         await self.refresh(BELIEVED_SECONDS)
-        address = (connection.host, connection.port)
-        return self.slots is None or address in self.slots.nodes
+        return self._nodes.contain((connection.host, connection.port))
 
     async def refresh(self, seconds: float = 0.0) -> None:
         """

@@ -177,18 +177,31 @@ class TopicLayer(RedisPubSubChannelLayer):
         Raises:
             redis.RedisError: If Redis is away.
         """
-        layer = self._get_layer()
         asked = list(groups)
+        read = await asyncio.gather(*self._read(asked, count))
+        return [
+            self._log(answer, history) for answer, (_, history) in zip(read, asked, strict=True)
+        ]
+
+    async def read_positions(self, groups: Iterable[tuple[str, History]]) -> list[Position | None]:
+        """Return where the histories of groups stand; None where Redis, or one of them, is away."""
+        answers = await asyncio.gather(*self._read(list(groups), 0), return_exceptions=True)
+        return [
+            None if isinstance(answer, BaseException) else Position(answer[0].decode(), answer[1])
+            for answer in answers
+        ]
+
+    def _read(
+        self, groups: list[tuple[str, History]], count: int
+    ) -> list[asyncio.Future[list[Any]]]:
+        layer = self._get_layer()
         answers = []
-        for group, history in asked:
+        for group, history in groups:
             pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
             wanted = str(min(count, history.size))
             arguments = (new_epoch(), wanted, str(history.ttl * 1000))
             answers.append(pipeline.submit(Call(READ, self._keys(group), arguments)))
-        read = await asyncio.gather(*answers)
-        return [
-            self._log(answer, history) for answer, (_, history) in zip(read, asked, strict=True)
-        ]
+        return answers
 
     def _log(self, answer: list[Any], history: History) -> Log:
         epoch, offset, ended, now, newest = answer

@@ -25,15 +25,23 @@ from tests.publishing import KEPT, Listener, kept_since, published, submission
 from tests.valkeys import TIMEOUT, Cluster, Server, closing
 
 
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that tests leave as it was."""
+    with closing(Cluster(tmp_path_factory.mktemp("cluster"))) as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of the test's own, to kill nodes of."""
     with closing(Cluster(tmp_path)) as cluster:
         yield cluster
 
 
-def group_on(cluster: Cluster, server: Server) -> str:
-    """Return a group that a primary has."""
-    names = (f"group{number}" for number in range(1000))
+def group_on(cluster: Cluster, server: Server, name: str = "group") -> str:
+    """Return a group, of a name that begins so, that a primary has."""
+    names = (f"{name}{number}" for number in range(1000))
     return next(name for name in names if cluster.owner(f"test__group__{name}") is server)
 
 
@@ -74,15 +82,15 @@ async def test_patterns_are_heard(cluster: Cluster) -> None:
     await layer.flush()
 
 
-async def test_the_replica_of_a_dead_node_takes_over(cluster: Cluster) -> None:
-    layer = TopicLayer(hosts=[cluster.url], prefix="test")
-    fragile, other = (group_on(cluster, each) for each in cluster.primaries[:2])
+async def test_the_replica_of_a_dead_node_takes_over(own_cluster: Cluster) -> None:
+    layer = TopicLayer(hosts=[own_cluster.url], prefix="test")
+    fragile, other = (group_on(own_cluster, each) for each in own_cluster.primaries[:2])
     listener = Listener()
     await listener.listen(layer, fragile, other)
     known = await published(layer, 0, fragile)
-    assert cluster.primaries[0].client.wait(1, 1000 * TIMEOUT) == 1
+    assert own_cluster.primaries[0].client.wait(1, 1000 * TIMEOUT) == 1
     await listener.hears(0)
-    cluster.primaries[0].kill()
+    own_cluster.primaries[0].kill()
     started = time.monotonic()
     with pytest.raises(redis.RedisError):
         await layer.submit(*submission(-1, fragile))
@@ -91,7 +99,7 @@ async def test_the_replica_of_a_dead_node_takes_over(cluster: Cluster) -> None:
     await layer.submit(*submission(1, other))
     await asyncio.to_thread(layer.submit_many_sync, [submission(2, other)])
     assert time.monotonic() - started < 5
-    await asyncio.to_thread(cluster.fail_over)
+    await asyncio.to_thread(own_cluster.fail_over)
     after = await published(layer, 3, fragile)
     assert (after.epoch != known.epoch, after.offset) == (True, 2)
     with contextlib.suppress(redis.RedisError):  # that tells who is there
@@ -111,13 +119,13 @@ async def heard(layer: TopicLayer, listener: Listener, group: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_node_without_a_replica_is_back_when_it_is_back(cluster: Cluster) -> None:
-    layer = TopicLayer(hosts=[cluster.url], prefix="test")
-    fragile, other = (group_on(cluster, each) for each in cluster.primaries[1:])
+async def test_a_node_without_a_replica_is_back_when_it_is_back(own_cluster: Cluster) -> None:
+    layer = TopicLayer(hosts=[own_cluster.url], prefix="test")
+    fragile, other = (group_on(own_cluster, each) for each in own_cluster.primaries[1:])
     listener = Listener()
     await listener.listen(layer, fragile, other)
     lost = await published(layer, 0, fragile)
-    cluster.primaries[1].kill()
+    own_cluster.primaries[1].kill()
     for _ in range(10):
         started = time.monotonic()
         with pytest.raises(redis.RedisError):
@@ -126,7 +134,7 @@ async def test_a_node_without_a_replica_is_back_when_it_is_back(cluster: Cluster
         await layer.submit(*submission(1, other))
         await asyncio.sleep(0.1)
     await heard(layer, listener, other)
-    cluster.primaries[1].start()
+    own_cluster.primaries[1].start()
     await published(layer, 2, fragile)
     (log,) = await layer.read_history([(fragile, KEPT)], 10)
     with pytest.raises(Lost, match="epoch"):
@@ -136,7 +144,7 @@ async def test_a_node_without_a_replica_is_back_when_it_is_back(cluster: Cluster
 
 async def test_nothing_is_lost_doubled_or_out_of_order_while_slots_move(cluster: Cluster) -> None:
     layer = TopicLayer(hosts=[cluster.url], prefix="test")
-    group = group_on(cluster, cluster.primaries[1])
+    group = group_on(cluster, cluster.primaries[1], "moving")
     listener = Listener()
     await listener.listen(layer, group)
     first = await published(layer, 0, group)

@@ -59,19 +59,13 @@ async def test_after_a_failover_publishing_and_hearing_go_on_at_the_promoted_rep
     await listener.connects_again()
     second = await published(layer, 1)
     await asyncio.to_thread(layer.submit_many_sync, [submission(2)])
-    await asyncio.to_thread(watched.primary.start)
-    await until_replica(watched.primary)
+    promoted = ("127.0.0.1", str(watched.replica.port))
+    await asyncio.to_thread(watched.primary.start, "--replicaof", *promoted)
     assert (await published(layer, 3)).offset == second.offset + 2
     await listener.hears(0, 1, 2, 3)
     (log,) = await layer.read_history([("group", KEPT)], 10)
     assert kept_since(log, first) == [1, 2, 3]
     await layer.flush()
-
-
-async def until_replica(server: Server) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while server.info("role") != "slave":
-            await asyncio.sleep(0.1)
 
 
 async def test_a_primary_that_hangs_and_comes_back_is_left_by_all_links(watched: Watched) -> None:

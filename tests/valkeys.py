@@ -38,12 +38,12 @@ class Server:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start, again if need be, and return when it answers."""
+    def start(self, *more: str) -> None:
+        """Start, again if need be and with more options, and return when it answers."""
         common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(get_binary_path()), *self._options, *common], stdout=log, stderr=log
+                [str(get_binary_path()), *self._options, *common, *more], stdout=log, stderr=log
             )
         wait_until(self._answers)
 

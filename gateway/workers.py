@@ -70,7 +70,8 @@ def check_port(host: str, port: str) -> None:
     try:
         listen(host, int(port)).close()
     except OSError as error:
-        sys.exit(f"can't use port {port} of {host}: {error.strerror}; set PORT, as in PORT=18080")
+        other = 18080 if port != "18080" else 28080
+        sys.exit(f"can't use port {port} of {host}: {error.strerror}; set PORT, as in PORT={other}")
 
 
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:

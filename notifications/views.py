@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
-from realtime.broker import Message, MessageTooLarge, check_size, publish_many
+from realtime.broker import Message, MessageTooLarge, check_content, publish_many
 
 from .serializers import NotificationSerializer, read_notification
 
@@ -68,7 +68,7 @@ class NotificationView(APIView):
         serializer.is_valid(raise_exception=True)
         message = serializer.validated_data
         try:
-            check_size(message)
+            check_content(message)
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
         (message_id,) = _publish([message])
@@ -94,7 +94,7 @@ def _read(item: Any) -> Message | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
         message = read_notification(item)
-        check_size(message)
+        check_content(message)
     except ValidationError as error:
         return error.detail
     except MessageTooLarge as error:

@@ -101,7 +101,7 @@ async def authenticate_session(scope: dict[str, Any], event: Connect) -> Any:
     user = None
     if token is not None:
         user = await in_database(_user_of_token, token)
-    elif event.login is not None:
+    elif event.login:  # old clients send an empty one for none
         user = await in_database(_user_of_login, event.login, event.passcode)
     elif session_key:
         user = await in_database(_user_of_cookie, session_key)

@@ -35,13 +35,15 @@ class AckWindow:
         elif self._outbox.hold(payload):
             self._waiting.append(payload)
 
-    def acknowledge(self, message_id: str) -> bool:
+    def __contains__(self, message_id: str) -> bool:
+        """Whether a message was sent and is unacknowledged."""
+        return message_id in self._unacknowledged
+
+    def acknowledge(self, message_id: str) -> None:
         """
-        Take note that the client is done with a message, or with all up to it where acks are
-        cumulative; return whether it was unacknowledged.
+        Take note that the client is done with a message that is unacknowledged, or with all up
+        to it where acks are cumulative.
         """
-        if message_id not in self._unacknowledged:
-            return False
         if self._cumulative:
             while next(iter(self._unacknowledged)) != message_id:
                 del self._unacknowledged[next(iter(self._unacknowledged))]
@@ -51,7 +53,6 @@ class AckWindow:
             self._unacknowledged[payload.message_id] = None
             self._outbox.release(payload)
             self._outbox.deliver(payload)
-        return True
 
     def discard(self) -> None:
         """Forget what waits: the subscription ended."""

@@ -45,7 +45,7 @@ MIN_HEARTBEAT_MS = 1000
 
 
 def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E002-E004: limits that contradict each other, or what the server can do."""
+    """E002-E005: limits that contradict each other, or what the server can do."""
     body = max(settings.STOMP_MAX_FRAME_BYTES, settings.STOMP_MAX_BODY_BYTES)
     errors: list[checks.CheckMessage] = []
     if body > MAX_FRAME_BYTES:
@@ -71,4 +71,6 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
                 id="realtime.E004",
             )
         )
+    if settings.STOMP_HANDLER_THREADS < 1:
+        errors.append(checks.Error("STOMP_HANDLER_THREADS has to be 1 or more", id="realtime.E005"))
     return errors

@@ -25,17 +25,32 @@ from django.conf import settings
 
 from .destinations import check_published, group_name
 from .history import History, history_of
+from .stomp import Limits
 
 #: The type and version of the envelope that travels between nodes.
 ENVELOPE_TYPE: Final = "stomp.message"
 ENVELOPE_VERSION: Final = 1
+
+#: Headers that are said anew to each client: a message has none of them of its own.
+PROTOCOL_HEADERS: Final = frozenset(
+    {"destination", "message-id", "subscription", "ack"}
+    | {"content-length", "receipt", "transaction"}
+)
+
+#: What name and value of a header may have, and all of a message's; bytes, as in a SEND.
+MAX_HEADER_BYTES: Final = Limits().max_header_bytes
+MAX_HEADERS_BYTES: Final = Limits().max_head_bytes
 
 _ids = itertools.count(1)
 _id_prefix = secrets.token_hex(6)
 
 
 class MessageTooLarge(ValueError):
-    """The body exceeds ``STOMP_MAX_BODY_BYTES``."""
+    """The body exceeds ``STOMP_MAX_BODY_BYTES``, or the headers what they may have."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def new_id() -> str:
@@ -92,6 +107,7 @@ def publish(
     Publish from synchronous code; return the message's id.
 
     When it returns, Redis has taken the message. See :meth:`Message.of` for ``content``.
+    Subscribers see the headers; those of :data:`PROTOCOL_HEADERS` are left out.
 
     Args:
         once: A key for this message: if it was used for the destination within the last five
@@ -99,8 +115,8 @@ def publish(
 
     Raises:
         DestinationError: If nobody can hear the destination.
-        MessageTooLarge: If the body is over the limit.
-        ValueError: If the content can't be encoded.
+        MessageTooLarge: If the body, or the headers, are over the limit.
+        ValueError: If the content can't be encoded, or a header is no text.
         redis.RedisError: If Redis did not take the message.
     """
     return publish_many([Message.of(destination, content, headers, once=once)])[0]
@@ -111,7 +127,7 @@ def publish_many(messages: Iterable[Message]) -> list[str]:
     Publish messages from synchronous code, in their order and one round trip; return their ids.
 
     Raises:
-        DestinationError, MessageTooLarge: Before anything was published.
+        DestinationError, MessageTooLarge, ValueError: Before anything was published.
         redis.RedisError: If Redis did not take all of them; it may have taken some.
     """
     messages = list(messages)
@@ -141,8 +157,7 @@ async def send(message: Message) -> str:
     Publish a message; return its id. Calls that are made in some order publish in that order.
 
     Raises:
-        DestinationError: If nobody can hear the destination.
-        MessageTooLarge: If the body is over the limit.
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
         redis.RedisError: If Redis did not take the message.
     """
     return _id(message, await start(message))
@@ -155,7 +170,7 @@ def start(message: Message) -> asyncio.Future[Any]:
     Await :func:`room` before, where many may come.
 
     Raises:
-        DestinationError, MessageTooLarge: As :func:`send`.
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
     """
     submission = _submission(message)
     layer = get_channel_layer()
@@ -183,14 +198,51 @@ def _id(message: Message, answer: Any) -> str:
     return answer.decode() if isinstance(answer, bytes) else message.id
 
 
-def check_size(message: Message) -> None:
+def check_content(message: Message) -> None:
     """
+    Check body and headers.
+
     Raises:
-        MessageTooLarge: If the body is over the limit.
+        MessageTooLarge: If they are over their limits.
+        ValueError: If a header is no text, or has no name.
     """
-    limit = settings.STOMP_MAX_BODY_BYTES
-    if len(message.body) > limit:
-        raise MessageTooLarge(f"a body of {len(message.body)} bytes is over the limit of {limit}")
+    size, limit = len(message.body), settings.STOMP_MAX_BODY_BYTES
+    if size > limit:
+        raise MessageTooLarge(
+            f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
+        )
+    if not _are_plain(message.headers):
+        _check_headers(message.headers)
+
+
+def _are_plain(headers: Mapping[str, str]) -> bool:
+    """Return whether nothing can be wrong with headers, at the first glance."""
+    try:
+        text = "".join([*headers, *headers.values()])
+    except TypeError:
+        return False
+    return len(text) <= MAX_HEADER_BYTES and text.isascii() and "" not in headers
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    size = sum([_header_size(name, value) for name, value in headers.items()])
+    if size > MAX_HEADERS_BYTES:
+        raise MessageTooLarge(
+            f"headers of {size} bytes are over the limit of {MAX_HEADERS_BYTES}",
+            code="header-too-long",
+        )
+
+
+def _header_size(name: Any, value: Any) -> int:
+    if not (isinstance(name, str) and isinstance(value, str) and name):
+        raise ValueError(f"the header {name!r} is no text with a name: {value!r:.80}")
+    size = len(name.encode()) + len(value.encode())
+    if size > MAX_HEADER_BYTES:
+        raise MessageTooLarge(
+            f"a header of {size} bytes is over the limit of {MAX_HEADER_BYTES}",
+            code="header-too-long",
+        )
+    return size
 
 
 def envelope(message: Message) -> dict[str, Any]:
@@ -198,16 +250,18 @@ def envelope(message: Message) -> dict[str, Any]:
     Check a message and return it as it travels between nodes.
 
     Raises:
-        DestinationError: If nobody can hear the destination.
-        MessageTooLarge: If the body is over the limit.
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
     """
     check_published(message.destination)
-    check_size(message)
+    check_content(message)
+    headers = message.headers
+    if not PROTOCOL_HEADERS.isdisjoint(headers):
+        headers = {name: headers[name] for name in headers if name not in PROTOCOL_HEADERS}
     return {
         "type": ENVELOPE_TYPE,
         "v": ENVELOPE_VERSION,
         "destination": message.destination,
-        "headers": {**message.headers, "message-id": message.id},
+        "headers": {**headers, "message-id": message.id},
         "body": message.body,
     }
 

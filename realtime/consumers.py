@@ -37,7 +37,8 @@ from .work import Work
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
-#: How many SENDs of one session may be under way; the next waits, and the client with it.
+#: How many SENDs of one session may be under way, to handlers and to all else; the next waits,
+#: and the client with it.
 MAX_IN_FLIGHT: Final = 500
 MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 
@@ -45,12 +46,7 @@ MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 YIELD_EVENTS: Final = 10
 
 #: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(
-    {"destination", "receipt", "transaction", "content-length"}
-    | {"message-id", "subscription", "ack"}
-    | {"login"}
-    | SECRET_HEADERS
-)
+_NOT_FORWARDED: Final = frozenset(broker.PROTOCOL_HEADERS | {"login"} | SECRET_HEADERS)
 
 
 class StompConsumer(AsyncConsumer):
@@ -99,6 +95,7 @@ class StompConsumer(AsyncConsumer):
         self._failed = False
         self._subscribing = Work(settings.STOMP_MAX_SUBSCRIPTIONS)
         self._sending = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
+        self._handling = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
         await self._serve(receive)
 
     async def _serve(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
@@ -195,21 +192,17 @@ class StompConsumer(AsyncConsumer):
 
     async def _subscribe(self, event: events.Subscribe) -> None:
         if event.destination.startswith(APPLICATION):
-            answer, variables = find_subscriber(check_destination(event.destination))
-            await self._sending.room()
-            work = self._answer(event, answer(self.session, **variables))
-            self._answer_when_done(event, self._sending.start(work))
+            handle, variables = find_subscriber(check_destination(event.destination))
+            answer = self.subscriptions.expect_answer(event)
+            await self._handling.room()
+            work = _answered(handle(self.session, **variables), answer)
+            self._answer_when_done(event, self._handling.start(work))
         else:
             heard = self.subscriptions.subscribe(event, partial(self._began, event))
             self._fail_when_failed(event, self._subscribing.start(heard))
 
     def _began(self, event: events.Subscribe, start: Start) -> None:
         self._receipt(event, start.headers)
-
-    async def _answer(self, event: events.Subscribe, answer: Awaitable[Any]) -> None:
-        content = await answer
-        if content is not None:
-            self.subscriptions.answer(event, content)
 
     async def _unsubscribe(self, event: events.Unsubscribe) -> None:
         self.subscriptions.unsubscribe(event.key)
@@ -221,12 +214,13 @@ class StompConsumer(AsyncConsumer):
         if event.transaction is not None:
             self._receipt(event)  # it is kept; COMMIT publishes it
         else:
-            work = await self._publishing(message)
-            self._answer_when_done(event, self._sending.start(work, len(message.body)))
+            self._answer_when_done(event, await self._publish(message))
 
     async def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
             self.subscriptions.acknowledge(event)
+        else:
+            self.subscriptions.check_waits(event)
         self._receipt(event)
 
     async def _begin_or_abort(self, event: events.Begin | events.Abort) -> None:
@@ -239,14 +233,13 @@ class StompConsumer(AsyncConsumer):
         work = []
         for request in event.requests:
             if isinstance(request, events.Send):
-                message = self._message(request)
-                publishing = await self._publishing(message)
-                work.append(self._sending.start(publishing, len(message.body)))
-        self._answer_when_done(event, self._sending.start(_all_done(work)))
+                work.append(await self._publish(self._message(request)))
+        # It may hold handlers, so it counts with them.
+        self._answer_when_done(event, self._handling.start(_all_done(work)))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
-        await self._subscribing.ended()
-        await self._sending.ended()
+        for work in (self._subscribing, self._sending, self._handling):
+            await work.ended()
         last = self.connection.receipt(event.receipt) if event.receipt is not None else None
         self.outbox.close(last, 1000, "")
 
@@ -262,7 +255,7 @@ class StompConsumer(AsyncConsumer):
         else:
             check_published(event.destination)
         message = Message(event.destination, event.body, headers)
-        broker.check_size(message)
+        broker.check_content(message)
         return message
 
     def _hear_replies(self, reply_to: str) -> str:
@@ -271,18 +264,22 @@ class StompConsumer(AsyncConsumer):
             self._answer_when_done(None, self._subscribing.start(heard))
         return address
 
-    async def _publishing(self, message: Message) -> Awaitable[Any]:
-        """Return what publishes a message, once it may begin."""
+    async def _publish(self, message: Message) -> asyncio.Future[Any]:
+        """Begin to publish a message, once that may be; the future ends when it is done."""
+        handled = message.destination.startswith(APPLICATION)
+        work = self._handling if handled else self._sending
         await self._subscribing.ended()  # who subscribes, then publishes, expects to hear it
-        await self._sending.room()
+        await work.room()
         await broker.room()
         if self._failed:
             raise StompError("the session has failed", code="internal-error")
         self.session.messages_in += 1
-        if message.destination.startswith(APPLICATION):
-            handle, variables = find_sender(message.destination)
-            return handle(message, self.session, **variables)
-        return broker.start(message)
+        begun = self._handle(message) if handled else broker.start(message)
+        return work.start(begun, len(message.body))
+
+    def _handle(self, message: Message) -> Awaitable[Any]:
+        handle, variables = find_sender(message.destination)
+        return handle(message, self.session, **variables)
 
     # What becomes of it
 
@@ -318,6 +315,12 @@ class StompConsumer(AsyncConsumer):
 @lru_cache(maxsize=1024)
 def _is_forwarded(name: str) -> bool:
     return name.lower() not in _NOT_FORWARDED
+
+
+async def _answered(content: Awaitable[Any], answer: Callable[[Any], None]) -> None:
+    """Answer with the content once it is there, unless it is None."""
+    if (awaited := await content) is not None:
+        answer(awaited)
 
 
 async def _all_done(work: list[asyncio.Future[Any]]) -> None:

@@ -44,12 +44,9 @@ class MessageFrames:
 
     def _encode_head(self, version: str) -> bytes:
         message = self._message
-        headers = {
-            "destination": message.destination,
-            "message-id": message.id,
-            **message.headers,
-            "content-length": str(len(message.body)),
-        }
+        own = {"destination": message.destination, "message-id": message.id}
+        length = {"content-length": str(len(message.body))}
+        headers = {**own, **message.headers, **own, **length}  # ours first, and ours count
         return b"MESSAGE\n" + encode_headers(headers, version)
 
 

@@ -20,7 +20,7 @@ def as_stomp_error(error: BaseException) -> StompError:
     if isinstance(error, DestinationError):
         return ProtocolError(error.message, code=error.code)
     if isinstance(error, MessageTooLarge):
-        return FrameTooLarge(str(error), code="body-too-large")
+        return FrameTooLarge(str(error), code=error.code)
     if isinstance(error, RedisError):
         logger.warning("Redis did not do what a client asked for: %s", error)
         return Unavailable("Redis is away: try again", code="unavailable")

@@ -38,9 +38,6 @@ from .sessions import Session
 
 logger = logging.getLogger(__name__)
 
-#: Functions that are not async run here, so that a slow one holds up no login.
-_threads: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="realtime-handler")
-
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -177,9 +174,15 @@ def _reply_destination(reply_to: str | None, session: Session) -> str | None:
     return user_destination(reply_to, session.user_name) if session.user_name else None
 
 
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return where functions that are not async run: a slow one holds up no login."""
+    return ThreadPoolExecutor(settings.STOMP_HANDLER_THREADS, "realtime-handler")
+
+
 async def _call(function: Callable[..., Any], *args: Any, **variables: str) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args, **variables)
     session: Session = next(each for each in args if isinstance(each, Session))
     async with session.handler_slots:
-        return await in_database(lambda: function(*args, **variables), threads=_threads)
+        return await in_database(lambda: function(*args, **variables), threads=_threads())

@@ -55,7 +55,8 @@ class Heartbeats:
             return _NEVER
         if now - self.heard > silence:
             raise HeartbeatMissed(f"no heart-beat for {silence:g} s", code="heart-beat-missed")
-        return self.heard + silence
+        # While a session is at work ``heard`` is infinite, and has to be looked at again.
+        return min(self.heard, now) + silence
 
     def _send(self, now: float) -> float:
         interval = self._connection.heartbeat_out_ms / 1000

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -94,6 +95,10 @@ class Position:
         """Return whether this is the very next."""
         return self.offset == other.offset + 1 and self.epoch == other.epoch
 
+    def before(self, count: int) -> Position:
+        """Return where one stands before the last messages, so many of them."""
+        return Position(self.epoch, self.offset - count)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -120,7 +125,7 @@ class Log:
 
     Args:
         position: Of the newest message, there or expired.
-        ended: The epochs before, and the offset at which each ended.
+        ended: The epochs before, and up to which offset their messages are still part of it.
         size, ttl: As in :class:`History`.
     """
 
@@ -155,6 +160,14 @@ class Log:
         if missing > MAX_REPLAY:
             raise Lost("limit")
         return self._newest(missing) if missing else []
+
+    def left(self, position: Position) -> list[Any]:
+        """Return what is left of all after a position, where not all of it is."""
+        if position.epoch == self.position.epoch:
+            known = position.offset
+        else:
+            known = self.ended.get(position.epoch, 0)
+        return self.newest(self.position.offset - known)
 
     def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""
@@ -269,6 +282,15 @@ def split_position(data: bytes) -> tuple[str | None, bytes]:
 
 
 def parse_ended(text: bytes) -> dict[str, int]:
-    """Return the epochs that ended, and at which offset, from what a script says."""
-    pairs: Iterable[list[str]] = (each.rsplit(":", 1) for each in text.decode().split())
-    return {epoch: int(offset) for epoch, offset in pairs}
+    """
+    Return up to which offset the messages of each epoch that ended are still part of the history.
+
+    A script says at which each ended, the oldest first; a later one may have ended before that,
+    where Redis has forgotten more.
+    """
+    still: dict[str, int] = {}
+    least = sys.maxsize
+    for each in reversed(text.decode().split()):
+        epoch, _, offset = each.rpartition(":")
+        least = still[epoch] = min(least, int(offset))
+    return still

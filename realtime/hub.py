@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between two questions where the histories stand.
 CHECK_SECONDS: Final = 5.0
 
+#: Seconds after which what was published then has arrived here, or is lost.
+ARRIVAL_SECONDS: Final = 1.0
+
 #: After so many deliveries the hub lets the outboxes write, and others have their turn.
 YIELD_DELIVERIES: Final = 1000
 
@@ -159,11 +162,12 @@ class Hub:
         lost message is seen with the next one, but the last one has no next.
         """
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._check_now.wait(), CHECK_SECONDS)
+            renewed = await _is_set(self._check_now, CHECK_SECONDS)
             self._check_now.clear()
             names = [name for name in self._topics if _history_key(name)[1] is not None]
             positions = await self._layer.read_positions(map(_history_key, names))
+            if not renewed:
+                await asyncio.sleep(ARRIVAL_SECONDS)
             for name, position in zip(names, positions, strict=True):
                 if name in self._topics and position is not None:  # or the next round will see it
                     self._topics[name].compare(position)
@@ -233,6 +237,13 @@ class Hub:
                 wait = asyncio.sleep(0.05)
             if wait is not None:
                 await wait
+
+
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event; return whether it was set in time."""
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(event.wait(), seconds)
+    return False
 
 
 def _history_key(destination: str) -> tuple[str, Any]:

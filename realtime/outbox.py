@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from .redis import per_loop
 from .stomp import TooSlow
+from .websocket_frames import TEXT, frame_head
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +25,6 @@ FLUSHES_PER_TURN: Final = 250
 
 #: Seconds that a client who was too slow has to take the close.
 CLOSE_SECONDS: Final = 2.0
-
-_TEXT: Final = 0x81  # RFC 6455, section 5.2: the last frame of a text, or binary, message
-_BINARY: Final = 0x82
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -43,7 +41,7 @@ class Payload:
     __slots__ = ("_head", "destination", "frame", "message_id", "size")
 
     def __init__(self, data: bytes, destination: str = "", message_id: str = "") -> None:
-        head = _websocket_head(len(data), _is_text(data))
+        head = frame_head(len(data), _is_text(data))
         self._head = len(head)
         self.destination = destination
         self.message_id = message_id
@@ -68,7 +66,7 @@ class Payload:
     @property
     def event(self) -> dict[str, Any]:
         """What ASGI's ``send`` takes."""
-        if self.frame[0] == _TEXT:
+        if self.frame[0] == TEXT:
             return {"type": "websocket.send", "text": self.data.decode()}
         return {"type": "websocket.send", "bytes": self.data}
 
@@ -393,13 +391,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _websocket_head(size: int, text: bool) -> bytes:
-    """RFC 6455, section 5.2: what stands before a server's unmasked message."""
-    first = bytes([_TEXT if text else _BINARY])
-    if size < 126:
-        return first + bytes([size])
-    if size < 65536:
-        return first + b"\x7e" + size.to_bytes(2, "big")
-    return first + b"\x7f" + size.to_bytes(8, "big")

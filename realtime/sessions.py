@@ -50,7 +50,7 @@ class Session:
     messages_in: int = 0
     #: How many of its handlers that are not async may run at once: others want threads too.
     handler_slots: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(4), repr=False
+        default_factory=lambda: asyncio.Semaphore(2), repr=False
     )
 
     #: Its way out, which counts what was sent.

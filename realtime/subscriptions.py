@@ -11,7 +11,10 @@ from .acks import AckWindow, prefetch_count
 from .broker import Message
 from .delivery import MessageFrames, Start, Subscription
 from .destinations import (
+    APPLICATION,
+    TEMPORARY,
     TOPIC,
+    DestinationError,
     check_destination,
     check_pattern,
     check_topic,
@@ -76,13 +79,11 @@ class Subscriptions:
         destination = self._heard_destination(event.destination)
         resume, replay = _missed(event, destination)
         queue = self._queue_for(event, destination)
-        heard = self._add(event.key, destination, event.id, queue)
-        entry = self._entries[event.key]
-        subscription = entry.subscription
+        subscription = self._keep(event.key, destination, event.id, queue)
         subscription.resume, subscription.replay = resume, replay
-        subscription.begin = partial(self._begin, entry, event, began)
+        subscription.begin = partial(self._begin, self._entries[event.key], event, began)
         subscription.lost = partial(self._lost, subscription)
-        return heard
+        return self._hub.subscribe(subscription)
 
     def unsubscribe(self, key: str) -> None:
         """Stop hearing; nothing happens where there is no such subscription."""
@@ -103,16 +104,30 @@ class Subscriptions:
         if it is heard already.
         """
         address = reply_address(reply_to, self._session.id)
-        if reply_to in self._entries:
+        entry = self._entries.get(reply_to)
+        if entry is not None and entry.subscription.destination == address:
             return address, None
         self._connection.add_subscription(reply_to)
-        return address, self._add(reply_to, address, reply_to)
+        return address, self._hub.subscribe(self._keep(reply_to, address, reply_to, None))
 
-    def answer(self, event: events.Subscribe, content: Any) -> None:
-        """Answer a SUBSCRIBE to an application destination: one MESSAGE, for this client only."""
-        message = Message.of(event.destination, content)
-        key = (self._connection.version, event.id, False)
-        self._outbox.deliver(MessageFrames(message).frame_for(key))
+    def expect_answer(self, event: events.Subscribe) -> Callable[[Any], None]:
+        """
+        Add a subscription to an application destination. It hears one MESSAGE, which is for this
+        client only: call what this returns with the content, once it is there.
+
+        Raises:
+            ProtocolError: If the client asks for something wrong.
+        """
+        queue = self._queue_for(event, event.destination)
+        subscription = self._keep(event.key, event.destination, event.id, queue)
+
+        def answer(content: Any) -> None:
+            entry = self._entries.get(event.key)
+            if entry is not None and entry.subscription is subscription:
+                message = Message.of(event.destination, content)
+                subscription.deliver(MessageFrames(message).frame_for(subscription.key))
+
+        return answer
 
     def acknowledge(self, event: events.Ack) -> None:
         """
@@ -121,21 +136,36 @@ class Subscriptions:
         Raises:
             ProtocolError: If no such message waits for it.
         """
+        self.check_waits(event).acknowledge(event.message_id)
+
+    def check_waits(self, event: events.Ack) -> AckWindow:
+        """
+        Return where the message of an ACK or a NACK waits for it.
+
+        Raises:
+            ProtocolError: If it waits nowhere.
+        """
         if event.subscription is None:  # STOMP 1.0 does not say which
             entries = list(self._entries.values())
         else:
             entries = [self._entries[key] for key in [event.subscription] if key in self._entries]
-        windows = [entry.queue for entry in entries if isinstance(entry.queue, AckWindow)]
-        if not any(window.acknowledge(event.message_id) for window in windows):
-            raise ProtocolError(
-                f"no message {event.message_id!r} waits for an acknowledgement", code="unknown-ack"
-            )
+        for entry in entries:
+            if isinstance(entry.queue, AckWindow) and event.message_id in entry.queue:
+                return entry.queue
+        raise ProtocolError(
+            f"no message {event.message_id!r} waits for an acknowledgement", code="unknown-ack"
+        )
 
     def _heard_destination(self, destination: str) -> str:
         """Return what the hub has to hear for a SUBSCRIBE to this destination."""
         if check_destination(destination).startswith(TOPIC):
             check = check_pattern if is_pattern(destination) else check_topic
             return check(destination)
+        if destination.startswith(TEMPORARY):
+            raise DestinationError(
+                f"{destination!r} is subscribed to by itself: name it as reply-to of a SEND to"
+                f" {APPLICATION}NAME"
+            )
         if not self._session.user_name:
             raise AccessDenied(f"log in to hear {destination!r}", code="login-required")
         return user_destination(destination, self._session.user_name)
@@ -150,13 +180,9 @@ class Subscriptions:
         policy = policy_of(destination)
         return LossyQueue(self._outbox, latest=policy == "latest") if policy != "close" else None
 
-    def _add(
-        self,
-        key: str,
-        destination: str,
-        id: str | None,
-        queue: AckWindow | LossyQueue | None = None,
-    ) -> Awaitable[None]:
+    def _keep(
+        self, key: str, destination: str, id: str | None, queue: AckWindow | LossyQueue | None
+    ) -> Subscription:
         subscription = Subscription(
             destination=destination,
             id=id,
@@ -164,10 +190,9 @@ class Subscriptions:
             deliver=self._outbox.deliver if queue is None else queue.deliver,
             acknowledged=isinstance(queue, AckWindow),
         )
-        heard = self._hub.subscribe(subscription)
         self._entries[key] = _Entry(subscription, queue)
         self._session.subscriptions = len(self._entries)
-        return heard
+        return subscription
 
     def _begin(
         self,

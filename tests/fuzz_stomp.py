@@ -2,7 +2,7 @@
 Random and mutated STOMP, cut anywhere: ``python -m tests.fuzz_stomp --seconds 60``.
 
 Every execution has a seed of its own; a failure prints it, and ``--seed N --executions 1``
-runs it again.
+runs it again. ``--costs`` also measures that cost is linear in the worst inputs, up to 1 MiB.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 from realtime.stomp import Connection, Frame, FrameDecoder, Limits, State, StompError, encode
 from realtime.stomp.connection import ALLOWED
 from realtime.stomp.events import Connect
+from tests.cost import FACTOR, KIB, MOST, WORST, growth_of
 
 VERSIONS: Final = ("1.0", "1.1", "1.2")
 PROGRESS_SECONDS: Final = 5.0
@@ -302,12 +303,28 @@ def fuzz(
     return summary
 
 
+def check_costs() -> int:
+    """Measure each of the worst inputs, cut in three ways; return 1 if one is not linear."""
+    found = {
+        (kind, length): growth_of(kind, 1024 * KIB, length)
+        for kind in WORST
+        for length in (1024 * KIB, 1000, 1)
+    }
+    for (kind, length), times in found.items():
+        if times > MOST:
+            print(f"not linear: {kind}, cut at {length} bytes: {times:.1f} times the cost")
+    worst = max(found.values())
+    print(f"cost: {FACTOR} times the data cost {worst:.1f} times as much at most, up to 1 MiB")
+    return int(worst > MOST)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Feed random STOMP to the protocol.")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: 60)")
     parser.add_argument("--seed", type=int, help="the first case (default: random)")
     parser.add_argument("--executions", type=int, help="how many cases at most")
+    parser.add_argument("--costs", action="store_true", help="measure the worst inputs too")
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().getrandbits(48) if options.seed is None else options.seed
     print(f"from seed {seed}", flush=True)
@@ -323,7 +340,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(failure, file=sys.stderr)
         return 1
     print(f"nothing found: {summary}")
-    return 0
+    return check_costs() if options.costs else 0
 
 
 if __name__ == "__main__":

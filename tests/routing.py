@@ -46,6 +46,11 @@ def fail_to_answer(session: Session) -> None:
     raise RuntimeError("this handler always fails")
 
 
+async def late(session: Session, seconds: str) -> str:
+    await asyncio.sleep(float(seconds))
+    return f"after {seconds}"
+
+
 async def nothing(session: Session) -> None:
     return None
 
@@ -65,6 +70,7 @@ routes = [
     History("/topic/forgotten/**", size=0),
     History("/topic/strict/**", on_gap="close"),
     History("/user/*/queue/kept"),
+    on_subscribe("/app/late/{seconds}", late),
     on_slow_client("/topic/prices/**", "latest"),
     on_slow_client("/topic/log/*", "drop-oldest"),
     to_channel("/app/ask/{what}", "QUESTIONS", format="envelope"),

@@ -56,6 +56,7 @@ async def crash(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def leave(scope: Any, receive: Any, send: Any) -> None:
+    see("root path", repr(scope["root_path"]))
     await accept(receive, send)
 
 

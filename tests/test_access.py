@@ -96,6 +96,15 @@ async def test_an_anonymous_client_is_refused_unless_that_is_allowed(settings: A
     assert await authenticate_session(NO_COOKIE, connect()) is None
 
 
+async def test_an_empty_login_is_none(settings: Any) -> None:
+    settings.STOMP_ANONYMOUS = True
+    assert await authenticate_session(NO_COOKIE, connect(login="", passcode="")) is None
+    settings.STOMP_ANONYMOUS = False
+    with pytest.raises(AccessDenied) as refused:
+        await authenticate_session(NO_COOKIE, connect(login="", passcode=""))
+    assert refused.value.code == "login-required"
+
+
 async def test_login_and_passcode_are_those_of_django(alice: User) -> None:
     user = await authenticate_session(NO_COOKIE, connect(login="alice", passcode="wonderland"))
     assert user == alice
@@ -106,7 +115,6 @@ async def test_login_and_passcode_are_those_of_django(alice: User) -> None:
     [
         {"login": "alice", "passcode": "wrong"},
         {"login": "alice"},
-        {"login": "", "passcode": ""},
         {"login": "nobody", "passcode": "wonderland"},
         {"authorization": "Token wrong"},
         {"authorization": ""},

@@ -42,3 +42,9 @@ def test_heart_beats_are_not_faster_than_the_clock(settings: Any) -> None:
     for milliseconds, ids in ((0, []), (1000, []), (999, ["realtime.E004"])):
         settings.STOMP_HEARTBEAT_MS = milliseconds
         assert [error.id for error in check_limits(None)] == ids
+
+
+def test_handlers_need_a_thread(settings: Any) -> None:
+    for threads, ids in ((1, []), (0, ["realtime.E005"])):
+        settings.STOMP_HANDLER_THREADS = threads
+        assert [error.id for error in check_limits(None)] == ids

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
 
 from notifications.bridges import unwrap
 
 
 def test_readme_lists_every_variable(project: Path) -> None:
-    settings = (project / "gateway" / "settings.py").read_text()
-    used = set(re.findall(r'(?:env_\w+|environ\.get)\(\s*"([A-Z_]+)"', settings))
+    source = (project / "gateway" / "settings.py").read_text()
+    used = set(re.findall(r'(?:env_\w+|environ\.get)\(\s*"([A-Z_]+)"', source))
     readme = (project / "README.md").read_text()
     assert {"REDIS_URL", "STOMP_ROUTING", "LOG_LEVEL"} <= used
     assert {name for name in used if f"`{name}`" not in readme} == set()
@@ -24,6 +27,13 @@ def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
     documented = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", table)) - {"message", "code"}
     documented -= {"receipt-id"}
     assert documented == used
+
+
+def test_the_tests_leave_the_ports_that_the_documents_name_alone(project: Path) -> None:
+    documents = [project / "README.md", *(project / "docs").glob("*.md")]
+    named = set(re.findall(r"\b\d{4,5}\b", "".join(file.read_text() for file in documents)))
+    assert {"16379", "18080"} <= named
+    assert str(urlsplit(settings.REDIS_URL).port) not in named
 
 
 def test_links_in_the_documents_lead_somewhere(project: Path) -> None:

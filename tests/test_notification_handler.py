@@ -125,8 +125,9 @@ def test_a_request_takes_one_hop_to_a_thread(
             hops.append(self._thread_name_prefix)
             return super().submit(*args, **kwargs)
 
-    def publish(messages: Any) -> None:
+    def publish(messages: Any) -> list[str]:
         hops.append(threading.current_thread().name)
+        return [message.id for message in messages]
 
     with Threads(1, thread_name_prefix="only") as threads:
         monkeypatch.setattr(handler, "_threads", threads)

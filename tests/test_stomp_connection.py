@@ -831,10 +831,51 @@ def test_an_error_before_connected_is_the_same_with_and_without_unescaping(data:
     assert headers_of(told, "1.0") == headers_of(told, "1.1") == headers_of(told, "1.2")
 
 
-def test_bytes_that_are_no_frame_have_no_receipt() -> None:
-    error = refusal(connected(), b"SEND\nreceipt:r\nno colon\n\n\0")
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"content-length:10737418240\n\n",
+        b"content-length:1\n\nxy\0",
+        b"content-length:x\n\n\0",
+        b"a:\\t\n\n\0",
+        b"no colon\n\n\0",
+        b"\xff:\n\n\0",
+        b"a:" + b"x" * 9000 + b"\n\n\0",
+        b"a:b\n" * 200 + b"\n\0",
+        b"a:b\n" * 20_000,
+        b"\n" + b"x" * 70_000,
+        b"a:b\n\0",
+    ],
+)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_an_error_names_the_frame_whose_rest_is_bad(data: bytes, line_end: bytes) -> None:
+    frame = b"SEND\ndestination:/topic/a\nreceipt:a\\cb\n" + data
+    error = refusal(connected(), frame.replace(b"\n", line_end))
     assert isinstance(error, FrameError)
-    assert error.receipt is None
+    assert error.receipt == "a:b"
+
+
+def test_the_receipt_of_a_bad_frame_is_read_as_its_version_says() -> None:
+    bad = b"receipt: a\\cb \nno colon\n\n\0"
+    assert refusal(connected("1.0"), b"SEND\n" + bad).receipt == "a\\cb"
+    assert refusal(connected("1.2"), b"SEND\n" + bad).receipt == " a:b "
+    assert refusal(Connection(), b"CONNECT\n" + bad).receipt == " a\\cb "
+    assert refusal(connected(), b"SEND\nreceipt:\\t\n\n\0").receipt == "\\t"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n",
+        b"SEND\nno colon\n\nreceipt:in the body\n\0",
+        b"SEND\r\nno colon\r\n\r\nreceipt:in the body\r\n\0",
+        b"SEND\na-receipt:r\nno colon\n\n\0",
+        b"SEND\nreceipt:" + b"r" * 9000 + b"\n\n\0",
+        b"SEND\n" + b"a:b\n" * 20_000 + b"receipt:cut of",
+    ],
+)
+def test_bytes_without_a_receipt_have_none(data: bytes) -> None:
+    assert refusal(connected(), data).receipt is None
 
 
 def test_an_unknown_command_is_not_repeated_at_length() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
-from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -608,72 +606,3 @@ def test_what_is_refused_is_refused_however_it_is_cut(data: bytes) -> None:
             decode(data[:cut], data[cut:], max_frame_bytes=150)
     with pytest.raises(FrameError):
         decode(*byte_by_byte(data), max_frame_bytes=150)
-
-
-# Cost
-
-
-def _drain(data: bytes, piece: int) -> None:
-    decoder = decoder_for(
-        max_frame_bytes=1 << 30,
-        max_head_bytes=1 << 30,
-        max_header_bytes=1 << 30,
-        max_headers=1 << 30,
-    )
-    for start in range(0, len(data), piece):
-        decoder.receive_data(data[start : start + piece])
-        while decoder.next_frame() is not None:
-            pass
-
-
-def _of(unit: bytes, before: bytes = b"") -> Callable[[int], bytes]:
-    return lambda size: before + unit * (size // len(unit))
-
-
-WORST_CASES: dict[str, Callable[[int], bytes]] = {
-    "tiny frames": _of(b"SEND\n\n\0"),
-    "frames with a header": _of(b"SEND\r\na:b\r\n\r\nx\0\r\n"),
-    "one long header": _of(b"x", b"SEND\na:"),
-    "one header of escapes": lambda size: b"SEND\na:" + b"\\n" * (size // 2) + b"\n\n\0",
-    "many headers": _of(b"a:b\n", b"SEND\n"),
-    "line ends": _of(b"\n"),
-    "carriage returns": _of(b"\r"),
-    "nearly blank lines": _of(b"\n\r", b"SEND"),
-    "a body without NUL": _of(b"x", b"SEND\n\n"),
-    "a body of line ends": _of(b"\n", b"SEND\n\n"),
-    "a body with its length": lambda size: b"SEND\ncontent-length:%d\n\n" % size + bytes(size),
-}
-
-
-def _seconds(data: bytes, piece: int) -> float:
-    started = time.process_time()
-    _drain(data, piece)
-    return time.process_time() - started
-
-
-def _assert_linear(make: Callable[[int], bytes], size: int, piece: int) -> None:
-    """Four times the data may cost seven times the time; quadratic would be sixteen."""
-    small, large = make(size), make(4 * size)
-    ratios = []
-    for _ in range(12):
-        # Side by side: the machine's own speed may double between two rounds.
-        seconds = _seconds(small, piece)
-        ratios.append((_seconds(large, piece) - 0.002) / seconds)
-        if ratios[-1] < 7:
-            return
-    pytest.fail(f"4 x {size} bytes took {min(ratios):.1f} times as long as 1 x, at best")
-
-
-@pytest.mark.parametrize(
-    ("piece", "size"),
-    [(1 << 30, 128 * 1024), (1000, 128 * 1024), (1, 16 * 1024)],
-    ids=["whole", "by 1000", "by 1"],
-)
-@pytest.mark.parametrize("kind", WORST_CASES)
-def test_the_cost_is_linear(kind: str, piece: int, size: int) -> None:
-    _assert_linear(WORST_CASES[kind], size, piece)
-
-
-@pytest.mark.parametrize("kind", ["one long header", "a body without NUL"])
-def test_the_cost_is_linear_for_a_large_frame_byte_by_byte(kind: str) -> None:
-    _assert_linear(WORST_CASES[kind], 64 * 1024, 1)

@@ -8,29 +8,17 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from .errors import FrameError, FrameTooLarge
+from .escapes import TO_ESCAPE, escape, escape_name, unescape
 
 HEARTBEAT: Final = b"\n"
 
 #: Which headers never appear in a ``repr`` (and so in no log).
 SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 
-# STOMP 1.1 and 1.2, "Value Encoding". 1.0 has no escapes, and CONNECT and CONNECTED
-# are exempt in every version, so that clients of any version understand them.
-# What a version can't represent becomes a space, or the frame would end there.
-_ESCAPES: Final = {
-    "1.0": {"\0": " ", "\n": " ", "\r": " "},
-    "1.1": {"\0": " ", "\\": "\\\\", "\n": "\\n", ":": "\\c"},
-    "1.2": {"\0": " ", "\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r"},
-}
-_TO_ESCAPE: Final = re.compile(r"[\0\\\n\r:]")
-_ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
-_UNESCAPES: Final = {
-    "1.1": {"n": "\n", "c": ":", "\\": "\\"},
-    "1.2": {"n": "\n", "c": ":", "\\": "\\", "r": "\r"},
-}
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
+_RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
 
 
@@ -67,42 +55,9 @@ def encode_head(frame: Frame, version: str) -> bytes:
 
 def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
     """Return header lines, each with its line end."""
-    if _TO_ESCAPE.search("".join([*headers, *headers.values()])):
-        headers = {_escape_name(n, version): escape(v, version) for n, v in headers.items()}
+    if TO_ESCAPE.search("".join([*headers, *headers.values()])):
+        headers = {escape_name(n, version): escape(v, version) for n, v in headers.items()}
     return "".join([f"{name}:{value}\n" for name, value in headers.items()]).encode()
-
-
-def _escape_name(name: str, version: str) -> str:
-    if version == "1.0":
-        name = name.replace(":", "_")  # 1.0 has no way to write it
-    return escape(name, version)
-
-
-def escape(text: str, version: str) -> str:
-    """Escape a header's name or value as the version demands."""
-    if not _TO_ESCAPE.search(text):
-        return text
-    table = _ESCAPES[version]
-    return _TO_ESCAPE.sub(lambda match: table.get(match[0], match[0]), text)
-
-
-def unescape(text: str, version: str) -> str:
-    """
-    Undo :func:`escape`.
-
-    Raises:
-        FrameError: At an escape that the version does not define.
-    """
-    if version == "1.0" or "\\" not in text:
-        return text
-    table = _UNESCAPES[version]
-
-    def replace(match: re.Match[str]) -> str:
-        if match[1] not in table:
-            raise FrameError(f"undefined escape {match[0]!r} in a header", code="bad-header")
-        return table[match[1]]
-
-    return _ESCAPED.sub(replace, text)
 
 
 class _Head(NamedTuple):
@@ -157,12 +112,16 @@ class FrameDecoder:
         if not self._buffer:
             return None
         head = self._head
-        if head is None:
-            self._skip_line_ends()
-            head = self._head = self._next_head()
+        try:
             if head is None:
-                return None
-        body_end = self._body_end(head)
+                self._skip_line_ends()
+                head = self._head = self._next_head()
+                if head is None:
+                    return None
+            body_end = self._body_end(head)
+        except FrameError as error:
+            error.receipt = self._receipt()
+            raise
         if body_end is None:
             return None
         frame = Frame(head.command, head.headers, bytes(self._buffer[head.body_start : body_end]))
@@ -173,6 +132,20 @@ class FrameDecoder:
         del self._buffer[:count]
         self._scanned = 0
         self._head = None
+
+    def _receipt(self) -> str | None:
+        """Return the receipt that the bad frame asks for, if as much of its head is good."""
+        match = _RECEIPT.match(self._buffer)
+        if match is None or len(match[1]) > self.max_header_bytes:
+            return None
+        escaped = not self._buffer.startswith((b"CONNECT", b"STOMP"))
+        value = match[1].decode(errors="replace").removesuffix("\r")
+        if self.version == "1.0":
+            return value.strip(" ")
+        try:
+            return unescape(value, self.version) if escaped else value
+        except FrameError:
+            return value
 
     def _skip_line_ends(self) -> None:
         if self._scanned == 0 and self._buffer[0] in b"\r\n":

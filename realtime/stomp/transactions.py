@@ -30,6 +30,7 @@ class Transactions:
         self._max_transactions = max_transactions
         self._max_bytes = max_bytes
         self._open: dict[str, _Held] = {}
+        self._bytes = 0  # of all
 
     def begin(self, name: str) -> None:
         """Open a transaction."""
@@ -48,8 +49,10 @@ class Transactions:
         if request.transaction is None:
             return
         held = self._find(request.transaction)
-        held.size += _size(request)
-        if sum(each.size for each in self._open.values()) > self._max_bytes:
+        size = _size(request)
+        held.size += size
+        self._bytes += size
+        if self._bytes > self._max_bytes:
             raise FrameTooLarge(
                 f"transactions hold more than {self._max_bytes} bytes", code="transaction-too-large"
             )
@@ -59,6 +62,7 @@ class Transactions:
         """Close a transaction and return what it held."""
         held = self._find(name)
         del self._open[name]
+        self._bytes -= held.size
         return tuple(held.requests)
 
     def _find(self, name: str) -> _Held:

@@ -186,14 +186,30 @@ async def test_what_is_wrong_in_a_transaction_is_told_before_its_commit(
         assert (error.headers["code"], error.headers["receipt-id"]) == (code, "r")
 
 
+@pytest.mark.parametrize("command", ["ACK", "NACK"])
+async def test_an_ack_of_something_unknown_in_a_transaction_is_told_before_its_commit(
+    gateway: Gateway, command: str
+) -> None:
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe(TOPIC, ack="client")
+        await client.send("BEGIN", {"transaction": "t"})
+        await client.send(command, {"id": "0/x-1", "transaction": "t", "receipt": "r"})
+        error = await client.frame("ERROR")
+        assert (error.headers["code"], error.headers["receipt-id"]) == ("unknown-ack", "r")
+
+
 async def test_an_ack_that_fails_keeps_the_whole_transaction_from_being_published(
     gateway: Gateway,
 ) -> None:
     async with StompClient(gateway.stomp) as witness, StompClient(gateway.stomp) as client:
+        await client.subscribe(TOPIC, ack="client-individual")
+        await publish(client, "acknowledged twice")
+        acknowledgement = client.acknowledgement(await client.message())
         await witness.subscribe(TOPIC)
         await client.send("BEGIN", {"transaction": "t"})
         await publish(client, "first", transaction="t")
-        await client.send("ACK", {"id": "0/x-1", "transaction": "t"})
+        for _ in range(2):
+            await client.send("ACK", acknowledgement | {"transaction": "t"})
         await publish(client, "second", transaction="t")
         await client.send("COMMIT", {"transaction": "t", "receipt": "r"})
         error = await client.frame("ERROR")

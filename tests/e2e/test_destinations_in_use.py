@@ -49,7 +49,6 @@ async def test_a_service_reaches_all_sessions_of_a_user_on_all_processes(
     [
         ("/user/bob/queue/news", "bad-destination"),
         ("/user/queue/", "bad-destination"),
-        ("/temp-queue/mine", "bad-destination"),
         ("/queue/a", "unknown-destination"),
         ("/app/nothing-here", "unknown-destination"),
     ],
@@ -68,6 +67,30 @@ async def test_an_anonymous_client_has_no_user_destination(gateway: Gateway) -> 
         await client.send("SUBSCRIBE", {"destination": "/user/queue/news", "id": "0"})
         assert (await client.frame("ERROR")).headers["code"] == "login-required"
         assert await client.close_code() == 1008
+
+
+async def test_a_temporary_queue_is_not_subscribed_to_but_named_in_reply_to(
+    gateway: Gateway, people: People
+) -> None:
+    for connect in ({}, people["alice"]):
+        async with StompClient(gateway.stomp, connect=connect) as client:
+            await client.send("SUBSCRIBE", {"destination": "/temp-queue/mine", "id": "0"})
+            error = await client.frame("ERROR")
+            assert error.headers["code"] == "bad-destination"
+            assert "reply-to" in error.headers["message"]
+
+
+async def test_a_subscription_with_the_id_of_a_temporary_queue_is_not_taken_for_it(
+    gateway: Gateway,
+) -> None:
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe("/topic/a", id="/temp-queue/r")
+        await client.send(
+            "SEND", {"destination": "/app/echo/x", "reply-to": "/temp-queue/r", "receipt": "r"}
+        )
+        error = await client.frame("ERROR")
+        assert error.headers["code"] == "duplicate-subscription"
+        assert error.headers["receipt-id"] == "r"
 
 
 async def test_a_destination_comes_back_byte_for_byte(gateway: Gateway) -> None:
@@ -197,6 +220,59 @@ async def test_a_subscription_to_an_application_destination_is_answered_once(
         await client.send("SUBSCRIBE", {"destination": "/app/fail", "id": "f", "receipt": "never"})
         await client.request("SEND", {"destination": "/topic/nobody"})
         assert client.waiting("MESSAGE") == client.waiting("RECEIPT") == 0
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+@pytest.mark.parametrize("mode", ["client", "client-individual"])
+async def test_the_answer_to_a_subscription_may_be_acknowledged(
+    gateway: Gateway, version: str, mode: str
+) -> None:
+    async with StompClient(gateway.stomp, version=version) as client:
+        await client.subscribe("/app/settings/colours", id="s", ack=mode)
+        message = await client.message()
+        assert ("ack" in message.headers) == (version == "1.2")
+        await client.request("ACK", client.acknowledgement(message))
+        await client.send("ACK", client.acknowledgement(message))
+        assert (await client.frame("ERROR")).headers["code"] == "unknown-ack"
+
+
+async def test_no_answer_comes_to_a_subscription_that_has_ended(gateway: Gateway) -> None:
+    async with StompClient(gateway.stomp) as client:
+        await client.send("SUBSCRIBE", {"destination": "/app/late/0.5", "id": "s"})
+        await client.request("UNSUBSCRIBE", {"id": "s"})
+        await client.send("SUBSCRIBE", {"destination": "/app/late/1", "id": "s"})
+        assert (await client.message()).body == b"after 1"
+
+
+async def test_slow_handlers_of_some_sessions_leave_threads_for_others(gateway: Gateway) -> None:
+    async with (
+        StompClient(gateway.stomp) as one,
+        StompClient(gateway.stomp) as two,
+        StompClient(gateway.stomp) as other,
+    ):
+        for slow in (one, two):
+            for _ in range(4):
+                await slow.send("SEND", {"destination": "/app/slow-sync"}, b"3")
+            await slow.request("SEND", {"destination": "/topic/nobody"})
+        started = time.monotonic()
+        await other.request("SEND", {"destination": "/app/whoami"})
+        assert time.monotonic() - started < 3
+
+
+async def test_slow_handlers_hold_up_no_other_send_of_their_session_but_its_disconnect(
+    gateway: Gateway,
+) -> None:
+    async with StompClient(gateway.stomp) as client:
+        started = time.monotonic()
+        for number in range(500):
+            headers = {"destination": "/app/slow", "receipt": f"slow-{number}"}
+            await client.send("SEND", headers, b"6")
+        await client.request("SEND", {"destination": "/topic/nobody"})
+        assert time.monotonic() - started < 6
+        await client.send("DISCONNECT", {"receipt": "last"})
+        receipts = [(await client.frame("RECEIPT")).headers["receipt-id"] for _ in range(501)]
+        assert receipts[-1] == "last"
+        assert time.monotonic() - started > 6
 
 
 async def test_messages_of_one_session_reach_a_redis_channel_in_order(

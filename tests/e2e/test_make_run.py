@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,11 +12,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from gateway import workers
 from tests.clients import StompClient
 from tests.conftest import free_port
 from tests.e2e.processes import PROJECT, TIMEOUT
@@ -28,14 +31,15 @@ pytestmark = pytest.mark.skipif(
 class MakeRun:
     """``make run`` in a terminal of its own, with what it printed."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, under: Sequence[str] = ()) -> None:
         self.log = log
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with log.open("wb") as output:
             self.popen = subprocess.Popen(
-                ["make", "run", *arguments],
+                [*under, "make", "run", *arguments],
                 cwd=PROJECT,
                 env=kept,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -143,6 +147,91 @@ def wait_for_workers(run: MakeRun, count: int) -> list[int]:
     return [int(pid) for pid in pids]
 
 
+#: Runs a command in a terminal, which is closed when this program ends.
+TERMINAL = [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])"]
+
+
+def processes_of(arguments: list[str]) -> dict[int, str]:
+    """Return the processes that were started with these arguments, make excepted."""
+    mark = value(arguments, "DATABASE_URL").encode()
+    found = {}
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in environment.read_bytes():
+                command = (environment.parent / "cmdline").read_bytes().split(b"\0")
+                found[int(environment.parent.name)] = b" ".join(command).decode().strip()
+    return found
+
+
+def wait_until_none_is_left(arguments: list[str], run: MakeRun) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while left := processes_of(arguments):
+        assert time.monotonic() < deadline, f"{left}\n{run.output}"
+        time.sleep(0.1)
+    assert not answers(value(arguments, "PORT"))
+
+
+def end_all(arguments: list[str]) -> None:
+    for pid in processes_of(arguments):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("options", [[], ["WORKERS=2"]])
+def test_closing_the_terminal_ends_everything(
+    arguments: list[str], tmp_path: Path, options: list[str]
+) -> None:
+    run = MakeRun(tmp_path / "log", *arguments, *options, under=TERMINAL)
+    try:
+        wait_for(value(arguments, "PORT"), run)
+        assert len(processes_of(arguments)) > 4
+        run.popen.kill()
+        run.popen.wait()
+        wait_until_none_is_left(arguments, run)
+    finally:
+        end_all(arguments)
+
+
+def test_sighup_ends_everything(arguments: list[str], tmp_path: Path) -> None:
+    run = MakeRun(tmp_path / "log", *arguments)
+    try:
+        wait_for(value(arguments, "PORT"), run)
+        processes = processes_of(arguments).items()
+        ours = [pid for pid, command in processes if command.endswith("python -m gateway")]
+        os.kill(min(ours), signal.SIGHUP)  # the others are its children, which carry output
+        wait_until_none_is_left(arguments, run)
+        assert "Traceback" not in run.wait()
+    finally:
+        end_all(arguments)
+
+
+def test_it_ends_when_nobody_reads_its_output_any_more(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    pipe = ["sh", "-c", '"$@" | head -n 5', "sh"]
+    run = MakeRun(tmp_path / "log", *arguments, under=pipe)
+    try:
+        output = run.wait()
+        assert "The gateway is starting" in output
+        assert "Traceback" not in output
+        wait_until_none_is_left(arguments, run)
+    finally:
+        end_all(arguments)
+
+
+def test_under_nohup_it_outlives_its_terminal(arguments: list[str], tmp_path: Path) -> None:
+    run = MakeRun(tmp_path / "log", *arguments, under=["nohup"])
+    try:
+        wait_for(value(arguments, "PORT"), run)
+        os.killpg(run.popen.pid, signal.SIGHUP)
+        time.sleep(2)
+        assert answers(value(arguments, "PORT"))
+        run.interrupt()
+        wait_until_none_is_left(arguments, run)
+    finally:
+        end_all(arguments)
+
+
 def test_a_wrong_number_of_workers_is_one_clear_line(arguments: list[str], tmp_path: Path) -> None:
     output = MakeRun(tmp_path / "log", *arguments, "WORKERS=many").wait()
     assert "WORKERS is 'many': it has to be a number from 1" in output
@@ -153,7 +242,19 @@ def test_a_used_port_is_one_clear_line(arguments: list[str], tmp_path: Path) -> 
     with socket.create_server(("127.0.0.1", int(value(arguments, "PORT")))):
         output = MakeRun(tmp_path / "log", *arguments).wait()
     assert f"can't use port {value(arguments, 'PORT')}" in output
+    assert "as in PORT=18080" in output
     assert "Traceback" not in output
+
+
+def test_another_port_is_advised_than_the_one_that_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def used(host: str, port: int) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(workers, "listen", used)
+    with pytest.raises(SystemExit, match="can't use port 18080 .* as in PORT=28080"):
+        workers.check_port("127.0.0.1", "18080")
 
 
 def test_an_unreachable_redis_is_one_clear_line_without_its_password(

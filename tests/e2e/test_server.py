@@ -263,9 +263,14 @@ async def test_minus_one_means_any_time_to_accept(server: Server) -> None:
         pass
 
 
-def test_a_client_does_not_choose_the_root_path(server: Server) -> None:
-    status, content = server.get("/scope_seen", **{"Daphne-Root-Path": "/secret"})
+async def test_a_client_does_not_choose_the_root_path(server: Server) -> None:
+    header = {"Daphne-Root-Path": "/secret"}
+    status, content = server.get("/scope_seen", **header)
     assert (status, json.loads(content)) == (200, {"root_path": ""})
+    async with server.websocket("/leave", additional_headers=header) as client:
+        await closed(client)
+    assert "root path ''" in server.output
+    assert "/secret" not in server.output
 
 
 @pytest.mark.parametrize(

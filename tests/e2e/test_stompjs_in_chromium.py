@@ -52,8 +52,7 @@ async () => {
   globalThis.brokerURL = `${location.origin.replace(/^http/, "ws")}/stomp`;
 
   /** Rejected at an ERROR that nobody asked for. */
-  let fail;
-  globalThis.failed = new Promise((_, reject) => { fail = reject; });
+  globalThis.failed = new Promise((_, reject) => { globalThis.fail = reject; });
   failed.catch(() => {});
 
   /** A client that is connected. */

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final, Protocol
 
 #: What may wait for an application before its client is not read from any more.
-MAX_WAITING_MESSAGES: Final = 64
+MAX_WAITING_MESSAGES: Final = 256
 MAX_WAITING_BYTES: Final = 256 * 1024
 
 

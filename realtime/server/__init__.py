@@ -2,7 +2,7 @@
 daphne, made safe for many clients that stay: nothing grows without bound, nothing stops unseen.
 
 Put in place by :mod:`realtime.apps`, so that the stock commands ``daphne`` and ``runserver``
-have it. WebSockets are in :mod:`realtime.server_websocket`, HTTP in :mod:`realtime.server_http`.
+have it. WebSockets are in :mod:`realtime.server.websocket`, HTTP in :mod:`realtime.server.http`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import random
 import signal
 import socket
+import sys
 import time
 from functools import partial
 from typing import Any, Final
@@ -24,10 +25,11 @@ from django.conf import settings
 from twisted.internet import defer, reactor
 from twisted.web.http import HTTPChannel
 
-from .node import this_node
-from .server_flow import Inbox
-from .server_http import GatewayHTTPFactory
-from .server_websocket import GatewayProtocol, GatewayWebSocketFactory
+from realtime.node import this_node
+
+from .flow import Inbox
+from .http import GatewayHTTPFactory
+from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,10 @@ UNSENT_BYTES: Final = 128 * 1024
 #: What a request may have beyond Django's own limit, so that views can refuse it in their words.
 BODY_SLACK_BYTES: Final = 64 * 1024
 
+#: How often each connection's timeouts are checked, and in how many turns.
+CHECK_SECONDS: Final = 2.0
+CHECK_TURNS: Final = 10
+
 #: Sessions that are ended in a second at most, and the part of the drain time for all of them;
 #: the rest is for the closing handshakes.
 ENDED_PER_SECOND: Final = 200
@@ -49,6 +55,9 @@ ENDING_PART: Final = 0.8
 CANCELLED_SECONDS: Final = 1.0
 
 _POLL_SECONDS: Final = 0.05
+
+#: Python has a name for it from 3.12; the number is Linux's.
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
 class GatewayServer(daphne.server.Server):
@@ -67,6 +76,8 @@ class GatewayServer(daphne.server.Server):
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
         self.draining = False
         self._ports: list[Any] = []
+        self._leaving: set[Any] = set()  # disconnected, but the application goes on
+        self._turn = 0
         self._drain_until = 0.0
 
     def run(self) -> None:
@@ -80,11 +91,9 @@ class GatewayServer(daphne.server.Server):
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)
-        if port.addressFamily in (socket.AF_INET, socket.AF_INET6):
-            option = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # Python has the name from 3.12
-            port.socket.setsockopt(
-                socket.IPPROTO_TCP, option, UNSENT_BYTES
-            )  # accepted ones inherit
+        if sys.platform == "linux" and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it.
+            port.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     # Applications
 
@@ -113,12 +122,15 @@ class GatewayServer(daphne.server.Server):
         if details is None:
             return
         details.setdefault("disconnected", time.time())
-        if "application_instance" not in details:
+        if "application_instance" in details:
+            self._leaving.add(protocol)
+        else:
             del self.connections[protocol]
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]
         del details["application_instance"]
+        self._leaving.discard(protocol)
         error = None if application.cancelled() else application.exception()
         if isinstance(error, KeyboardInterrupt):
             self.stop()
@@ -133,14 +145,17 @@ class GatewayServer(daphne.server.Server):
         """Cancel applications that go on long after their clients left."""
         reactor.callLater(1, self.application_checker)
         before = time.time() - self.application_close_timeout
-        for protocol, details in list(self.connections.items()):
-            if details.get("disconnected", before) < before:
+        for protocol in list(self._leaving):
+            details = self.connections[protocol]
+            if details["disconnected"] < before:
                 logger.warning("an application took too long to end: %r", protocol)
                 details["application_instance"].cancel()
 
     def timeout_checker(self) -> None:
-        reactor.callLater(2, self.timeout_checker)
-        for protocol in list(self.connections):
+        """Check some connections, so that 10 000 don't hold up the others for 20 ms."""
+        reactor.callLater(CHECK_SECONDS / CHECK_TURNS, self.timeout_checker)
+        self._turn = (self._turn + 1) % CHECK_TURNS
+        for protocol in list(self.connections)[self._turn :: CHECK_TURNS]:
             try:
                 protocol.check_timeouts()
             except Exception:
@@ -156,7 +171,7 @@ class GatewayServer(daphne.server.Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
 
     async def _drain(self) -> None:
-        seconds = float(getattr(settings, "STOMP_DRAIN_SECONDS", 30))
+        seconds = float(settings.STOMP_DRAIN_SECONDS)
         self._drain_until = time.monotonic() + seconds
         if self.signal_handlers:
             for number in (signal.SIGINT, signal.SIGTERM):

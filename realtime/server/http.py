@@ -9,7 +9,7 @@ from typing import Any, Final
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet import reactor
 
-from .server_flow import Paced
+from .flow import Paced
 
 #: Seconds in which the body of a refused request is read and dropped: a connection that is
 #: closed with unread input is reset, and the client never sees the answer.

@@ -1,0 +1,93 @@
+"""What may be published, and what becomes of its headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+
+from realtime.broker import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS_BYTES,
+    PROTOCOL_HEADERS,
+    Message,
+    MessageTooLarge,
+    envelope,
+    open_envelope,
+    publish,
+)
+from realtime.delivery import MessageFrames
+from realtime.destinations import group_name
+
+
+def published(headers: Any) -> dict[str, str]:
+    """Return the headers of a message as they travel, without its id."""
+    headers = envelope(Message("/topic/a", b"x", headers))["headers"]
+    del headers["message-id"]
+    return headers
+
+
+def test_headers_of_the_protocol_itself_are_left_out() -> None:
+    given = dict.fromkeys(PROTOCOL_HEADERS, "9")
+    assert published({**given, "note": "kept", "reply-to": "/temp-queue/s/r"}) == {
+        "note": "kept",
+        "reply-to": "/temp-queue/s/r",
+    }
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_no_header_of_a_publisher_stands_for_one_of_the_gateway(acknowledged: bool) -> None:
+    given = dict.fromkeys(PROTOCOL_HEADERS, "9")
+    message = open_envelope(envelope(Message("/topic/a", b"x", given, "m1")))
+    assert message is not None
+    frame = MessageFrames(message).frame_for(("1.2", "0", acknowledged)).data
+    assert frame.split(b"\n\n")[0].split(b"\n") == [
+        b"MESSAGE",
+        b"destination:/topic/a",
+        b"message-id:m1",
+        b"content-length:1",
+        b"subscription:0",
+        *[b"ack:0/m1"][:acknowledged],
+    ]
+
+
+def test_in_a_message_from_elsewhere_too_the_destination_is_the_gateway_s() -> None:
+    message = Message("/topic/a", b"x", {"destination": "/topic/b", "message-id": "2"}, "m1")
+    frame = MessageFrames(message).frame_for(("1.2", "0", False)).data
+    assert frame.startswith(b"MESSAGE\ndestination:/topic/a\nmessage-id:m1\ncontent-length:1\n")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"a": 5}, {"a": None}, {"a": b"b"}, {5: "a"}, {"": "a"}, {"a": "\ud800"}]
+)
+def test_a_header_that_could_not_be_delivered_is_refused(headers: Any) -> None:
+    with pytest.raises(ValueError):
+        publish("/topic/a", "x", headers)
+
+
+def test_headers_have_limits() -> None:
+    fits = {"é": "x" * (MAX_HEADER_BYTES - 2)}
+    assert published(fits) == fits
+    with pytest.raises(MessageTooLarge, match="a header of 8193 bytes") as refused:
+        published({"é": "x" * (MAX_HEADER_BYTES - 1)})
+    assert refused.value.code == "header-too-long"
+
+
+def test_all_headers_together_have_a_limit() -> None:
+    fits = {f"{number:02}": "x" * 1022 for number in range(MAX_HEADERS_BYTES // 1024)}
+    assert published(fits) == fits
+    with pytest.raises(MessageTooLarge, match="headers of 65538 bytes"):
+        published({**fits, "a": "b"})
+
+
+def test_nothing_reaches_redis_of_what_is_refused(redis_client: redis.Redis) -> None:
+    with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe(f"gateway__group__{group_name('/topic/a')}")
+        heard.get_message(timeout=15)
+        with pytest.raises(MessageTooLarge):
+            publish("/topic/a", "x", {"a": "x" * 600 * 1024})
+        publish("/topic/a", "y")
+        message = heard.get_message(timeout=15)
+        assert message is not None
+        assert b"xxx" not in message["data"]

@@ -6,10 +6,10 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import redis
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from .cluster import REDIRECTIONS, RETRY_SECONDS, ClusterPool
 from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Script
@@ -17,6 +17,9 @@ from .pipeline import MAX_COMMANDS, Pipeline
 from .slots import Address, redirected_to, slot_of
 
 logger = logging.getLogger(__name__)
+
+#: Answers after which, as after a lost connection, another node may have taken over.
+_DOUBTFUL: Final = (ClusterDownError, redis.ReadOnlyError)
 
 
 class ClusterPipeline:
@@ -109,7 +112,8 @@ class ClusterPipeline:
 
     def _refuse(self, order: _Order, error: BaseException) -> None:
         order.fail(error)
-        if self._refreshing is None:  # another node may have taken over
+        harmless = isinstance(error, redis.ResponseError) and not isinstance(error, _DOUBTFUL)
+        if not harmless and self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
 
     async def _refresh(self) -> None:

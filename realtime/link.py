@@ -11,7 +11,13 @@ from typing import Any, Final, Protocol, runtime_checkable
 import hiredis
 import redis
 from redis.asyncio import ConnectionPool
-from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    TryAgainError,
+)
 
 from .commands import REDIS_ERRORS, Script, preparation, server_run
 
@@ -22,6 +28,7 @@ CHECK_SECONDS: Final = 1.0
 
 _KINDS: Final[dict[str, type[redis.ResponseError]]] = {
     "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
     "MOVED": MovedError,
     "NOSCRIPT": NoScriptError,
     "READONLY": redis.ReadOnlyError,

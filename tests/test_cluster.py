@@ -22,7 +22,7 @@ from realtime.layers import TopicLayer
 from realtime.redis import create_client, create_pool, execute_all
 from realtime.slots import SlotMap
 from tests.publishing import KEPT, Listener, kept_since, published, submission
-from tests.valkeys import TIMEOUT, Cluster, Server, closing
+from tests.valkeys import PASSWORD, TIMEOUT, Cluster, Server, closing
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def move_slot(cluster: Cluster, name: str, source: Server, target: Server) -> No
     source.client.execute_command(*setslot, "MIGRATING", ids[target])
     for key in source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
         time.sleep(0.1)  # keys of one group on two nodes
-        source.client.migrate("127.0.0.1", target.port, key, 0, 1000)
+        source.client.migrate("127.0.0.1", target.port, key, 0, 1000, auth=PASSWORD)
     time.sleep(0.1)
     for server in (target, source, *cluster.primaries):
         server.client.execute_command(*setslot, "NODE", ids[target])

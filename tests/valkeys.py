@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import redis
 from redis.crc import key_slot
@@ -21,17 +22,24 @@ TIMEOUT = 30
 
 PRIMARY = "gateway-primary"
 
+#: Of Redis behind sentinels, and on a cluster; and how a URL says so.
+PASSWORD = "p@ss/word"
+LOGIN = f":{quote(PASSWORD, safe='')}"
+
 
 class Server:
-    """One server on a port of its own; it keeps nothing unless it is told to."""
+    """One server on a port of its own; with a password it wants that, and uses it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
         self.port = free_port()
         self._folder = folder / str(self.port)
         self._folder.mkdir(parents=True)
-        self._options = options
+        login = ["--requirepass", password, "--masterauth", password] if password else []
+        self._options = [*options, *login]
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, protocol=2, socket_timeout=TIMEOUT)
+        self.client = redis.Redis(
+            port=self.port, protocol=2, socket_timeout=TIMEOUT, password=password
+        )
         self.start()
 
     @property
@@ -91,9 +99,10 @@ def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> None:
 NOTHING_KEPT = ("--save", "", "--repl-diskless-sync-delay", "0")
 
 
-def start_replica(folder: Path, primary: Server) -> Server:
+def start_replica(folder: Path, primary: Server, password: str | None = None) -> Server:
     """Return a replica that has all of the primary."""
-    server = Server(folder, *NOTHING_KEPT, "--replicaof", "127.0.0.1", str(primary.port))
+    where = ("--replicaof", "127.0.0.1", str(primary.port))
+    server = Server(folder, *NOTHING_KEPT, *where, password=password)
     wait_until(lambda: server.info("master_link_status") == "up")
     return server
 
@@ -102,12 +111,12 @@ class Watched:
     """A primary and its replica, and the sentinels that watch them."""
 
     def __init__(self, folder: Path) -> None:
-        self.primary = Server(folder, *NOTHING_KEPT)
-        self.replica = start_replica(folder, self.primary)
+        self.primary = Server(folder, *NOTHING_KEPT, password=PASSWORD)
+        self.replica = start_replica(folder, self.primary, PASSWORD)
         self.sentinels = [self._start_sentinel(folder / f"sentinel{n}") for n in range(3)]
         wait_until(lambda: all(map(self._knows_all, self.sentinels)))
         nodes = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
-        self.url = f"redis+sentinel://{nodes}/{PRIMARY}/0"
+        self.url = f"redis+sentinel://{LOGIN}@{nodes}/{PRIMARY}/0?sentinel_password=sentinels"
 
     def fail_over(self) -> None:
         """Kill the primary, and return when the sentinels have promoted the replica."""
@@ -129,8 +138,11 @@ class Watched:
             f"sentinel monitor {PRIMARY} 127.0.0.1 {self.primary.port} 2\n"
             f"sentinel down-after-milliseconds {PRIMARY} 1000\n"
             f"sentinel failover-timeout {PRIMARY} 4000\n"
+            f"sentinel auth-pass {PRIMARY} {PASSWORD}\n"
+            "sentinel sentinel-pass sentinels\n"
+            "requirepass sentinels\n"
         )
-        return Server(folder, str(configuration), "--sentinel")
+        return Server(folder, str(configuration), "--sentinel", password="sentinels")
 
     def _knows_all(self, sentinel: Server) -> bool:
         state: Any = sentinel.client.sentinel_master(PRIMARY)
@@ -154,7 +166,9 @@ class Cluster:
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
             *("--cluster-require-full-coverage", "no", "--cluster-port"),
         )
-        self.servers = [Server(folder, *options, str(free_port())) for _ in range(4)]
+        self.servers = [
+            Server(folder, *options, str(free_port()), password=PASSWORD) for _ in range(4)
+        ]
         *self.primaries, self.replica = self.servers
         bounds = [0, 5461, 10923, 16384]
         for server, first, end in zip(self.primaries, bounds, bounds[1:], strict=False):
@@ -167,7 +181,7 @@ class Cluster:
         wait_until(lambda: self.replica.info("master_link_status") == "up")
         wait_until(lambda: all(map(self._knows_replica, self.servers)))
         nodes = ",".join(f"127.0.0.1:{each.port}" for each in self.primaries)
-        self.url = f"redis+cluster://{nodes}"
+        self.url = f"redis+cluster://{LOGIN}@{nodes}"
 
     def owner(self, key: str) -> Server:
         """Return the primary that has a key from the start."""

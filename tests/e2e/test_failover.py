@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 from realtime.destinations import group_name
 from tests.clients import StompClient
@@ -102,8 +101,8 @@ async def test_behind_sentinels_the_promoted_replica_serves_on(
             await asyncio.to_thread(wait_until_heard, watched.replica)
             await post_until_taken(gateway, "/topic/toast", "two")
             assert (await client.message()).body == b"two"
-            with redis.Redis(port=watched.replica.port) as service:
-                assert service.publish("GREETING_CHANNEL_INBOUND", b'"three"') == 1
+            service = watched.replica.client
+            assert service.publish("GREETING_CHANNEL_INBOUND", b'"three"') == 1
             assert (await client.message()).body == b"three"
         await resume(gateway, "/topic/toast", position, [b"two"])
 

@@ -140,7 +140,11 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.layers.TopicLayer",
         # Redis pub/sub ignores database numbers: two gateways on one Redis need two prefixes.
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": os.environ.get("REDIS_PREFIX", "gateway")},
+        "CONFIG": {
+            "hosts": [REDIS_URL],
+            "prefix": os.environ.get("REDIS_PREFIX", "gateway"),
+            "replicas": env_int("STOMP_PUBLISH_WAIT", 0),
+        },
     }
 }
 

@@ -218,7 +218,10 @@ PUBLISH: Final = Script(
     """
 if KEYS[3] then
   local first = redis.call('GET', KEYS[3])
-  if first then return first end
+  if first then
+    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
+    return first
+  end
 end
 local size, payload, id = tonumber(ARGV[3]), ARGV[5], ARGV[6]
 if size > 0 then

@@ -1,37 +1,57 @@
-"""One connection to Redis, and commands sent over one, as fast as they come."""
+"""One connection to Redis, read as fast as answers come."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import hiredis
 import redis
 from redis.asyncio import ConnectionPool
-
-from .redis import (
-    ANSWER_SECONDS,
-    REDIS_ERRORS,
-    Call,
-    Script,
-    create_pool,
-    pack,
-    per_loop,
-    preparation,
-    server_run,
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    TryAgainError,
 )
+
+from .commands import REDIS_ERRORS, Script, preparation, server_run
 
 logger = logging.getLogger(__name__)
 
-#: What may be on its way to Redis at most, from one pipeline; then :meth:`Pipeline.room` waits.
-MAX_COMMANDS: Final = 10_000
-MAX_BYTES: Final = 32 * 1024 * 1024
+#: Seconds between two questions whether a link leads where it should.
+CHECK_SECONDS: Final = 1.0
+
+_KINDS: Final[dict[str, type[redis.ResponseError]]] = {
+    "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
+    "MOVED": MovedError,
+    "NOSCRIPT": NoScriptError,
+    "READONLY": redis.ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
+}
 
 #: Takes an answer; what it returns is awaited before the next.
 Receive = Callable[[Any], Awaitable[object] | None]
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """Where connections come from, if it may be one server now and another later."""
+
+    async def connect(self) -> Any:
+        """Return a new connection of redis-py."""
+
+    async def is_current(self, connection: Any) -> bool:
+        """Return whether a new connection could lead where this one does."""
+
+
+#: Where connections come from.
+Pool = ConnectionPool | Moving
 
 
 class Link(asyncio.Protocol):
@@ -48,9 +68,7 @@ class Link(asyncio.Protocol):
         self._receive = receive
         #: Which server process this is, if scripts were loaded.
         self.run = run
-        self._reader = hiredis.Reader(
-            protocolError=redis.ConnectionError, replyError=redis.ResponseError
-        )
+        self._reader = hiredis.Reader(protocolError=redis.ConnectionError, replyError=_reply_error)
         self._loop = asyncio.get_running_loop()
         #: What ``receive`` wants to be waited for; nothing is read meanwhile.
         self.held: asyncio.Future[Any] | None = None
@@ -60,19 +78,17 @@ class Link(asyncio.Protocol):
         self.lost: asyncio.Future[BaseException] = self._loop.create_future()
         #: When Redis was last heard, on the loop's clock.
         self.heard = self._loop.time()
+        self._checker: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(
-        cls, pool: ConnectionPool, receive: Receive, scripts: Iterable[Script] = ()
-    ) -> Link:
+    async def connect(cls, pool: Pool, receive: Receive, scripts: Iterable[Script] = ()) -> Link:
         """
         Connect as the pool is configured, and load scripts.
 
         Raises:
             One of :data:`.REDIS_ERRORS`.
         """
-        connection = pool.make_connection()
-        await connection.connect()
+        connection = await _connect(pool)
         try:
             run = ""
             for command in preparation(scripts):
@@ -81,7 +97,10 @@ class Link(asyncio.Protocol):
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return cls(connection, receive, run)
+        link = cls(connection, receive, run)
+        if isinstance(pool, Moving):
+            link._checker = asyncio.create_task(link._check(pool))
+        return link
 
     def write(self, data: bytes) -> None:
         """Send packed commands; after the connection ended nothing happens."""
@@ -91,6 +110,8 @@ class Link(asyncio.Protocol):
         """End the connection at once; what it was waited for is given up."""
         self._transport.abort()
         self._connection._reader = self._connection._writer = None  # nothing left to close
+        if self._checker is not None:
+            self._checker.cancel()
         self._end(error or redis.ConnectionError("closed"))
 
     # asyncio.Protocol
@@ -131,147 +152,28 @@ class Link(asyncio.Protocol):
             if self.held is None:
                 self._transport.resume_reading()
 
+    async def _check(self, pool: Moving) -> None:
+        """Leave a server that others have left: what is published there, they do not hear."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            with contextlib.suppress(*REDIS_ERRORS):
+                if not await pool.is_current(self._connection):
+                    self.close(redis.ConnectionError("another Redis has taken over"))
+
     def _end(self, error: BaseException) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
 
 
-class Pipeline:
-    """
-    Send commands in the order of :meth:`submit`, those of one loop turn in one write.
-
-    Nobody waits for the answers to earlier ones. A command is never sent twice: if the link
-    dies, each caller whose answer was not read gets the error.
-
-    Args:
-        pool: Where connections come from.
-        scripts: What :meth:`call` may call.
-    """
-
-    def __init__(self, pool: ConnectionPool, scripts: Iterable[Script] = ()) -> None:
-        self._pool = pool
-        self._scripts = scripts
-        self._link: Link | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._watch: asyncio.TimerHandle | None = None
-        self._unsent: list[tuple[tuple[Any, ...] | Call, int, asyncio.Future[Any]]] = []
-        self._unanswered: deque[tuple[int, asyncio.Future[Any]]] = deque()
-        self._bytes = 0
-        self._waiting_for_room: list[asyncio.Future[None]] = []
-
-    def submit(self, command: tuple[Any, ...] | Call) -> asyncio.Future[Any]:
-        """
-        Queue a command, or the call of a script; the future gets its answer.
-
-        The future fails with one of :data:`.REDIS_ERRORS`.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        size = sum(map(len, command.arguments if isinstance(command, Call) else command))
-        if not self._unsent and self._connecting is None:
-            loop.call_soon(self._send)
-        self._unsent.append((command, size, future))
-        self._bytes += size
-        return future
-
-    @property
-    def full(self) -> bool:
-        """Whether so much is on its way that the next should wait."""
-        commands = len(self._unsent) + len(self._unanswered)
-        return commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
-
-    async def room(self) -> None:
-        """Return when another command may be submitted: more than so much is a pile."""
-        while self.full:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting_for_room.append(waiter)
-            await waiter
-
-    async def aclose(self) -> None:
-        """Close the connection; commands that wait are answered first."""
-        while self._unsent or self._unanswered:
-            unsent = [future for _, _, future in self._unsent]
-            await asyncio.wait([*unsent, *(future for _, future in self._unanswered)])
-        if self._link is not None:
-            self._link.close()
-        if self._watch is not None:
-            self._watch.cancel()
-
-    def _send(self) -> None:
-        if self._link is None or self._link.lost.done():
-            self._connecting = asyncio.ensure_future(self._connect())
-            return
-        if not self._unanswered:
-            self._link.heard = asyncio.get_running_loop().time()
-            self._look_later(ANSWER_SECONDS)
-        run = self._link.run
-        self._link.write(b"".join([pack(command, run) for command, _, _ in self._unsent]))
-        self._unanswered.extend([(size, future) for _, size, future in self._unsent])
-        self._unsent.clear()
-
-    async def _connect(self) -> None:
-        try:
-            self._link = await Link.connect(self._pool, self._answered, self._scripts)
-            self._link.lost.add_done_callback(self._lost)
-            self._send()
-        except Exception as error:
-            if not isinstance(error, REDIS_ERRORS):
-                logger.exception("the connection to Redis failed")
-            unsent, self._unsent = self._unsent, []
-            self._fail([(size, future) for _, size, future in unsent], error)
-        finally:
-            self._connecting = None
-
-    def _answered(self, answer: Any) -> None:
-        size, future = self._unanswered.popleft()
-        self._bytes -= size
-        if not future.done():
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-                if str(answer).startswith("NOSCRIPT") and self._link is not None:
-                    self._link.close()  # somebody flushed the scripts: the next one loads them
-            else:
-                future.set_result(answer)
-        if self._waiting_for_room:
-            self._make_room()
-
-    def _lost(self, lost: asyncio.Future[BaseException]) -> None:
-        unanswered, self._unanswered = self._unanswered, deque()
-        self._fail(unanswered, lost.result())
-
-    def _fail(self, commands: Any, error: BaseException) -> None:
-        if not isinstance(error, redis.RedisError):
-            error = redis.ConnectionError(f"the link to Redis died: {error!r}")
-        for size, future in commands:
-            self._bytes -= size
-            if not future.done():
-                future.set_exception(error)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        waiting, self._waiting_for_room = self._waiting_for_room, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _look_later(self, seconds: float) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-        self._watch = asyncio.get_running_loop().call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        """End a link that owes answers and is silent."""
-        self._watch = None
-        if self._link is None or not self._unanswered:
-            return
-        silence = asyncio.get_running_loop().time() - self._link.heard
-        if silence >= ANSWER_SECONDS:
-            self._link.close(redis.TimeoutError(f"no answer for {ANSWER_SECONDS:g} s"))
-        else:
-            self._look_later(ANSWER_SECONDS - silence)
+async def _connect(pool: Pool) -> Any:
+    if isinstance(pool, Moving):
+        return await pool.connect()
+    connection = pool.make_connection()
+    await connection.connect()
+    return connection
 
 
-@per_loop
-def pipeline_to(url: str) -> Pipeline:
-    """Return this event loop's pipeline to the Redis at the URL."""
-    return Pipeline(create_pool(url))
+def _reply_error(text: str) -> redis.ResponseError:
+    """Return an error that Redis answers, as redis-py does where somebody looks at the kind."""
+    code, _, rest = text.partition(" ")
+    return _KINDS[code](rest) if code in _KINDS else redis.ResponseError(text)

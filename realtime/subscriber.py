@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import hiredis
 import redis
-from redis.asyncio import ConnectionPool
 
-from .link import Link
+from .link import Link, Pool
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class Subscriber:
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        pool: Pool,
         receive: Receive,
         renewed: Callable[[], None] = lambda: None,
     ) -> None:

@@ -34,10 +34,10 @@ from realtime.destinations import check_published, check_topic
 from realtime.handlers import ApplicationRoute
 from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_channel
 from realtime.redis import create_pool
+from realtime.redis.subscriber import Subscriber
 from realtime.routing import load_routes
 from realtime.sessions import Session
 from realtime.shards import pipeline_to
-from realtime.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 

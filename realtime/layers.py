@@ -30,7 +30,6 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 
 from .broker import open_envelope
-from .cluster import ClusterClient
 from .destinations import is_hashed, readable_name
 from .history import (
     PUBLISH,
@@ -45,6 +44,7 @@ from .history import (
     split_position,
 )
 from .redis import Call, create_client, execute_all
+from .redis.cluster import ClusterClient
 from .shards import LoopLayer, Sink
 
 
@@ -53,7 +53,7 @@ class TopicLayer(RedisPubSubChannelLayer):
     The channel layer of the gateway; see the module.
 
     Configured as channels_redis' own: ``hosts`` (URLs, or dicts with ``address`` or
-    ``sentinels`` and options of the connection; those of :mod:`realtime.hosts`), ``prefix``,
+    ``sentinels`` and options of the connection; those of :mod:`realtime.redis.hosts`), ``prefix``,
     ``capacity``, the number of messages that may wait in one channel, and ``replicas``, the number
     of replicas that have to have a message to a group before it counts as taken.
     """

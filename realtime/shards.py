@@ -12,13 +12,13 @@ from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
-from .cluster import ClusterPool
-from .cluster_pipeline import ClusterPipeline
 from .history import SCRIPTS
-from .link import Pool
-from .pipeline import Pipeline
 from .redis import Script, create_pool, per_loop
-from .subscriber import Subscriber
+from .redis.cluster import ClusterPool
+from .redis.cluster_pipeline import ClusterPipeline
+from .redis.link import Pool
+from .redis.pipeline import Pipeline
+from .redis.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 

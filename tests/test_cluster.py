@@ -14,13 +14,13 @@ import redis
 from redis.crc import key_slot
 
 from realtime.broker import Message, envelope
-from realtime.cluster_pipeline import ClusterPipeline
 from realtime.destinations import group_name, group_pattern
 from realtime.history import Lost
-from realtime.hosts import decode_host
 from realtime.layers import TopicLayer
 from realtime.redis import create_client, create_pool, execute_all
-from realtime.slots import SlotMap
+from realtime.redis.cluster_pipeline import ClusterPipeline
+from realtime.redis.hosts import decode_host
+from realtime.redis.slots import SlotMap
 from tests.publishing import KEPT, Listener, kept_since, published, submission
 from tests.valkeys import PASSWORD, TIMEOUT, Cluster, Server, closing
 

@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from realtime.layers import TopicLayer
-from realtime.pipeline import Pipeline
 from realtime.redis import create_pool
-from realtime.replicas import WAIT_MS, NotReplicated
+from realtime.redis.pipeline import Pipeline
+from realtime.redis.replicas import WAIT_MS, NotReplicated
 from tests.publishing import KEPT, submission
 from tests.valkeys import NOTHING_KEPT, Server, closing, start_replica
 

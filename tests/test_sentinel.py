@@ -12,10 +12,10 @@ import redis
 
 from realtime.broker import Message, envelope
 from realtime.history import Lost
-from realtime.hosts import decode_host
 from realtime.layers import TopicLayer
-from realtime.pipeline import Pipeline
 from realtime.redis import create_client, create_pool, without_password
+from realtime.redis.hosts import decode_host
+from realtime.redis.pipeline import Pipeline
 from tests.publishing import KEPT, Listener, kept_since, published, submission
 from tests.valkeys import (
     NOTHING_KEPT,

@@ -17,9 +17,7 @@ SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
-_PLAIN_HEAD: Final = re.compile(
-    rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n"
-)
+_PLAIN_HEAD: Final = re.compile(rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
 _RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")

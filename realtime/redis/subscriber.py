@@ -13,8 +13,8 @@ from typing import Any, Final
 import hiredis
 import redis
 
+from .commands import REDIS_ERRORS
 from .link import Link, Pool
-from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
 

@@ -92,7 +92,7 @@ class ClusterPool:
     Where connections to the nodes come from.
 
     Args:
-        host: What :mod:`realtime.hosts` makes of a cluster.
+        host: What :mod:`realtime.redis.hosts` makes of a cluster.
         create_pool: Makes a pool for one node.
     """
 

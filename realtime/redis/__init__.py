@@ -56,10 +56,10 @@ T = TypeVar("T")
 
 def create_pool(host: Any) -> ConnectionPool | ClusterPool:
     """
-    Return where connections come from, for :class:`realtime.link.Link`: RESP2, kept alive.
+    Return where connections come from, for :class:`realtime.redis.link.Link`: RESP2, kept alive.
 
     Raises:
-        ValueError: If :mod:`realtime.hosts` knows no such host.
+        ValueError: If :mod:`realtime.redis.hosts` knows no such host.
     """
     options = _DEFAULTS | decode_host(host)
     if "cluster" in options:
@@ -80,7 +80,7 @@ def create_client(host: Any) -> redis.Redis | ClusterClient:
     Return a synchronous client, for views and commands; it may be shared by threads.
 
     Raises:
-        ValueError: If :mod:`realtime.hosts` knows no such host.
+        ValueError: If :mod:`realtime.redis.hosts` knows no such host.
     """
     options = _DEFAULTS | {"retry": None} | decode_host(host)
     if "cluster" in options:

@@ -54,11 +54,20 @@ class ClusterPipeline:
             self._send(order)
         return order.future
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is on its way that the next should wait."""
+        return any(pipeline.full for pipeline in self._pipelines.values()) or self._holds_many
+
+    @property
+    def _holds_many(self) -> bool:
+        return self._settling is not None and sum(map(len, self._held.values())) >= MAX_COMMANDS
+
     async def room(self) -> None:
         """Return when another command may be submitted."""
         for pipeline in tuple(self._pipelines.values()):
             await pipeline.room()
-        while self._settling and sum(map(len, self._held.values())) >= MAX_COMMANDS:
+        while self._settling is not None and self._holds_many:
             await asyncio.wait([self._settling])
 
     async def aclose(self) -> None:

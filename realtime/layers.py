@@ -22,6 +22,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -107,9 +108,10 @@ class TopicLayer(RedisPubSubChannelLayer):
 
     def busy(self) -> bool:
         """Return whether :meth:`room` would wait."""
-        return any(
-            shard.pipeline.full or shard.subscriber.behind for shard in self._get_layer().shards
-        )
+        for shard in self._get_layer().shards:
+            if shard.pipeline.full or shard.subscriber.behind:
+                return True
+        return False
 
     async def room(self) -> None:
         """
@@ -153,7 +155,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         channels = self.group_channels(group, message)
         if history is None and once is None:
             return [("PUBLISH", channel, data) for channel in reversed(channels)]
-        keys = self._keys(group)
+        keys = _keys(self._group_channel_prefix + group)
         if once is not None:
             keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
         size, ttl = (history.size, history.ttl * 1000) if history is not None else (0, 0)
@@ -170,11 +172,6 @@ class TopicLayer(RedisPubSubChannelLayer):
         if is_hashed(group) and "destination" in message:
             channels.append(self._group_channel_prefix + readable_name(message["destination"]))
         return channels
-
-    def _keys(self, group: str) -> tuple[str, ...]:
-        """Return where the position and the entries of a group are; in one slot of a cluster."""
-        slot = f"{{{self._group_channel_prefix}{group}}}"
-        return f"{slot}:position", f"{slot}:entries"
 
     async def read_history(self, groups: Iterable[tuple[str, History]], count: int) -> list[Log]:
         """
@@ -221,7 +218,11 @@ class TopicLayer(RedisPubSubChannelLayer):
 
     def _reading(self, group: str, history: History, count: int) -> Call:
         wanted = str(min(count, history.size))
-        return Call(READ, self._keys(group), (new_epoch(), wanted, str(history.ttl * 1000)))
+        return Call(
+            READ,
+            _keys(self._group_channel_prefix + group),
+            (new_epoch(), wanted, str(history.ttl * 1000)),
+        )
 
     def _log(self, answer: list[Any], history: History) -> Log:
         epoch, offset, ended, now, newest = answer
@@ -286,3 +287,9 @@ class TopicLayer(RedisPubSubChannelLayer):
             layer = self._layers[loop] = LoopLayer(*self._args, **self._kwargs, channel_layer=self)
             _wrap_close(self, loop)
         return layer
+
+
+@lru_cache(maxsize=65536)
+def _keys(channel: str) -> tuple[str, ...]:
+    """Return where the position and the entries of a group are; in one slot of a cluster."""
+    return f"{{{channel}}}:position", f"{{{channel}}}:entries"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from .errors import FrameError, FrameTooLarge
-from .escapes import TO_ESCAPE, escape, escape_name, unescape
+from .escapes import escape, escape_name, unescape
 
 HEARTBEAT: Final = b"\n"
 
@@ -18,6 +18,7 @@ SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _PLAIN_HEAD: Final = re.compile(rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n")
+_TO_ESCAPE_ALWAYS: Final = re.compile(r"[\0\\\r]")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
 _RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
@@ -56,9 +57,15 @@ def encode_head(frame: Frame, version: str) -> bytes:
 
 def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
     """Return header lines, each with its line end."""
-    if TO_ESCAPE.search("".join([*headers, *headers.values()])):
-        headers = {escape_name(n, version): escape(v, version) for n, v in headers.items()}
-    return "".join([f"{name}:{value}\n" for name, value in headers.items()]).encode()
+    lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
+    count = len(headers)
+    if lines.count(":") == count == lines.count("\n") and not _TO_ESCAPE_ALWAYS.search(lines):
+        return lines.encode()
+    escaped = [
+        f"{escape_name(name, version)}:{escape(value, version)}\n"
+        for name, value in headers.items()
+    ]
+    return "".join(escaped).encode()
 
 
 class _Head(NamedTuple):

@@ -141,6 +141,12 @@ class Log:
             self.entries.popleft()
         return True
 
+    def covers(self, position: Position) -> bool:
+        """Return whether a position is part of this history; its messages may have expired."""
+        if position.epoch == self.position.epoch:
+            return position.offset <= self.position.offset
+        return position.offset <= self.ended.get(position.epoch, -1)
+
     def since(self, position: Position) -> list[Any]:
         """
         Return all messages after a position.
@@ -148,9 +154,7 @@ class Log:
         Raises:
             Lost: If not all of them are there, or they are too many.
         """
-        last = self.position.offset if position.epoch == self.position.epoch else None
-        last = self.ended.get(position.epoch, -1) if last is None else last
-        if position.offset > last:
+        if not self.covers(position):
             raise Lost("epoch")
         missing = self.position.offset - position.offset
         if missing > MAX_REPLAY:

@@ -55,6 +55,14 @@ def test_all_after_a_position_is_there_or_nothing_is() -> None:
     assert reason(log, "other", 10) == "epoch"
 
 
+def test_a_position_is_covered_even_if_its_messages_have_expired() -> None:
+    log = log_of(*range(5, 11), before=7)
+    covered = [Position("now", 10), Position("now", 0), Position("before", 7)]
+    assert all(map(log.covers, covered))
+    others = [Position("now", 11), Position("before", 8), Position("other", 0)]
+    assert not any(map(log.covers, others))
+
+
 def test_a_position_of_an_epoch_that_ended_counts_up_to_its_end() -> None:
     log = log_of(*range(5, 11), before=7)
     assert log.since(Position("before", 7)) == [8, 9, 10]

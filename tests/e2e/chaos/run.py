@@ -1,0 +1,272 @@
+"""One run: the processes, what happens to them, and the reckoning."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from tests.conftest import free_port
+from tests.e2e.processes import Gateway, manage
+
+from .clients import Client
+from .model import Topic
+from .publishers import Publisher
+from .valkey import Valkey, look_into
+
+CLIENTS: Final = 200
+RATES: Final = (40, 8, 8, 8, 4, 4, 1, 0.2)  # messages a second, of each topic
+PROGRESS_SECONDS: Final = 5.0
+SETTLE_SECONDS: Final = 90.0
+TRUE_SHARE: Final = 0.8
+
+
+class Failed(Exception):
+    """Something does not fit the model."""
+
+
+class Chaos:
+    """
+    All that takes part, and what can happen to it.
+
+    Args:
+        folder: Where the data, copies and outputs are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._start = time.monotonic()
+        self.folder = folder
+        self.valkey = Valkey(folder / "valkey", free_port())
+        self.topics = [Topic(f"/topic/chaos/{number}") for number in range(len(RATES))]
+        self.gateways: list[Gateway] = []
+        self.publishers: list[Publisher] = []
+        self.clients: list[Client] = []
+        self.events: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self._copied = False
+        self._variables = {
+            "DEBUG": "1",
+            "STOMP_ROUTING": "tests.e2e.chaos.routing",
+            "STOMP_SEND_PREFIXES": "/topic/",
+            "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
+            "REDIS_URL": self.valkey.url,
+        }
+
+    def clock(self) -> float:
+        return time.monotonic() - self._start
+
+    # Beginning and end
+
+    async def begin(self) -> None:
+        """Start the processes, then clients and publishers."""
+        await asyncio.to_thread(self.valkey.start)
+        await asyncio.to_thread(manage, "migrate", "-v", "0", **self._variables)
+        for number in range(2):
+            self.gateways.append(await asyncio.to_thread(self._gateway, number, None))
+        urls = [gateway.stomp for gateway in self.gateways]
+        for number in range(CLIENTS):
+            topic = self.topics[number % len(self.topics)]
+            self.clients.append(Client(f"client {number}", topic, urls, self.clock))
+        for topic, rate in zip(self.topics, RATES, strict=True):
+            self.publishers.append(Publisher(topic, self.gateways, rate))
+
+    def end(self) -> None:
+        """Kill what is left."""
+        for gateway in self.gateways:
+            gateway.popen.kill()
+            gateway.popen.wait()
+        self.valkey.kill()
+
+    def _gateway(self, number: int, port: int | None) -> Gateway:
+        return Gateway(self.folder / f"gateway{number}", port=port, **self._variables)
+
+    # What can happen
+
+    async def kill_redis(self) -> None:
+        """It comes back with all that was acknowledged."""
+        await self._another_run(None, keep=True)
+
+    async def lose_redis(self) -> None:
+        """It comes back with nothing."""
+        await self._another_run(None, keep=False)
+
+    async def copy_redis(self) -> None:
+        await asyncio.to_thread(self.valkey.copy_to, self.folder / "copy")
+        self._copied = True
+
+    async def roll_back_redis(self) -> None:
+        """It comes back with what was copied earlier."""
+        if self._copied:
+            await self._another_run(self.folder / "copy", keep=False)
+
+    async def freeze_redis(self) -> None:
+        await asyncio.to_thread(self.valkey.freeze, random.uniform(0.2, 3))
+
+    async def kill_subscribers(self) -> None:
+        await asyncio.to_thread(self.valkey.execute, "CLIENT", "KILL", "TYPE", "pubsub")
+
+    async def kill_connections(self) -> None:
+        await asyncio.to_thread(self.valkey.execute, "CLIENT", "KILL", "TYPE", "normal")
+
+    async def kill_gateway(self) -> None:
+        number = random.randrange(len(self.gateways))
+        killed = self.gateways[number]
+        killed.popen.kill()
+        await asyncio.to_thread(killed.popen.wait)
+        await asyncio.sleep(random.uniform(0, 2))
+        self.gateways[number] = await asyncio.to_thread(self._gateway, number, killed.port)
+
+    async def cut_clients(self) -> None:
+        for client in random.sample(self.clients, CLIENTS // 4):
+            client.cut()
+
+    async def _another_run(self, copy: Path | None, *, keep: bool) -> None:
+        """Kill Redis, note what it held, and start it with that, a copy or nothing."""
+        self.valkey.kill()
+        await asyncio.to_thread(self._look_into, self.valkey.folder)
+        if not keep:
+            await asyncio.to_thread(self.valkey.put_back, copy)
+            await asyncio.to_thread(self._look_into, self.valkey.folder)
+        await asyncio.sleep(random.choice([0, random.uniform(0, 3)]))
+        await asyncio.to_thread(self.valkey.start)
+
+    def _look_into(self, folder: Path) -> None:
+        names = [topic.name for topic in self.topics]
+        for topic, state in zip(self.topics, look_into(folder, names).values(), strict=True):
+            topic.found(*state, "Redis")
+
+    # Going on
+
+    async def happen(self, seconds: float) -> None:
+        """Let one thing after another happen, for so long."""
+        end = self.clock() + seconds
+        chances: dict[Callable[[], Awaitable[None]], int] = {
+            self.kill_redis: 4, self.lose_redis: 1, self.copy_redis: 3, self.roll_back_redis: 2,
+            self.freeze_redis: 2, self.kill_subscribers: 4, self.kill_connections: 2,
+            self.kill_gateway: 2, self.cut_clients: 2,
+        }  # fmt: skip
+        while self.clock() < end:
+            await asyncio.sleep(random.choice([random.uniform(0, 1), random.uniform(1, 5)]))
+            (event,) = random.choices(list(chances), list(chances.values()))
+            name = event.__name__.replace("_", " ")
+            began = self.clock()
+            await event()
+            self.counts[name] += 1
+            self.events.append(f"{began:.2f}-{self.clock():.2f} s: {name}")
+
+    async def report(self) -> None:
+        """Print how far it is, again and again."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            print(self.summary(), flush=True)
+
+    async def settle(self) -> None:
+        """Let everybody come to the end of its topic, if it can."""
+        for client in self.clients:
+            client.settling = True
+        deadline = self.clock() + SETTLE_SECONDS
+        for publisher in self.publishers:
+            while not await publisher.publish_burst(1):
+                assert self.clock() < deadline, "nothing can be published any more"
+        names = [topic.name for topic in self.topics]
+        states = await asyncio.to_thread(self.valkey.look, names)
+        for topic in self.topics:
+            topic.found(*states[topic.name], "Redis")
+        while self.clock() < deadline and any(map(_is_behind, self.clients)):
+            await asyncio.sleep(0.1)
+
+    # The reckoning
+
+    def summary(self) -> str:
+        resumes = sum((client.resumes for client in self.clients), Counter())
+        share = resumes["resumed"] / max(1, resumes.total())
+        messages = sum(client.messages for client in self.clients)
+        errors = sum((client.errors for client in self.clients), Counter())
+        acknowledged = sum(len(topic.acknowledged) for topic in self.topics)
+        unknown = sum(len(topic.unknown) for topic in self.topics)
+        lost = sum(step.kind == "lost" for client in self.clients for step in client.steps)
+        return (
+            f"{self.clock():.0f} s: {acknowledged} messages acknowledged, {unknown} not,"
+            f" {messages} delivered; {resumes.total()} resumes, {share:.0%} true; {lost} told"
+            f" that messages are lost; errors {dict(errors)}; events {dict(self.counts)}"
+        )
+
+    def faults(self) -> list[str]:
+        """Return everything that does not fit."""
+        faults = [f"{topic.name}: {fault}" for topic in self.topics for fault in topic.faults()]
+        for client in self.clients:
+            faults += [f"{client.name}, {client.topic.name}: {each}" for each in _faults(client)]
+        resumes = sum((client.resumes for client in self.clients), Counter())
+        if resumes["resumed"] < TRUE_SHARE * resumes.total():
+            faults.append(f"few resumes were true: {resumes}")
+        return faults
+
+
+def _is_behind(client: Client) -> bool:
+    return client.position is None or client.topic.position != client.position
+
+
+def _faults(client: Client) -> list[str]:
+    topic = client.topic
+    faults = []
+    for step in client.steps:
+        fault = topic.fault(step)
+        if fault is not None:
+            faults.append(f"{fault}: {step}")
+    if client.late - topic.unknown:
+        faults.append(f"came late, or twice: {sorted(client.late - topic.unknown)}")
+    if _is_behind(client):
+        faults.append(f"is at {client.position}, not at the end, {topic.position}")
+    if set(client.errors) - {"unavailable", "restart"}:
+        faults.append(f"got errors: {dict(client.errors)}")
+    if faults:
+        faults += [f"  {each}" for each in client.recent]
+    return faults
+
+
+async def run(folder: Path, seconds: float, seed: int) -> str:
+    """
+    Let chaos rule for so long; return a summary.
+
+    Raises:
+        Failed: If something does not fit the model; it says all about it.
+    """
+    print(f"seed {seed}", flush=True)
+    random.seed(seed)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    chaos = Chaos(folder)
+    tasks = []
+    try:
+        await chaos.begin()
+        tasks = [asyncio.create_task(client.live()) for client in chaos.clients]
+        publishing = [asyncio.create_task(each.publish()) for each in chaos.publishers]
+        tasks += [*publishing, asyncio.create_task(chaos.report())]
+        await chaos.happen(seconds)
+        for publisher in chaos.publishers:
+            publisher.ending.set()
+        await asyncio.gather(*publishing)
+        await chaos.settle()
+        _check(chaos, seed, tasks)
+        return chaos.summary()
+    finally:
+        for client in chaos.clients:
+            client.leaving.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(chaos.end)
+
+
+def _check(chaos: Chaos, seed: int, tasks: list[asyncio.Task[None]]) -> None:
+    faults = [
+        f"{task.exception()!r}" for task in tasks if task.done() and task.exception() is not None
+    ]
+    faults += chaos.faults()
+    if faults:
+        trees = [f"{topic.name}: {topic.parents}" for topic in chaos.topics]
+        raise Failed("\n".join([f"seed {seed}", *chaos.events, *trees, chaos.summary(), *faults]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class Client:
         self.errors: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
         self.messages = 0
+        self.acknowledges = False
         self.settling = False  # from now on it stays
         self.leaving = asyncio.Event()
         self.recent: deque[str] = deque(maxlen=12)
@@ -90,15 +92,18 @@ class Client:
         await self._subscribe(stomp, at)
         end = self._clock() + random.expovariate(1 / STAY_SECONDS)
         while not self.leaving.is_set():
-            try:
-                self._take(await stomp.frame(seconds=PATIENCE), at)
-            except TimeoutError:
-                pass
+            with contextlib.suppress(TimeoutError):
+                frame = await stomp.frame(seconds=PATIENCE)
+                self._take(frame, at)
+                if self.acknowledges:
+                    await stomp.send("ACK", stomp.acknowledgement(frame))
             if self._clock() > end and not self.settling:
                 self.cut()
 
     async def _subscribe(self, stomp: StompClient, at: str) -> None:
         headers = {"destination": self.topic.name, "id": "0"}
+        if self.acknowledges:
+            headers["ack"] = "client-individual"
         if self.position is not None:
             headers["last-message-id"] = str(self.position)
         self._owed = None

@@ -120,9 +120,9 @@ class Topic:
         """Return a position by its names in all epochs that began right there."""
         yield position
         for epoch, parent in self.parents.items():
-            if parent is not None and parent.offset == position.offset:
-                if self.whole(position, epoch):
-                    yield Position(epoch, position.offset)
+            begins_there = parent is not None and parent.offset == position.offset
+            if begins_there and self.whole(position, epoch):
+                yield Position(epoch, position.offset)
 
     def fault(self, step: Step) -> str | None:
         """Return what is wrong with a step, if anything."""

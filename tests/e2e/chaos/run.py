@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -10,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+
+import redis
 
 from tests.conftest import free_port
 from tests.e2e.processes import Gateway, manage
@@ -24,6 +27,9 @@ RATES: Final = (40, 8, 8, 8, 4, 4, 1, 0.2)  # messages a second, of each topic
 PROGRESS_SECONDS: Final = 5.0
 SETTLE_SECONDS: Final = 90.0
 TRUE_SHARE: Final = 0.8
+
+#: Something that can happen.
+Event = Callable[[], Awaitable[None]]
 
 
 class Failed(Exception):
@@ -71,7 +77,9 @@ class Chaos:
         urls = [gateway.stomp for gateway in self.gateways]
         for number in range(CLIENTS):
             topic = self.topics[number % len(self.topics)]
-            self.clients.append(Client(f"client {number}", topic, urls, self.clock))
+            client = Client(f"client {number}", topic, urls, self.clock)
+            client.acknowledges = number % 10 == 0
+            self.clients.append(client)
         for topic, rate in zip(self.topics, RATES, strict=True):
             self.publishers.append(Publisher(topic, self.gateways, rate))
 
@@ -105,7 +113,9 @@ class Chaos:
             await self._another_run(self.folder / "copy", keep=False)
 
     async def freeze_redis(self) -> None:
-        await asyncio.to_thread(self.valkey.freeze, random.uniform(0.2, 3))
+        """Commands wait for it; some for longer than anybody waits for an answer."""
+        seconds = random.choice([random.uniform(0.2, 3), random.uniform(0.2, 8)])
+        await asyncio.to_thread(self.valkey.freeze, seconds)
 
     async def kill_subscribers(self) -> None:
         await asyncio.to_thread(self.valkey.execute, "CLIENT", "KILL", "TYPE", "pubsub")
@@ -142,22 +152,30 @@ class Chaos:
 
     # Going on
 
-    async def happen(self, seconds: float) -> None:
-        """Let one thing after another happen, for so long."""
-        end = self.clock() + seconds
-        chances: dict[Callable[[], Awaitable[None]], int] = {
-            self.kill_redis: 4, self.lose_redis: 1, self.copy_redis: 3, self.roll_back_redis: 2,
-            self.freeze_redis: 2, self.kill_subscribers: 4, self.kill_connections: 2,
-            self.kill_gateway: 2, self.cut_clients: 2,
-        }  # fmt: skip
+    async def happen(self, chances: dict[Event, int], end: float) -> None:
+        """Let one thing after another happen until the end."""
         while self.clock() < end:
             await asyncio.sleep(random.choice([random.uniform(0, 1), random.uniform(1, 5)]))
             (event,) = random.choices(list(chances), list(chances.values()))
             name = event.__name__.replace("_", " ")
             began = self.clock()
-            await event()
+            with contextlib.suppress(redis.RedisError):  # Redis is away just now
+                await event()
             self.counts[name] += 1
             self.events.append(f"{began:.2f}-{self.clock():.2f} s: {name}")
+
+    async def happen_to_all(self, seconds: float) -> None:
+        """Let things happen to Redis, and others meanwhile to all the rest, for so long."""
+        end = self.clock() + seconds
+        to_redis: dict[Event, int] = {
+            self.kill_redis: 4, self.copy_redis: 3, self.roll_back_redis: 2, self.lose_redis: 1,
+            self.freeze_redis: 2,
+        }  # fmt: skip
+        to_others: dict[Event, int] = {
+            self.kill_subscribers: 4, self.kill_connections: 2, self.kill_gateway: 2,
+            self.cut_clients: 2,
+        }  # fmt: skip
+        await asyncio.gather(self.happen(to_redis, end), self.happen(to_others, end))
 
     async def report(self) -> None:
         """Print how far it is, again and again."""
@@ -246,7 +264,7 @@ async def run(folder: Path, seconds: float, seed: int) -> str:
         tasks = [asyncio.create_task(client.live()) for client in chaos.clients]
         publishing = [asyncio.create_task(each.publish()) for each in chaos.publishers]
         tasks += [*publishing, asyncio.create_task(chaos.report())]
-        await chaos.happen(seconds)
+        await chaos.happen_to_all(seconds)
         for publisher in chaos.publishers:
             publisher.ending.set()
         await asyncio.gather(*publishing)

@@ -156,7 +156,7 @@ class Chaos:
     async def happen(self, chances: dict[Event, int], end: float) -> None:
         """Let one thing after another happen until the end."""
         while self.clock() < end:
-            await asyncio.sleep(random.choice([random.uniform(0, 1), random.uniform(1, 5)]))
+            await asyncio.sleep(random.choice([random.uniform(0, 1), random.uniform(1, 9)]))
             (event,) = random.choices(list(chances), list(chances.values()))
             name = event.__name__.replace("_", " ")
             began = self.clock()
@@ -169,8 +169,8 @@ class Chaos:
         """Let things happen to Redis, and others meanwhile to all the rest, for so long."""
         end = self.clock() + seconds
         to_redis: dict[Event, int] = {
-            self.kill_redis: 4, self.copy_redis: 3, self.roll_back_redis: 2, self.lose_redis: 1,
-            self.freeze_redis: 2,
+            self.kill_redis: 10, self.copy_redis: 6, self.roll_back_redis: 2, self.lose_redis: 1,
+            self.freeze_redis: 5,
         }  # fmt: skip
         to_others: dict[Event, int] = {
             self.kill_subscribers: 4, self.kill_connections: 2, self.kill_gateway: 2,

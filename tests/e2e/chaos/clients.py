@@ -148,7 +148,7 @@ class Client:
         self._owed = None
         if not frame.body:
             assert frame.headers["recovered"] == "false", frame
-            self._resumed(frame.headers, position, at)
+            self._step("untold", position, frame.headers["reason"], at)
             return
         before = Position(position.epoch, position.offset - 1)
         self._resumed(frame.headers, before, at)

@@ -21,6 +21,8 @@ the same messages may have been in them.
   stays may be told a bit early: a gateway that reads the history when nothing is missing stands at
   the same place in the new epoch, which an older copy does not know. And nobody is told so by
   somebody who stands in an epoch from before the client's own.
+  Who resumed without a receipt, and is told so before the first message, may have been refused
+  in any epoch since.
 * One place holds one message, whatever epoch it was said to be in, for every client, every
   publisher and Redis itself. As offsets have no gaps, everybody has everything that was there.
 * The numbers of a topic's messages only grow for a client: nothing comes twice, nor late. Only what
@@ -39,7 +41,7 @@ from typing import Literal
 from realtime.history import MAX_REPLAY, Position
 
 #: What happened to a client, if it is more than the next message in the same epoch.
-Kind = Literal["message", "resumed", "refused", "lost"]
+Kind = Literal["message", "resumed", "refused", "lost", "untold"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Step:
 
     Args:
         kind: A message that does not simply follow, or ``recovered:true`` (resumed) or ``false``
-            to a SUBSCRIBE (refused) or without one (lost).
+            to a SUBSCRIBE (refused) or without one (lost), or without one before the answer to a
+            SUBSCRIBE that comes with the first message (untold).
         before, after: From where to where.
         reason: As the client was told.
         told: Where it was said, for people.
@@ -135,15 +138,23 @@ class Topic:
             if step.after.offset != expected:
                 return f"the offset should be {expected}"
             return None if whole else "told nothing, though messages are lost"
-        if step.after.offset - step.before.offset > MAX_REPLAY:
-            return None
-        epochs = list(self.parents)
-        if epochs.index(step.after.epoch) < epochs.index(step.before.epoch):
-            return "refused by who is behind"
-        names = self.renamed(step.before) if step.kind == "lost" else [step.before]
-        if all(self.whole(name, step.after.epoch) for name in names):
+        if step.after.offset - step.before.offset > MAX_REPLAY or not whole:
+            return self._fault_of_refusing(step)
+        if step.kind == "refused" or not self._may_be_told_early(step):
             return "refused though everything is there"
         return None
+
+    def _fault_of_refusing(self, step: Step) -> str | None:
+        epochs = list(self.parents)
+        behind = epochs.index(step.after.epoch) < epochs.index(step.before.epoch)
+        return "refused by who is behind" if behind else None
+
+    def _may_be_told_early(self, step: Step) -> bool:
+        if not all(self.whole(name, step.after.epoch) for name in self.renamed(step.before)):
+            return True
+        epochs = list(self.parents)
+        since = epochs[epochs.index(step.before.epoch) : epochs.index(step.after.epoch)]
+        return step.kind == "untold" and not all(self.whole(step.before, each) for each in since)
 
     def faults(self) -> Iterator[str]:
         """Return what is wrong with the places of messages."""

@@ -24,7 +24,7 @@ CUT: Final = (websockets.WebSocketException, OSError, TimeoutError, EOFError)
 PATIENCE: Final = 1.0
 
 #: Seconds that a client stays connected, on average, and is away at most.
-STAY_SECONDS: Final = 15.0
+STAY_SECONDS: Final = 8.0
 AWAY_SECONDS: Final = 8.0
 
 

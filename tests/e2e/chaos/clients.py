@@ -67,16 +67,17 @@ class Client:
     async def live(self) -> None:
         """Connect, follow, be cut and come back, until it is to leave."""
         while not self.leaving.is_set():
-            at = random.choice(self._gateways)
+            at, refused = random.choice(self._gateways), False
             try:
                 async with StompClient(at) as self._stomp:
                     await self._follow(self._stomp, at)
             except (*CUT, Refused) as error:
                 self._note(f"{at[-11:-6]} ended: {error!r:.80}")
+                refused = isinstance(error, (Refused, ConnectionRefusedError))
             except AssertionError as error:
                 self.topic.anomalies.append(f"{self.name}: {error}")
             self._stomp = None
-            await asyncio.sleep(self._pause())
+            await asyncio.sleep(random.uniform(0.2, 2) if refused else self._pause())
 
     def cut(self) -> None:
         """Break the connection."""

@@ -28,6 +28,8 @@ RATES: Final = (40, 8, 8, 8, 4, 4, 1, 0.2)  # messages a second, of each topic
 PROGRESS_SECONDS: Final = 5.0
 SETTLE_SECONDS: Final = 90.0
 PATIENCE_SECONDS: Final = 8.0
+RECOVERY_SECONDS: Final = 10.0
+RECOVERY_MESSAGES: Final = 50
 
 #: Something that can happen.
 Event = Callable[[], Awaitable[None]]
@@ -158,8 +160,20 @@ class Chaos:
             if not deck:
                 deck = [event for event, times in often.items() for _ in range(times)]
                 random.shuffle(deck)
+            if random.random() < 0.7:
+                await self._recovered()
             await asyncio.sleep(random.choice([random.uniform(0, 1), random.uniform(1, 7)]))
             await self._happen(deck.pop())
+
+    async def _recovered(self) -> None:
+        """Wait until publishing goes on, for a while: machines differ in how long that takes."""
+        deadline = self.clock() + RECOVERY_SECONDS
+        enough = self._acknowledged() + RECOVERY_MESSAGES
+        while self.clock() < deadline and self._acknowledged() < enough:
+            await asyncio.sleep(0.1)
+
+    def _acknowledged(self) -> int:
+        return sum(len(topic.acknowledged) for topic in self.topics)
 
     async def _happen(self, event: Event) -> None:
         name = event.__name__.replace("_", " ")

@@ -91,7 +91,7 @@ class Client:
 
     async def _follow(self, stomp: StompClient, at: str) -> None:
         await self._subscribe(stomp, at)
-        end = self._clock() + random.expovariate(1 / STAY_SECONDS)
+        end = self._end()
         while not self.leaving.is_set():
             with contextlib.suppress(TimeoutError):
                 frame = await stomp.frame(seconds=PATIENCE)
@@ -99,7 +99,20 @@ class Client:
                 if self.acknowledges:
                     await stomp.send("ACK", stomp.acknowledgement(frame))
             if self._clock() > end and not self.settling:
-                self.cut()
+                if random.random() < 0.8:
+                    self.cut()
+                else:
+                    await self._subscribe_again(stomp, at)
+                    end = self._end()
+
+    def _end(self) -> float:
+        return self._clock() + random.expovariate(1 / STAY_SECONDS)
+
+    async def _subscribe_again(self, stomp: StompClient, at: str) -> None:
+        await stomp.send("UNSUBSCRIBE", {"id": "0", "receipt": "unsubscribed"})
+        while (frame := await stomp.frame(seconds=60)).command != "RECEIPT":
+            self._take(frame, at)
+        await self._subscribe(stomp, at)
 
     async def _subscribe(self, stomp: StompClient, at: str) -> None:
         headers = {"destination": self.topic.name, "id": "0"}

@@ -24,7 +24,9 @@ from .reckoning import faults_of, is_behind, summary_of
 from .valkey import Valkey, look_into
 
 CLIENTS: Final = 200
-RATES: Final = (40, 8, 8, 8, 4, 4, 1, 0.2)  # messages a second, of each topic
+#: Messages a second, of each topic; the last has few clients, so that gateways leave it and join.
+RATES: Final = (40, 8, 8, 8, 4, 4, 1, 0.2, 4)
+FEW: Final = 3
 PROGRESS_SECONDS: Final = 5.0
 SETTLE_SECONDS: Final = 90.0
 PATIENCE_SECONDS: Final = 8.0
@@ -79,7 +81,7 @@ class Chaos:
             self.gateways.append(await asyncio.to_thread(self._gateway, number, None))
         urls = [gateway.stomp for gateway in self.gateways]
         for number in range(CLIENTS):
-            topic = self.topics[number % len(self.topics)]
+            topic = self.topics[number % (len(RATES) - 1) if number >= FEW else -1]
             client = Client(f"client {number}", topic, urls, self.clock)
             client.acknowledges = number % 10 == 0
             self.clients.append(client)

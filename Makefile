@@ -42,8 +42,8 @@ fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then meas
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/dev ## measure the decoder beside other parsers
-	@$(BIN)/python -m benchmarks.decoder
+bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 
 from django.urls import re_path  # noqa: E402 (Django has to be set up first)
 
+from notifications.events import event_stream  # noqa: E402
 from notifications.handler import SynchronousHandler  # noqa: E402
 from realtime.access import check_origin, deny  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
@@ -21,8 +22,11 @@ api_application = SynchronousHandler()
 
 
 async def http_application(scope: Any, receive: Any, send: Any) -> None:
-    api = scope["path"].startswith("/api/")
-    await (api_application if api else django_application)(scope, receive, send)
+    if scope["path"].removesuffix("/") == "/api/events":
+        await event_stream(scope, receive, send)
+    else:
+        api = scope["path"].startswith("/api/")
+        await (api_application if api else django_application)(scope, receive, send)
 
 
 application = ProtocolTypeRouter(

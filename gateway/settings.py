@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import dj_database_url
+from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -58,6 +59,7 @@ ALLOWED_ORIGINS = env_list("ALLOWED_ORIGINS", ["*"] if DEBUG else [])
 CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
 
 # HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.
 HTTPS = env_bool("HTTPS", not DEBUG)
@@ -138,7 +140,11 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.layers.TopicLayer",
         # Redis pub/sub ignores database numbers: two gateways on one Redis need two prefixes.
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": os.environ.get("REDIS_PREFIX", "gateway")},
+        "CONFIG": {
+            "hosts": [REDIS_URL],
+            "prefix": os.environ.get("REDIS_PREFIX", "gateway"),
+            "replicas": env_int("STOMP_PUBLISH_WAIT", 0),
+        },
     }
 }
 

@@ -23,6 +23,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -31,11 +32,12 @@ from redis import RedisError
 from realtime.broker import Message, send
 from realtime.destinations import check_published, check_topic
 from realtime.handlers import ApplicationRoute
-from realtime.link import pipeline_to
+from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_channel
 from realtime.redis import create_pool
+from realtime.redis.subscriber import Subscriber
 from realtime.routing import load_routes
 from realtime.sessions import Session
-from realtime.subscriber import Subscriber
+from realtime.shards import pipeline_to
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ def from_channel(channel: str, *, to: str | None = None) -> ChannelBridge:
     Without, each payload is an envelope, which names its destination: see :func:`read_envelope`.
     """
     if to is None:
-        return ChannelBridge(channel, read_envelope)
+        return ChannelBridge(channel, partial(read_envelope, channel=channel))
     topic = check_topic(to)
     return ChannelBridge(channel, lambda payload: Message.of(topic, unwrap(payload)))
 
@@ -109,10 +111,13 @@ def as_envelope(message: Message, session: Session) -> str:
     return json.dumps(content, ensure_ascii=False)
 
 
-def read_envelope(payload: bytes) -> Message:
+def read_envelope(payload: bytes, channel: str = "") -> Message:
     """
     Return the message that a service put into JSON: ``destination``, ``body`` (a string, or
     base64 with ``"encoding": "base64"``, or any JSON value) and, if it likes, ``headers``.
+
+    The header ``idempotency-key`` makes it one that is published once, whatever comes through
+    this channel.
 
     Raises:
         ValueError: If the payload is no such thing.
@@ -123,7 +128,10 @@ def read_envelope(payload: bytes) -> Message:
         headers = {str(name): str(value) for name, value in content.get("headers", {}).items()}
         if content.get("encoding") == "base64":
             body = b64decode(body, validate=True)
-        return Message.of(check_published(destination), body, headers)
+        key = key_in(headers)
+        once = None if key is None else once_of_channel(channel, key)
+        forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
+        return Message.of(check_published(destination), body, forwarded, once=once)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no envelope with destination and body: {error!r}") from None
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -15,8 +17,12 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.broker import Message, MessageTooLarge, check_content, publish_many
+from realtime.destinations import DestinationError
+from realtime.history import MAX_REPLAY, Position
+from realtime.idempotency import key_in, once_of_user
+from realtime.pages import Page, read_page
 
-from .serializers import NotificationSerializer, read_notification
+from .serializers import NotificationSerializer, as_notification, read_notification
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,9 @@ class NotificationView(APIView):
     """
     Publish a message to a topic, or a list of messages in its order.
 
-    Every browser that is subscribed to the topic gets it, through any node of the gateway.
+    Every browser that is subscribed to the topic gets it, through any node of the gateway. With
+    the header `Idempotency-Key` a repeat within five minutes is answered as the first time, and
+    not published again. `GET` with `?topic=` shows what was published lately.
     """
 
     parser_classes = (JSONParser, FormParser, MultiPartParser)
@@ -59,11 +67,14 @@ class NotificationView(APIView):
         return NotificationSerializer(*args, **kwargs)
 
     def get(self, request: Request) -> Response:
+        if "topic" in request.query_params:
+            return Response(_read_history(request))
         return Response({"detail": "POST a topic and a message, and subscribers get it."})
 
     def post(self, request: Request) -> Response:
+        once = _once(request)
         if isinstance(request.data, list):
-            return _answer_list(request.data)
+            return _answer_list(request.data, once)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         message = serializer.validated_data
@@ -71,16 +82,66 @@ class NotificationView(APIView):
             check_content(message)
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
-        (message_id,) = _publish([message])
+        (message_id,) = _publish([_marked(message, once)])
         return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
 
-def _answer_list(items: list[Any]) -> Response:
+def _once(request: Request) -> str | None:
+    """Return what makes a repeat of this request one, or None where nothing does."""
+    key = key_in(request.headers)
+    try:
+        return None if key is None else once_of_user(request.user.get_username(), key)
+    except ValueError as error:
+        raise ParseError(str(error)) from None
+
+
+def _marked(message: Message, once: str | None) -> Message:
+    return message if once is None else replace(message, once=once)
+
+
+def _read_history(request: Request) -> dict[str, Any]:
+    """Return what was published to a topic lately."""
+    query = request.query_params
+    after, limit = _position(query.get("after")), _limit(query.get("limit", "100"))
+    try:
+        page = read_page(query["topic"], after=after, limit=limit)
+    except DestinationError as error:
+        raise ValidationError({"topic": [error.message]}) from None
+    except RedisError as error:
+        logger.warning("Redis did not tell a history: %s", error)
+        raise RedisAway from None
+    following = {"topic": query["topic"], "after": str(page.position), "limit": limit}
+    url = request.build_absolute_uri(f"{request.path}?{urlencode(following)}")
+    return {"topic": query["topic"]} | _as_json(page) | {"next": url if page.more else None}
+
+
+def _as_json(page: Page) -> dict[str, Any]:
+    content: dict[str, Any] = {"position": str(page.position), "recovered": page.lost is None}
+    if page.lost is not None:
+        content["reason"] = page.lost
+    return content | {"messages": [as_notification(message) for message in page.messages]}
+
+
+def _position(text: str | None) -> Position | None:
+    position = Position.parse(text) if text is not None else None
+    if text is not None and position is None:
+        raise ValidationError({"after": ["not the id of a message with a history"]})
+    return position
+
+
+def _limit(text: str) -> int:
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    if not 0 < limit <= MAX_REPLAY:
+        raise ValidationError({"limit": [f"not a number from 1 to {MAX_REPLAY}"]})
+    return limit
+
+
+def _answer_list(items: list[Any], once: str | None) -> Response:
     """Publish the good ones of a list, and answer with one result for each."""
     if not 0 < len(items) <= MAX_NOTIFICATIONS:
         error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
         raise ValidationError({"non_field_errors": [error]})
-    read = [_read(item) for item in items]
+    read = [_read(item, once and f"{once}\n{number}") for number, item in enumerate(items)]
     messages = [each for each in read if isinstance(each, Message)]
     ids = iter(_publish(messages) if messages else [])
     results = [
@@ -90,7 +151,7 @@ def _answer_list(items: list[Any]) -> Response:
     return Response(results, status=_status(len(messages), len(items)))
 
 
-def _read(item: Any) -> Message | Any:
+def _read(item: Any, once: str | None) -> Message | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
         message = read_notification(item)
@@ -99,7 +160,7 @@ def _read(item: Any) -> Message | Any:
         return error.detail
     except MessageTooLarge as error:
         return {"message": [str(error)]}
-    return message
+    return _marked(message, once)
 
 
 def _status(taken: int, asked: int) -> int:

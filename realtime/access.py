@@ -35,16 +35,24 @@ def check_origin(application: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     async def checked(scope: dict[str, Any], receive: Any, send: Any) -> Any:
-        origin = header(scope, b"origin")
-        same = origin is not None and _is_same_origin(origin, header(scope, b"host"))
-        if origin is not None and not same and not _is_allowed(origin):
-            return await deny(scope, receive, send)
-        if not same:
-            headers = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
-            scope = {**scope, "headers": headers}
-        return await application(scope, receive, send)
+        admitted = admit(scope, header(scope, b"origin"))
+        return await (deny if admitted is None else application)(admitted or scope, receive, send)
 
     return checked
+
+
+def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
+    """
+    Return the scope of who comes from an origin, without cookies that don't count; None if it is
+    not allowed.
+    """
+    same = origin is not None and _is_same_origin(origin, header(scope, b"host"))
+    if origin is not None and not same and not _is_allowed(origin):
+        return None
+    if same:
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+    return {**scope, "headers": headers}
 
 
 def header(scope: dict[str, Any], name: bytes) -> str | None:

@@ -35,6 +35,7 @@ ENVELOPE_VERSION: Final = 1
 PROTOCOL_HEADERS: Final = frozenset(
     {"destination", "message-id", "subscription", "ack"}
     | {"content-length", "receipt", "transaction"}
+    | {"position", "recovered", "dropped"}
 )
 
 #: What name and value of a header may have, and all of a message's; bytes, as in a SEND.
@@ -58,9 +59,9 @@ def new_id() -> str:
     return f"{_id_prefix}-{next(_ids)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
-    """What is published: a body of bytes and headers of text for one destination."""
+    """What is published, a value: a body of bytes and headers of text for one destination."""
 
     destination: str
     body: bytes
@@ -177,6 +178,12 @@ def start(message: Message) -> asyncio.Future[Any]:
     if hasattr(type(layer), "submit"):
         return layer.submit(*submission)
     return asyncio.ensure_future(layer.group_send(*submission[:2]))
+
+
+def busy() -> bool:
+    """Return whether :func:`room` would wait."""
+    layer = get_channel_layer()
+    return hasattr(type(layer), "busy") and layer.busy()
 
 
 async def room() -> None:

@@ -20,6 +20,7 @@ from .destinations import APPLICATION, check_destination, check_published
 from .errors import as_stomp_error
 from .handlers import HandlerFailed, find_sender, find_subscriber
 from .heartbeats import Heartbeats
+from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
 from .node import this_node
 from .outbox import ATTACH, Outbox, Payload
 from .sessions import Session
@@ -27,12 +28,13 @@ from .stomp import (
     SECRET_HEADERS,
     Connection,
     Limits,
+    ProtocolError,
     StompError,
     TooSlow,
     events,
 )
 from .subscriptions import Subscriptions
-from .work import Work
+from .work import Done, Work
 
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
@@ -46,7 +48,9 @@ MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 YIELD_EVENTS: Final = 10
 
 #: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(broker.PROTOCOL_HEADERS | {"login"} | SECRET_HEADERS)
+_NOT_FORWARDED: Final = frozenset(
+    broker.PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS
+)
 
 
 class StompConsumer(AsyncConsumer):
@@ -102,7 +106,11 @@ class StompConsumer(AsyncConsumer):
         self.node.add(self)
         try:
             while True:
-                await self.dispatch(await receive())
+                message = await receive()
+                if message["type"] == "websocket.receive":  # most are: a shorter way
+                    await self.websocket_receive(message)
+                else:
+                    await self.dispatch(message)
         except StopConsumer:
             pass
         except asyncio.CancelledError:
@@ -196,10 +204,10 @@ class StompConsumer(AsyncConsumer):
             answer = self.subscriptions.expect_answer(event)
             await self._handling.room()
             work = _answered(handle(self.session, **variables), answer)
-            self._answer_when_done(event, self._handling.start(work))
+            self._handling.start(work, done=partial(self._finished, event))
         else:
             heard = self.subscriptions.subscribe(event, partial(self._began, event))
-            self._fail_when_failed(event, self._subscribing.start(heard))
+            self._subscribing.start(heard, done=partial(self._ended, event.receipt))
 
     def _began(self, event: events.Subscribe, start: Start) -> None:
         self._receipt(event, start.headers)
@@ -212,9 +220,10 @@ class StompConsumer(AsyncConsumer):
         check_may_send(check_destination(event.destination))
         message = self._message(event)
         if event.transaction is not None:
+            broker.check_content(message)
             self._receipt(event)  # it is kept; COMMIT publishes it
         else:
-            self._answer_when_done(event, await self._publish(message))
+            await self._publish(message, partial(self._finished, event))
 
     async def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
@@ -235,7 +244,7 @@ class StompConsumer(AsyncConsumer):
             if isinstance(request, events.Send):
                 work.append(await self._publish(self._message(request)))
         # It may hold handlers, so it counts with them.
-        self._answer_when_done(event, self._handling.start(_all_done(work)))
+        self._handling.start(_all_done(work), done=partial(self._finished, event))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
         for work in (self._subscribing, self._sending, self._handling):
@@ -246,7 +255,7 @@ class StompConsumer(AsyncConsumer):
     # Publishing
 
     def _message(self, event: events.Send) -> Message:
-        """Return what a SEND publishes; all that can be wrong with it is found here."""
+        """Return what a SEND publishes; what can be wrong with its destination is found here."""
         headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
         if event.destination.startswith(APPLICATION):
             find_sender(event.destination)
@@ -254,52 +263,58 @@ class StompConsumer(AsyncConsumer):
                 headers["reply-to"] = self._hear_replies(headers["reply-to"])
         else:
             check_published(event.destination)
-        message = Message(event.destination, event.body, headers)
-        broker.check_content(message)
-        return message
+        return Message(event.destination, event.body, headers, once=self._once(event))
+
+    def _once(self, event: events.Send) -> str | None:
+        key = key_in(event.headers)
+        try:
+            return None if key is None else once_of_user(self.session.user_name, key)
+        except ValueError as error:
+            raise ProtocolError(str(error), code="bad-header") from None
 
     def _hear_replies(self, reply_to: str) -> str:
         address, heard = self.subscriptions.hear_replies(reply_to)
         if heard is not None:
-            self._answer_when_done(None, self._subscribing.start(heard))
+            self._subscribing.start(heard, done=partial(self._ended, None))
         return address
 
-    async def _publish(self, message: Message) -> asyncio.Future[Any]:
+    async def _publish(self, message: Message, done: Done | None = None) -> asyncio.Future[Any]:
         """Begin to publish a message, once that may be; the future ends when it is done."""
         handled = message.destination.startswith(APPLICATION)
         work = self._handling if handled else self._sending
-        await self._subscribing.ended()  # who subscribes, then publishes, expects to hear it
-        await work.room()
-        await broker.room()
+        if self._subscribing:  # who subscribes, then publishes, expects to hear it
+            await self._subscribing.ended()
+        if work.full:
+            await work.room()
+        if broker.busy():
+            await broker.room()
         if self._failed:
             raise StompError("the session has failed", code="internal-error")
         self.session.messages_in += 1
         begun = self._handle(message) if handled else broker.start(message)
-        return work.start(begun, len(message.body))
+        return work.start(begun, len(message.body), done)
 
     def _handle(self, message: Message) -> Awaitable[Any]:
+        broker.check_content(message)
         handle, variables = find_sender(message.destination)
         return handle(message, self.session, **variables)
 
     # What becomes of it
 
-    def _answer_when_done(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
-        self._fail_when_failed(event, future)
-        if event is not None and event.receipt is not None:
-            future.add_done_callback(partial(self._done, event))
+    def _finished(self, event: events.Event, future: asyncio.Future[Any]) -> None:
+        """Answer a request whose work has ended."""
+        if not self._ended(event.receipt, future):
+            self._receipt(event)
 
-    def _fail_when_failed(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
-        future.add_done_callback(partial(self._finished, event))
-
-    def _finished(self, event: events.Event | None, future: asyncio.Future[Any]) -> None:
-        error = future.exception() if not future.cancelled() else None
+    def _ended(self, receipt: str | None, future: asyncio.Future[Any]) -> bool:
+        """Fail if the work of a request has; return whether it has, or was given up."""
+        if future.cancelled():
+            return True
+        error = future.exception()
         # A handler that failed hurts its own frame only, which gets no RECEIPT.
         if error is not None and not isinstance(error, HandlerFailed):
-            self.fail(error, event.receipt if event is not None else None)
-
-    def _done(self, event: events.Event, future: asyncio.Future[Any]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._receipt(event)
+            self.fail(error, receipt)
+        return error is not None
 
     def _receipt(self, event: events.Event, headers: dict[str, str] | None = None) -> None:
         if event.receipt is not None:

@@ -10,8 +10,12 @@ from .history import Position, Reason
 from .outbox import Payload
 from .stomp import ack_id, encode_headers
 
-#: What makes frames differ: the version, the ``subscription`` header, and whether it has ``ack``.
-FrameKey = tuple[str, str | None, bool]
+#: Makes of a message something else than a MESSAGE frame; equal ones make the same.
+Encode = Callable[[Message], Payload]
+
+#: What makes frames differ: the version, the ``subscription`` header, and whether it has ``ack``;
+#: or what encodes them.
+FrameKey = tuple[str, str | None, bool] | Encode
 
 
 class MessageFrames:
@@ -28,10 +32,14 @@ class MessageFrames:
         """Return the frame that subscriptions with this key get."""
         payload = self._frames.get(key)
         if payload is None:
-            message = self._message
-            payload = Payload(self._encode(*key), message.destination, message.id)
-            self._frames[key] = payload
+            payload = self._frames[key] = self._make(key)
         return payload
+
+    def _make(self, key: FrameKey) -> Payload:
+        message = self._message
+        if callable(key):
+            return key(message)
+        return Payload(self._encode(*key), message.destination, message.id)
 
     def _encode(self, version: str, subscription_id: str | None, acknowledged: bool) -> bytes:
         head = self._heads.get(version)
@@ -91,6 +99,7 @@ class Subscription:
         replay: How many of the newest messages it wants first.
         begin: Called once it is certain, with where it starts and what comes first.
         lost: Called where messages are lost for good, with where it goes on and why.
+        encode: Makes what ``deliver`` takes, where that is no MESSAGE frame.
     """
 
     destination: str
@@ -102,8 +111,9 @@ class Subscription:
     replay: int = 0
     begin: Callable[[Start, Sequence[MessageFrames]], None] = lambda start, missed: None
     lost: Callable[[Position, Reason], None] = lambda position, reason: None
+    encode: Encode | None = None
 
     @property
     def key(self) -> FrameKey:
         """Who has the same key shares the frames of each message."""
-        return (self.version, self.id, self.acknowledged)
+        return self.encode or (self.version, self.id, self.acknowledged)

@@ -73,9 +73,9 @@ def history_of(destination: str) -> History | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, order=False)
+@dataclass(slots=True)
 class Position:
-    """Where in the history of a destination a message stands: its ``message-id``."""
+    """A value: where in the history of a destination a message stands: its ``message-id``."""
 
     epoch: str
     offset: int
@@ -94,6 +94,10 @@ class Position:
     def follows(self, other: Position) -> bool:
         """Return whether this is the very next."""
         return self.offset == other.offset + 1 and self.epoch == other.epoch
+
+    def before(self, count: int) -> Position:
+        """Return where one stands before the last messages, so many of them."""
+        return Position(self.epoch, self.offset - count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +147,30 @@ class Log:
 
     def covers(self, position: Position) -> bool:
         """Return whether a position is part of this history; its messages may have expired."""
-        if position.epoch == self.position.epoch:
-            return position.offset <= self.position.offset
-        return position.offset <= self.ended.get(position.epoch, -1)
+        ends = {**self.ended, self.position.epoch: self.position.offset}
+        return position.offset <= ends.get(position.epoch, -1)
 
-    def since(self, position: Position) -> list[Any]:
+    def since(self, position: Position, most: int = MAX_REPLAY) -> list[Any]:
         """
         Return all messages after a position.
 
         Raises:
-            Lost: If not all of them are there, or they are too many.
+            Lost: If not all of them are there, or they are more than ``most``.
         """
         if not self.covers(position):
             raise Lost("epoch")
         missing = self.position.offset - position.offset
-        if missing > MAX_REPLAY:
+        if missing > most:
             raise Lost("limit")
         return self._newest(missing) if missing else []
+
+    def left(self, position: Position) -> list[Any]:
+        """Return what is left of all after a position, where not all of it is."""
+        if position.epoch == self.position.epoch:
+            known = position.offset
+        else:
+            known = self.ended.get(position.epoch, 0)
+        return self.newest(self.position.offset - known)
 
     def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""
@@ -210,7 +221,10 @@ PUBLISH: Final = Script(
     """
 if KEYS[3] then
   local first = redis.call('GET', KEYS[3])
-  if first then return first end
+  if first then
+    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
+    return first
+  end
 end
 local size, payload, id = tonumber(ARGV[3]), ARGV[5], ARGV[6]
 if size > 0 then

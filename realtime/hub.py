@@ -22,7 +22,6 @@ from .destinations import (
 )
 from .history import Log, Position, history_of
 from .outbox import this_flusher
-from .redis import REDIS_ERRORS
 from .topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -166,15 +165,12 @@ class Hub:
             renewed = await _is_set(self._check_now, CHECK_SECONDS)
             self._check_now.clear()
             names = [name for name in self._topics if _history_key(name)[1] is not None]
-            try:
-                logs = await self._layer.read_history(map(_history_key, names), 0)
-            except REDIS_ERRORS:
-                continue  # those who publish are told; here the next round will see it
+            positions = await self._layer.read_positions(map(_history_key, names))
             if not renewed:
                 await asyncio.sleep(ARRIVAL_SECONDS)
-            for name, log in zip(names, logs, strict=True):
-                if name in self._topics:
-                    self._topics[name].compare(log.position)
+            for name, position in zip(names, positions, strict=True):
+                if name in self._topics and position is not None:  # or the next round will see it
+                    self._topics[name].compare(position)
 
     async def _add(self, destination: str, channel: str) -> None:
         if not is_pattern(destination):

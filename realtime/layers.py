@@ -12,27 +12,22 @@ What it adds to :class:`channels_redis.pubsub.RedisPubSubChannelLayer`, whose co
 * a channel's messages may go to a function at once, instead of through a queue: see
   :meth:`.TopicLayer.listen`. The queues of other channels are bounded by ``capacity``;
 * patterns of groups may be heard: :meth:`.TopicLayer.pattern_add`;
-* ``submit_many_sync`` for views and commands, without an event loop;
+* ``submit_many_sync`` and ``read_history_sync`` for views and commands, without an event loop;
 * the extension "history" (see :mod:`realtime.history`): messages that are kept, with positions.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import redis
-from channels.exceptions import ChannelFull
-from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
-from channels_redis.utils import create_pool as create_sentinel_pool
-from redis.asyncio import ConnectionPool
-from redis.sentinel import Sentinel
 
 from .broker import open_envelope
 from .destinations import is_hashed, readable_name
@@ -48,21 +43,9 @@ from .history import (
     parse_ended,
     split_position,
 )
-from .link import Pipeline
-from .redis import Call, create_client, create_pool, execute_all
-from .subscriber import Subscriber
-
-logger = logging.getLogger(__name__)
-
-#: Takes a message and, where it came through a pattern, the pattern; what it returns is awaited
-#: before the next.
-Sink = Callable[[dict[str, Any], str | None], Awaitable[object] | None]
-
-#: After so many messages into queues those who read them have their turn.
-YIELD_MESSAGES: Final = 50
-
-#: Seconds between two warnings of messages that a full queue did not take.
-WARNING_SECONDS: Final = 60.0
+from .redis import Call, create_client, execute_all
+from .redis.cluster import ClusterClient
+from .shards import LoopLayer, Sink
 
 
 class TopicLayer(RedisPubSubChannelLayer):
@@ -70,8 +53,9 @@ class TopicLayer(RedisPubSubChannelLayer):
     The channel layer of the gateway; see the module.
 
     Configured as channels_redis' own: ``hosts`` (URLs, or dicts with ``address`` or
-    ``sentinels`` and options of the connection), ``prefix``, and ``capacity``, the number of
-    messages that may wait in one channel.
+    ``sentinels`` and options of the connection; those of :mod:`realtime.redis.hosts`), ``prefix``,
+    ``capacity``, the number of messages that may wait in one channel, and ``replicas``, the number
+    of replicas that have to have a message to a group before it counts as taken.
     """
 
     def __init__(
@@ -79,13 +63,15 @@ class TopicLayer(RedisPubSubChannelLayer):
         hosts: list[Any] | None = None,
         prefix: str = "asgi",
         capacity: int = 1000,
+        replicas: int = 0,
         **options: Any,
     ):
         super().__init__(hosts=hosts, prefix=prefix, **options)
         self.capacity = capacity
+        self.replicas = replicas
         self._hosts = decode_hosts(hosts)
         self._group_channel_prefix = f"{prefix}__group__"
-        self._clients: dict[int, redis.Redis] = {}
+        self._clients: dict[int, redis.Redis | ClusterClient] = {}
 
     def deserialize(self, data: bytes) -> Any:
         position, payload = split_position(data)
@@ -113,11 +99,17 @@ class TopicLayer(RedisPubSubChannelLayer):
         *others, last = self._commands(group, message, history, once)
         for command in others:
             pipeline.submit(command)
-        return pipeline.submit(last)
+        return pipeline.submit(last, replicas=self.replicas)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self.room()
         await self.submit(group, message)
+
+    def busy(self) -> bool:
+        """Return whether :meth:`room` would wait."""
+        return any(
+            shard.pipeline.full or shard.subscriber.behind for shard in self._get_layer().shards
+        )
 
     async def room(self) -> None:
         """
@@ -144,7 +136,7 @@ class TopicLayer(RedisPubSubChannelLayer):
             of_shard += self._commands(group, *rest)
             places.append((shard, len(of_shard) - 1))
         answers = {
-            shard: execute_all(self._client(shard), of_shard, SCRIPTS)
+            shard: execute_all(self._client(shard), of_shard, SCRIPTS, self.replicas)
             for shard, of_shard in commands.items()
         }
         return [answers[shard][place] for shard, place in places]
@@ -191,18 +183,45 @@ class TopicLayer(RedisPubSubChannelLayer):
         Raises:
             redis.RedisError: If Redis is away.
         """
-        layer = self._get_layer()
         asked = list(groups)
-        answers = []
-        for group, history in asked:
-            pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
-            wanted = str(min(count, history.size))
-            arguments = (new_epoch(), wanted, str(history.ttl * 1000))
-            answers.append(pipeline.submit(Call(READ, self._keys(group), arguments)))
-        read = await asyncio.gather(*answers)
+        read = await asyncio.gather(*self._read(asked, count))
         return [
             self._log(answer, history) for answer, (_, history) in zip(read, asked, strict=True)
         ]
+
+    async def read_positions(self, groups: Iterable[tuple[str, History]]) -> list[Position | None]:
+        """Return where the histories of groups stand; None where Redis, or one of them, is away."""
+        answers = await asyncio.gather(*self._read(list(groups), 0), return_exceptions=True)
+        return [
+            None if isinstance(answer, BaseException) else Position(answer[0].decode(), answer[1])
+            for answer in answers
+        ]
+
+    def _read(
+        self, groups: list[tuple[str, History]], count: int
+    ) -> list[asyncio.Future[list[Any]]]:
+        layer = self._get_layer()
+        answers = []
+        for group, history in groups:
+            pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
+            answers.append(pipeline.submit(self._reading(group, history, count)))
+        return answers
+
+    def read_history_sync(self, group: str, history: History, count: int) -> Log:
+        """
+        Return the history of one group as :meth:`read_history` does, from synchronous code.
+
+        Raises:
+            redis.RedisError: If Redis is away.
+        """
+        shard = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
+        call = self._reading(group, history, count)
+        (answer,) = execute_all(self._client(shard), [call], SCRIPTS)
+        return self._log(answer, history)
+
+    def _reading(self, group: str, history: History, count: int) -> Call:
+        wanted = str(min(count, history.size))
+        return Call(READ, self._keys(group), (new_epoch(), wanted, str(history.ttl * 1000)))
 
     def _log(self, answer: list[Any], history: History) -> Log:
         epoch, offset, ended, now, newest = answer
@@ -255,138 +274,15 @@ class TopicLayer(RedisPubSubChannelLayer):
             for shard in layer.shards:
                 shard.subscriber.unsubscribe(name, pattern=True)
 
-    def _client(self, shard: int) -> redis.Redis:
+    def _client(self, shard: int) -> redis.Redis | ClusterClient:
         if shard not in self._clients:
-            self._clients[shard] = _client_of(self._hosts[shard])
+            self._clients[shard] = create_client(self._hosts[shard])
         return self._clients[shard]
 
-    def _get_layer(self) -> _LoopLayer:
+    def _get_layer(self) -> LoopLayer:
         loop = asyncio.get_running_loop()
         layer = self._layers.get(loop)
         if layer is None:
-            layer = self._layers[loop] = _LoopLayer(*self._args, **self._kwargs, channel_layer=self)
+            layer = self._layers[loop] = LoopLayer(*self._args, **self._kwargs, channel_layer=self)
             _wrap_close(self, loop)
         return layer
-
-
-class _LoopLayer(RedisPubSubLoopLayer):
-    """The layer of one event loop; channels and groups are inherited, the links are not."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.shards = self._shards = [_Shard(host, self) for host in decode_hosts(kwargs["hosts"])]
-        self.sinks: dict[str, Sink] = {}
-        self.patterns: dict[str, set[str]] = {}
-        self.on_renewed: list[Callable[[], None]] = []
-        self._warned_at = 0.0
-        self._queued = 0  # since the readers last had their turn
-
-    def shard_of(self, channel: str) -> _Shard:
-        return self.shards[_consistent_hash(channel, len(self.shards))]
-
-    def renewed(self) -> None:
-        """Tell those who listen that messages may be missing."""
-        for tell in self.on_renewed:
-            tell()
-
-    def receive_data(self, name: str, data: bytes) -> Awaitable[object] | None:
-        """Hand what came from Redis, under this name, to the local channels that want it."""
-        if name in self.patterns:
-            pattern = name.removeprefix(self._get_group_channel_name(""))
-            return self._hand_over(self.patterns[name], data, pattern)
-        return self._hand_over(self.groups.get(name, (name,)), data)
-
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
-        queue = self.channels.get(channel)
-        if queue is not None and queue.full():
-            raise ChannelFull(channel)
-        data = self.channel_layer.serialize(message)
-        await self.shard_of(channel).pipeline.submit(("PUBLISH", channel, data))
-
-    async def flush(self) -> None:
-        self.sinks.clear()
-        self.patterns.clear()
-        self.on_renewed.clear()
-        await super().flush()
-
-    async def _subscribe_to_channel(self, channel: str) -> None:
-        self.channels[channel] = asyncio.Queue(self.channel_layer.capacity)
-        try:
-            await self.shard_of(channel).subscribe(channel)
-        except BaseException:
-            del self.channels[channel]
-            raise
-
-    def _hand_over(
-        self, channels: Iterable[str], data: bytes, pattern: str | None = None
-    ) -> Awaitable[object] | None:
-        wait = None
-        for channel in tuple(channels):
-            if channel in self.sinks:
-                wait = self.sinks[channel](self.channel_layer.deserialize(data), pattern) or wait
-            elif channel in self.channels:
-                self._queue(channel, data)
-        if self._queued >= YIELD_MESSAGES:
-            self._queued = 0
-            wait = wait or asyncio.sleep(0)
-        return wait
-
-    def _queue(self, channel: str, data: bytes) -> None:
-        self._queued += 1
-        try:
-            self.channels[channel].put_nowait(data)
-        except asyncio.QueueFull:
-            # The layer's specification: a message to a group is dropped for a full channel. Its
-            # sender is elsewhere and can't be told; operators can.
-            if time.monotonic() - self._warned_at > WARNING_SECONDS:
-                self._warned_at = time.monotonic()
-                logger.warning("the channel %s is full: messages to it are dropped", channel)
-
-
-class _Shard:
-    """The links to one Redis: a pipeline to publish with, and one :class:`.Subscriber`."""
-
-    def __init__(self, host: dict[str, Any], layer: _LoopLayer) -> None:
-        self._host = host
-        self._layer = layer
-        self._open()
-
-    def _open(self) -> None:
-        pool = _pool_of(self._host)
-        self.pipeline = Pipeline(pool, SCRIPTS)
-        self.subscriber = Subscriber(pool, self._receive, self._layer.renewed)
-
-    def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
-        return self._layer.receive_data(name.decode(), data)
-
-    # What the inherited layer calls
-
-    async def subscribe(self, channel: str) -> None:
-        await self.subscriber.subscribe(channel)
-
-    async def unsubscribe(self, channel: str) -> None:
-        self.subscriber.unsubscribe(channel)
-
-    async def flush(self) -> None:
-        await self.subscriber.aclose()
-        await self.pipeline.aclose()
-        self._open()
-
-
-def _pool_of(host: dict[str, Any]) -> ConnectionPool:
-    if "address" in host:
-        options = dict(host)
-        return create_pool(options.pop("address"), **options)
-    return create_sentinel_pool(host | {"protocol": 2})
-
-
-def _client_of(host: dict[str, Any]) -> redis.Redis:
-    options = dict(host)
-    if "address" in options:
-        return create_client(options.pop("address"), **options)
-    if "sentinels" in options:
-        sentinel = Sentinel(
-            options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
-        )
-        return sentinel.master_for(options.pop("master_name"), **options)
-    return redis.Redis(**options)

@@ -14,6 +14,7 @@ from .destinations import (
     APPLICATION,
     TEMPORARY,
     TOPIC,
+    USER_QUEUE,
     DestinationError,
     check_destination,
     check_pattern,
@@ -76,7 +77,7 @@ class Subscriptions:
             StompError: If the client may not, or asks for something wrong.
             DestinationError: If nothing can be heard there.
         """
-        destination = self._heard_destination(event.destination)
+        destination = heard_destination(event.destination, self._session.user_name)
         resume, replay = _missed(event, destination)
         queue = self._queue_for(event, destination)
         subscription = self._keep(event.key, destination, event.id, queue)
@@ -156,20 +157,6 @@ class Subscriptions:
             f"no message {event.message_id!r} waits for an acknowledgement", code="unknown-ack"
         )
 
-    def _heard_destination(self, destination: str) -> str:
-        """Return what the hub has to hear for a SUBSCRIBE to this destination."""
-        if check_destination(destination).startswith(TOPIC):
-            check = check_pattern if is_pattern(destination) else check_topic
-            return check(destination)
-        if destination.startswith(TEMPORARY):
-            raise DestinationError(
-                f"{destination!r} is subscribed to by itself: name it as reply-to of a SEND to"
-                f" {APPLICATION}NAME"
-            )
-        if not self._session.user_name:
-            raise AccessDenied(f"log in to hear {destination!r}", code="login-required")
-        return user_destination(destination, self._session.user_name)
-
     def _queue_for(
         self, event: events.Subscribe, destination: str
     ) -> AckWindow | LossyQueue | None:
@@ -236,6 +223,27 @@ class Subscriptions:
         if entry.queue is not None:
             entry.queue.discard()
         self._session.subscriptions = len(self._entries)
+
+
+def heard_destination(destination: str, user_name: str) -> str:
+    """
+    Return what the hub has to hear for who subscribes to a destination.
+
+    Raises:
+        AccessDenied: If that needs a login.
+        DestinationError: If nothing can be heard there.
+    """
+    if check_destination(destination).startswith(TOPIC):
+        check = check_pattern if is_pattern(destination) else check_topic
+        return check(destination)
+    if destination.startswith(TEMPORARY):
+        raise DestinationError(
+            f"{destination!r} is subscribed to by itself: name it as reply-to of a SEND to"
+            f" {APPLICATION}NAME"
+        )
+    if destination.startswith(USER_QUEUE) and not user_name:
+        raise AccessDenied(f"log in to hear {destination!r}", code="login-required")
+    return user_destination(destination, user_name)
 
 
 def _missed(event: events.Subscribe, destination: str) -> tuple[Position | None, int]:

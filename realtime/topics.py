@@ -15,7 +15,7 @@ from typing import Final
 
 from .broker import Message
 from .delivery import FrameKey, MessageFrames, Start, Subscription
-from .history import MAX_REPLAY, History, Log, Lost, Position
+from .history import MAX_REPLAY, History, Log, Lost, Position, Reason
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -196,11 +196,14 @@ class Topic:
         try:
             missing = log.since(position) if position != log.position else []
         except Lost as lost:
-            for subscription in [each for alike in self._hearing.values() for each in alike]:
-                subscription.lost(log.position, lost.reason)
-        else:
-            for message in missing:
-                self._deliver(MessageFrames(message))
+            missing = log.left(position)
+            self._tell_lost(log.position.before(len(missing)), lost.reason)
+        for message in missing:
+            self._deliver(MessageFrames(message))
+
+    def _tell_lost(self, position: Position, reason: Reason) -> None:
+        for subscription in [each for alike in self._hearing.values() for each in alike]:
+            subscription.lost(position, reason)
 
     def _knows_enough(self, subscription: Subscription) -> bool:
         """
@@ -233,7 +236,7 @@ class Topic:
                     missed = self._log.newest(subscription.replay)
             except Lost as lost:
                 recovered, reason = False, lost.reason
-        before = Position(self._position.epoch, self._position.offset - len(missed))
+        before = self._position.before(len(missed))
         self._hear(subscription)
         subscription.begin(
             Start(before, recovered, reason), [self._frames(each) for each in missed]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+#: Called with the future of work that has ended.
+Done = Callable[[asyncio.Future[Any]], object]
 
 
 class Work:
@@ -19,19 +22,32 @@ class Work:
         self._limit = limit
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._under_way: dict[asyncio.Future[Any], int] = {}
+        self._under_way: dict[asyncio.Future[Any], tuple[int, Done | None]] = {}
 
-    def start(self, work: Awaitable[Any], size: int = 0) -> asyncio.Future[Any]:
-        """Let work on so many bytes begin, in the order of the calls; return its future."""
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be started."""
+        return len(self._under_way) >= self._limit or self._bytes > self._max_bytes
+
+    def start(
+        self, work: Awaitable[Any], size: int = 0, done: Done | None = None
+    ) -> asyncio.Future[Any]:
+        """
+        Let work on so many bytes begin, in the order of the calls; return its future, which
+        ``done`` is called with when it has ended.
+        """
         future = asyncio.ensure_future(work)
-        self._under_way[future] = size
+        self._under_way[future] = (size, done)
         self._bytes += size
         future.add_done_callback(self._ended)
         return future
 
     async def room(self) -> None:
         """Return when one more may be started."""
-        while len(self._under_way) >= self._limit or self._bytes > self._max_bytes:
+        while self.full:
             await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
 
     async def ended(self) -> None:
@@ -40,6 +56,9 @@ class Work:
             await asyncio.wait(self._under_way)
 
     def _ended(self, future: asyncio.Future[Any]) -> None:
-        self._bytes -= self._under_way.pop(future)
+        size, done = self._under_way.pop(future)
+        self._bytes -= size
         if not future.cancelled():
             future.exception()  # who started it has looked, or does not care
+        if done is not None:
+            done(future)

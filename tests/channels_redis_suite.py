@@ -8,7 +8,7 @@ from typing import Any
 import channels_redis.pubsub
 import pytest
 
-from realtime import layers
+from realtime import layers, shards
 
 
 class BothLinks:
@@ -23,7 +23,7 @@ class BothLinks:
                 link.close()
 
 
-layers._Shard._redis = property(BothLinks)  # type: ignore[attr-defined]
+shards.Shard._redis = property(BothLinks)  # type: ignore[attr-defined]
 channels_redis.pubsub.RedisPubSubChannelLayer = layers.TopicLayer
 
 

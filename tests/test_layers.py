@@ -228,7 +228,7 @@ async def test_patterns_of_groups_are_heard_also_of_groups_whose_names_are_hashe
 async def test_who_publishes_waits_while_too_much_is_on_its_way(
     layer: TopicLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.link.MAX_COMMANDS", 3)
+    monkeypatch.setattr("realtime.redis.pipeline.MAX_COMMANDS", 3)
     await layer.group_send("group", {"type": "t"})
     sent = [layer.submit("group", {"type": "t"}) for _ in range(3)]
     room = asyncio.ensure_future(layer.room())
@@ -292,9 +292,9 @@ async def test_a_link_that_falls_silent_is_replaced_and_the_process_never_stands
     for name, seconds in {
         "subscriber.PING_SECONDS": 0.2,
         "subscriber.SILENCE_SECONDS": 1.0,
-        "link.ANSWER_SECONDS": 1.0,
+        "pipeline.ANSWER_SECONDS": 1.0,
     }.items():
-        monkeypatch.setattr(f"realtime.{name}", seconds)
+        monkeypatch.setattr(f"realtime.redis.{name}", seconds)
     async with Proxy(own_valkey.port) as proxy:
         layer = TopicLayer(hosts=[proxy.url], prefix="test")
         got: list[int] = []

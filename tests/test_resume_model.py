@@ -64,6 +64,12 @@ class Model:
         kept = max(self.first_kept, len(self.numbers) - SIZE)
         return self.numbers[position.offset :] if not missing or position.offset >= kept else None
 
+    def left(self, position: Position, epoch: str) -> list[int]:
+        """Return what can still be had of what somebody who hears has missed."""
+        known = position.offset if position.epoch == epoch else self.common.get(position.epoch, 0)
+        kept = max(self.first_kept, len(self.numbers) - SIZE, known)
+        return self.numbers[kept:]
+
 
 class Client:
     """Follows a topic, and checks each thing that it is told against the model."""
@@ -159,8 +165,10 @@ class World:
         if client.subscription is None or client.position is None:
             return
         await self.settled()
-        due = self.model.due(client.position, await self.epoch())
-        client.expected += [None] if due is None else due
+        epoch = await self.epoch()
+        due = self.model.due(client.position, epoch)
+        left = self.model.left(client.position, epoch)
+        client.expected += [None, *left] if due is None else due
         self.hub._check_now.set()
 
     async def cut(self, _: int) -> None:

@@ -141,8 +141,16 @@ class GatewayProtocol(Paced, WebSocketProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state == self.STATE_OPEN and not self.muted:
-            key, data = ("bytes", payload) if isBinary else ("text", payload.decode())
-            self.application_queue.put_nowait({"type": "websocket.receive", key: data})
+            self.application_queue.put_nowait(self._received(payload, not isBinary))
+
+    def _received(self, payload: bytes, text: bool) -> dict[str, Any]:
+        """Return the event of a message; an application that writes bytes gets bytes, too."""
+        if self.attached:
+            if text and not payload.isascii():
+                payload.decode()  # raises, if it is no UTF-8
+            return {"type": "websocket.receive", "bytes": payload}
+        content: dict[str, Any] = {"text": payload.decode()} if text else {"bytes": payload}
+        return {"type": "websocket.receive", **content}
 
     def pause_reading(self) -> None:
         self.reading = False

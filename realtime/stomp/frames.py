@@ -17,14 +17,15 @@ SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+_PLAIN_HEAD: Final = re.compile(rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
 _RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
-    """One STOMP frame; of repeated headers only the first counts."""
+    """One STOMP frame, a value; of repeated headers only the first counts."""
 
     command: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -111,20 +112,17 @@ class FrameDecoder:
         """
         if not self._buffer:
             return None
+        head = self._head
         try:
-            return self._next_frame()
+            if head is None:
+                self._skip_line_ends()
+                head = self._head = self._plain_head() or self._next_head()
+                if head is None:
+                    return None
+            body_end = self._body_end(head)
         except FrameError as error:
             error.receipt = self._receipt()
             raise
-
-    def _next_frame(self) -> Frame | None:
-        head = self._head
-        if head is None:
-            self._skip_line_ends()
-            head = self._head = self._next_head()
-            if head is None:
-                return None
-        body_end = self._body_end(head)
         if body_end is None:
             return None
         frame = Frame(head.command, head.headers, bytes(self._buffer[head.body_start : body_end]))
@@ -156,6 +154,31 @@ class FrameDecoder:
             count = line_ends.end() if line_ends else 0
             del line_ends  # it pins the buffer
             del self._buffer[:count]
+
+    def _plain_head(self) -> _Head | None:
+        """
+        Return the head if it is complete and plain, as nearly all are: without escapes, carriage
+        returns, and what is wrong. It takes a third of the time.
+        """
+        if self._scanned or self.version == "1.0":
+            return None
+        match = _PLAIN_HEAD.match(self._buffer, 0, self.max_header_bytes)
+        if match is None:
+            return None
+        command, lines, body_start = match[1].decode(), match[2], match.end()
+        del match  # it pins the buffer
+        if lines.count(b"\n") > self.max_headers:
+            return None
+        try:
+            pairs = [line.split(":", 1) for line in lines.decode().split("\n")[:-1]]
+        except UnicodeDecodeError:
+            return None
+        headers: dict[str, str] = dict(pairs)
+        if len(headers) < len(pairs):
+            return None  # the first of repeated ones counts
+        self._check_head_size(body_start)
+        self._scanned = body_start
+        return _Head(command, headers, body_start, self._content_length(headers, body_start))
 
     def _next_head(self) -> _Head | None:
         self._check_command_line()

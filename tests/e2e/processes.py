@@ -70,6 +70,21 @@ class Process:
             time.sleep(0.05)
 
 
+def procfile(name: str) -> str:
+    """Return the command of a process in the Procfile."""
+    command: str = parse_procfile((PROJECT / "Procfile").read_text()).processes[name]
+    return command
+
+
+#: How a gateway may be started: as the Procfile says, or with another server.
+SERVERS = {
+    "daphne": procfile("web"),
+    "uvicorn": "uvicorn --port $PORT --log-level warning --ws websockets-sansio"
+    " --ws-per-message-deflate false --timeout-graceful-shutdown 5 gateway.asgi:application",
+}
+SERVER = os.environ.get("GATEWAY_SERVER", "daphne")
+
+
 class Gateway(Process):
     """A gateway as the Procfile starts it, on a free port unless one is given."""
 
@@ -77,7 +92,7 @@ class Gateway(Process):
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self.stomp = f"ws://localhost:{self.port}/stomp"
-        super().__init__(procfile("web"), log, PORT=str(self.port), **variables)
+        super().__init__(SERVERS[SERVER], log, PORT=str(self.port), **variables)
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self) -> None:
@@ -89,12 +104,6 @@ class Gateway(Process):
                 urllib.request.urlopen(self.url, timeout=TIMEOUT).read()
                 return
             time.sleep(0.1)
-
-
-def procfile(name: str) -> str:
-    """Return the command of a process in the Procfile."""
-    command: str = parse_procfile((PROJECT / "Procfile").read_text()).processes[name]
-    return command
 
 
 def manage(*arguments: str, **variables: str) -> str:

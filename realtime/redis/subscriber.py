@@ -12,10 +12,9 @@ from typing import Any, Final
 
 import hiredis
 import redis
-from redis.asyncio import ConnectionPool
 
-from .link import Link
-from .redis import REDIS_ERRORS
+from .commands import REDIS_ERRORS
+from .link import Link, Pool
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Subscriber:
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        pool: Pool,
         receive: Receive,
         renewed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -102,6 +101,11 @@ class Subscriber:
             self._established.discard(key)
             self._confirmed.discard(key)
             self._send("PUNSUBSCRIBE" if pattern else "UNSUBSCRIBE", name)
+
+    @property
+    def behind(self) -> bool:
+        """Whether ``receive`` has to be waited for."""
+        return self._link is not None and self._link.held is not None
 
     async def caught_up(self) -> None:
         """

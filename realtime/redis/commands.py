@@ -1,20 +1,17 @@
-"""How every part of the gateway connects to Redis (or Valkey)."""
+"""Commands for Redis, and how synchronous code has them done."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
-from typing import Any, Final, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, Final, NamedTuple
 
 import hiredis
 import redis
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
+
+from .replicas import check_replicas, wait_command
 
 #: What a command can raise when Redis is away, hangs or refuses.
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
@@ -22,49 +19,6 @@ REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 #: Seconds until a connection attempt, or the answer to a command, counts as lost.
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
-
-_KEEPALIVE: Final = {
-    getattr(socket, name): seconds
-    for name, seconds in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2))
-    if hasattr(socket, name)
-}
-_PASSWORD: Final = re.compile(r"(//[^:/@]*):.*@")
-_PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
-
-T = TypeVar("T")
-
-
-def create_pool(url: str, **options: Any) -> ConnectionPool:
-    """Return where connections come from, for :class:`realtime.link.Link`: RESP2, kept alive."""
-    pool = ConnectionPool.from_url(
-        url,
-        **{
-            "protocol": 2,
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            **options,
-        },
-    )
-    if issubclass(pool.connection_class, Connection):  # a Unix socket has no such options
-        pool.connection_kwargs |= {
-            "socket_keepalive": True,
-            "socket_keepalive_options": _KEEPALIVE,
-        }
-    return pool
-
-
-def create_client(url: str, **options: Any) -> redis.Redis:
-    """Return a synchronous client, for views and commands; it may be shared by threads."""
-    return redis.Redis.from_url(
-        url,
-        **{
-            "protocol": 2,
-            "socket_timeout": ANSWER_SECONDS,
-            "socket_connect_timeout": CONNECT_SECONDS,
-            "retry": None,
-            **options,
-        },
-    )
 
 
 class Script:
@@ -106,28 +60,45 @@ def server_run(info: bytes) -> str:
     return match[1].decode() if match is not None else ""
 
 
-def execute_all(
-    client: redis.Redis, commands: Iterable[tuple[Any, ...] | Call], scripts: Iterable[Script] = ()
+def execute_each(
+    client: redis.Redis,
+    commands: Sequence[tuple[Any, ...] | Call],
+    scripts: Iterable[Script] = (),
+    replicas: int = 0,
 ) -> list[Any]:
     """
-    Return the answers to commands that travel in one round trip, and are never sent twice.
+    Return the answer to each command, which may be an error; all travel in one round trip, and
+    none is sent twice.
 
     redis-py's own pipeline (8.1) needs twice the processor time.
 
     Raises:
-        redis.RedisError: If one of them failed; others may have been done.
+        redis.RedisError: If it is not known what became of them, or fewer replicas have it.
     """
     connection = client.connection_pool.get_connection()
     try:
         run = _prepare(connection, scripts)
         packed = [pack(command, run) for command in commands]
-        connection.send_packed_command([b"".join(packed)])
-        return [connection.read_response() for _ in packed]
+        wait = pack(wait_command(replicas)) if replicas else b""
+        connection.send_packed_command([b"".join(packed) + wait])
+        answers = [_read(connection) for _ in packed]
+        if replicas:
+            check_replicas(connection.read_response(), replicas)
+        return answers
     except BaseException:
         connection.disconnect()  # what was not read is no answer to the next caller
         raise
     finally:
         client.connection_pool.release(connection)
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except (redis.exceptions.NoScriptError, redis.ReadOnlyError):
+        raise  # a new connection loads the scripts, or finds the primary
+    except redis.ResponseError as error:
+        return error
 
 
 def _prepare(connection: Any, scripts: Iterable[Script]) -> str:
@@ -140,21 +111,3 @@ def _prepare(connection: Any, scripts: Iterable[Script]) -> str:
             run = server_run(connection.read_response())
         connection.prepared = (connection._sock, run)
     return str(run)
-
-
-def without_password(url: str) -> str:
-    """Return the URL fit to be shown."""
-    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
-
-
-def per_loop(factory: Callable[..., T]) -> Callable[..., T]:
-    """Make a function return the same object to everyone on one event loop."""
-    made: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, T]] = WeakKeyDictionary()
-
-    def of_this_loop(*args: Any) -> T:
-        here = made.setdefault(asyncio.get_running_loop(), {})
-        if args not in here:
-            here[args] = factory(*args)
-        return here[args]
-
-    return of_this_loop

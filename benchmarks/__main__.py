@@ -1,0 +1,135 @@
+"""
+Measure the gateway beside other servers, and the decoder beside other parsers::
+
+    python -m benchmarks                               # everything, into RESULTS.md
+    python -m benchmarks --quick                       # everything, once and short
+    python -m benchmarks --only fan-out one-to-one     # some tables
+
+Only a whole run that is not quick writes RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Final
+
+from . import report
+from .meter import cpu_seconds
+from .servers import PROJECT, SERVERS, CannotStart, Server, Site, check_machine
+from .workloads import WORKLOADS, Workload
+
+DECODER: Final = "decoder"
+#: A server that uses less of its core has done with the measurement before.
+QUIET: Final = 0.05
+TIMEOUT: Final = 600
+
+Rows = dict[str, dict[str, Any]]
+
+
+def run_load(site: Site, server: Server, workload: Workload, options: dict[str, Any]) -> Any:
+    """Run the load generator once, on its core, and return its figures."""
+    order = {"workload": workload.load, "target": site.target(server), "options": options}
+    core = site.cores["load"]
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load", json.dumps(order)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            check=True,
+            timeout=TIMEOUT,
+        )
+    except subprocess.SubprocessError as error:
+        return {"failed": f"the load generator: {type(error).__name__}: see above"}
+    return report.figures(json.loads(process.stdout))
+
+
+def settle(server: Server) -> None:
+    """Wait until a server has cleaned up: the next one shares its core."""
+    for _ in range(100):
+        before = sum(map(cpu_seconds, server.pids["server"]))
+        time.sleep(0.2)
+        if sum(map(cpu_seconds, server.pids["server"])) - before <= QUIET * 0.2:
+            return
+
+
+def run_round(site: Site, servers: dict[str, Server], workload: Workload, seconds: float) -> Rows:
+    rows: Rows = {}
+    for name in workload.servers:
+        server = servers.get(name) or SERVERS[name](site)
+        options = workload.options | workload.of_server.get(name, {}) | {"seconds": seconds}
+        rows[name] = row = run_load(site, server, workload, options)
+        settle(server)
+        figure = row.get("failed") or f"{row['rate']:>10,.0f} {workload.unit}/s"
+        print(f"  {name:<32}{figure}", flush=True)
+    return rows
+
+
+def measure(workload: Workload, rounds: int, seconds: float) -> Rows:
+    """Return each server's medians."""
+    rounds = 1 if workload.fresh else rounds
+    seconds = max(seconds, workload.least_seconds)
+    print(f"\n{workload.title}", flush=True)
+    with Site() as site:
+        servers = {} if workload.fresh else {n: SERVERS[n](site) for n in workload.servers}
+        measured = []
+        for number in range(1, rounds + 1):
+            print(f" round {number} of {rounds}", flush=True)
+            measured.append(run_round(site, servers, workload, seconds))
+    return {name: report.medians([rows[name] for rows in measured]) for name in measured[0]}
+
+
+def run_decoder(quick: bool) -> str:
+    command = [sys.executable, "-m", "benchmarks.decoder"]
+    command += ["--rounds", "1", "--seconds", "0.05"] if quick else []
+    print("\nThe decoder, beside other parsers", flush=True)
+    return subprocess.run(command, cwd=PROJECT, check=True, text=True, stdout=-1).stdout
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the gateway beside other servers.")
+    parser.add_argument("--rounds", type=int, default=5, help="of measurements (default: 5)")
+    parser.add_argument("--seconds", type=float, default=3, help="of one (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one round of 1.5 seconds")
+    names = [*WORKLOADS, DECODER]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="TABLE", default=names,
+                        help=f"some of: {', '.join(names)}")  # fmt: skip
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 1.5
+    options.whole = set(options.only) == set(names) and not options.quick
+    return options
+
+
+def main() -> None:
+    options = parse_options()
+    check_machine()
+    header = report.machine(options.rounds, options.seconds)
+    print(header)
+    measured: dict[str, Rows] = {}
+    tables: dict[str, str] = {}
+    for name in WORKLOADS:
+        if name in options.only:
+            workload = WORKLOADS[name]
+            measured[name] = measure(workload, options.rounds, options.seconds)
+            tables[workload.title] = report.table(workload, measured[name])
+            print(f"\n{tables[workload.title]}", flush=True)
+    decoder = run_decoder(options.quick) if DECODER in options.only else ""
+    print(f"{decoder}\n{report.goals(measured)}")
+    if options.whole:
+        report.write(header, tables, measured, decoder)
+    failures = sum("failed" in row for rows in measured.values() for row in rows.values())
+    if failures:
+        sys.exit(f"{failures} measurements failed: the tables say why")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except CannotStart as error:
+        sys.exit(str(error))

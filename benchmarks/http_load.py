@@ -1,0 +1,82 @@
+"""The workloads that services bring: HTTP, and Redis channels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import redis.asyncio
+
+from .clients import PATIENCE, HttpClient, RedisClient, encode_command
+from .load import Failed, Result, Target, all_heard, measure, until, workload
+
+MESSAGE = "x" * 100
+WARM_REQUESTS = 40
+INBOUND = "GREETING_CHANNEL_INBOUND"
+
+
+@workload
+async def post(
+    target: Target, *, seconds: float, path: str, batch: int, connections: int
+) -> Result:
+    """POST notifications; counts those that were answered, and that a subscriber got them."""
+    subscriber = await target.connect()
+    await subscriber.subscribe("/topic/toast")
+    notification = {"topic": "/topic/toast", "message": MESSAGE}
+    content: Any = [notification] * batch if batch else notification
+    clients = [HttpClient(target.http + path, content) for _ in range(connections)]
+    await asyncio.gather(*(client.start() for client in clients))
+
+    def posted() -> int:
+        for client in clients:
+            if client.ended.done():
+                client.ended.result()  # raises what went wrong
+        return sum(client.answered for client in clients) * max(1, batch)
+
+    warm = WARM_REQUESTS * max(1, batch)
+    result = await measure(target, seconds, posted, warm=warm)
+    for client in clients:
+        client.stopped = True
+    await asyncio.wait_for(asyncio.gather(*(client.ended for client in clients)), PATIENCE)
+    if path != "/bare":
+        await all_heard([subscriber], lambda _: posted())
+    return result
+
+
+@workload
+async def redis_to_topic(target: Target, *, seconds: float, window: int) -> Result:
+    """PUBLISH on the Redis channel, pipelined; counts what a subscriber of the topic gets."""
+    await _bridge_listens(target)
+    subscriber = await target.connect()
+    await subscriber.subscribe("/topic/greetings")
+    service = RedisClient(b":1\r\n")
+    await service.start(target.redis)
+    command = encode_command(b"PUBLISH", INBOUND.encode(), json.dumps(MESSAGE).encode())
+    sent, stopped = 0, False
+
+    def pump(_: bytes = b"") -> None:
+        nonlocal sent
+        room = subscriber.messages + window - sent
+        if room >= window // 4 and not stopped:
+            service.transport.write(command * room)
+            sent += room
+
+    subscriber.heard = pump
+    pump()
+    result = await measure(target, seconds, lambda: subscriber.messages)
+    stopped = True
+    await until(
+        lambda: service.count == sent, lambda: f"Redis told {service.count} of {sent} to one bridge"
+    )
+    await all_heard([subscriber], lambda _: sent)
+    return result
+
+
+async def _bridge_listens(target: Target) -> None:
+    async with redis.asyncio.from_url(target.redis) as client:
+        for _ in range(300):
+            if dict(await client.pubsub_numsub(INBOUND)).get(INBOUND.encode()):
+                return
+            await asyncio.sleep(0.1)
+    raise Failed("the bridge does not listen: see its log")

@@ -1,0 +1,248 @@
+"""The workloads over STOMP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from .clients import Publisher, RedisClient, StompClient
+from .load import Result, Target, all_heard, in_batches, measure, until, workload
+from .meter import resident_bytes
+
+BODY_BYTES = 100
+
+
+async def stop(publisher: Publisher) -> None:
+    publisher.stopped = True
+    await until(
+        lambda: publisher.client.receipts >= publisher.sent,
+        lambda: f"lost: {publisher.sent - publisher.client.receipts} receipts",
+    )
+
+
+@workload
+async def fan_out(target: Target, *, seconds: float, subscribers: int, window: int) -> Result:
+    """One publisher, many subscribers; counts deliveries."""
+    clients = await target.connect_many(subscribers)
+    await in_batches(client.subscribe("/topic/fan-out") for client in clients)
+    publisher = Publisher(
+        await target.connect(),
+        ["/topic/fan-out"],
+        size=BODY_BYTES,
+        window=window,
+        delivered=lambda: clients[-1].messages,
+    )
+    clients[-1].heard = lambda _: publisher.pump()
+    publisher.pump()
+    result = await measure(target, seconds, lambda: sum(client.messages for client in clients))
+    await stop(publisher)
+    await all_heard(clients, lambda _: publisher.sent)
+    last = b"%08d" % (publisher.sent - 1)
+    await until(
+        lambda: all(last in client.last for client in clients),
+        lambda: "the last message is not what some subscribers heard last",
+    )
+    return result | {"bytes": len(clients[-1].last)}
+
+
+@workload
+async def one_to_one(target: Target, *, seconds: float, topics: int, window: int) -> Result:
+    """One publisher, one subscriber for each topic; counts messages."""
+    names = [f"/topic/one-to-one-{number}" for number in range(topics)]
+    clients = await target.connect_many(topics)
+    await in_batches(client.subscribe(name) for client, name in zip(clients, names, strict=True))
+    arrived = 0
+
+    def heard(_: bytes) -> None:
+        nonlocal arrived
+        arrived += 1
+        publisher.pump()
+
+    for client in clients:
+        client.heard = heard
+    publisher = Publisher(
+        await target.connect(), names, size=BODY_BYTES, window=window, delivered=lambda: arrived
+    )
+    publisher.pump()
+    result = await measure(target, seconds, lambda: arrived)
+    await stop(publisher)
+    await all_heard(clients, lambda index: (publisher.sent - index + topics - 1) // topics)
+    return result
+
+
+@workload
+async def processes(target: Target, *, seconds: float, window: int) -> Result:
+    """One publisher, one subscriber on each process; counts publishes."""
+    clients = [await target.connect(index) for index in range(len(target.stomp))]
+    for client in clients:
+        await client.subscribe("/topic/processes")
+    publisher = Publisher(
+        await target.connect(),
+        ["/topic/processes"],
+        size=BODY_BYTES,
+        window=window,
+        delivered=lambda: min(client.messages for client in clients),
+    )
+    for client in clients:
+        client.heard = lambda _: publisher.pump()
+    publisher.pump()
+    result = await measure(target, seconds, lambda: publisher.client.receipts)
+    await stop(publisher)
+    await all_heard(clients, lambda _: publisher.sent)
+    return result
+
+
+@workload
+async def send_to_redis(target: Target, *, seconds: float, window: int) -> Result:
+    """SENDs to ``/app/greet``; counts what a service hears on the Redis channel."""
+    service = RedisClient(b"x" * (BODY_BYTES - 8))
+    await service.start(target.redis)
+    service.command(b"SUBSCRIBE", b"GREETING_CHANNEL_OUTBOUND")
+    publisher = Publisher(await target.connect(), ["/app/greet"], size=BODY_BYTES, window=window)
+    publisher.pump()
+    result = await measure(target, seconds, lambda: publisher.client.receipts)
+    await stop(publisher)
+    await until(
+        lambda: service.count == publisher.sent,
+        lambda: f"{publisher.sent} were sent, but the service heard {service.count}",
+    )
+    return result
+
+
+@workload
+async def connections(target: Target, *, seconds: float, at_once: int) -> Result:
+    """WebSocket handshake, CONNECT, CONNECTED, and away; counts sessions."""
+    made, ending = 0, False
+
+    async def come_and_go() -> None:
+        nonlocal made
+        while not ending:
+            client = await target.connect()
+            made += 1
+            client.close()
+
+    clients = [asyncio.create_task(come_and_go()) for _ in range(at_once)]
+    result = await measure(target, seconds, lambda: made)
+    ending = True
+    await asyncio.gather(*clients)
+    return result
+
+
+@workload
+async def idle_memory(target: Target, *, seconds: float, sessions: int) -> Result:
+    """Many sessions that subscribed and do nothing; counts those alive, and bytes for each."""
+    warm = await target.connect_many(20)
+    await in_batches(client.subscribe("/topic/idle") for client in warm)
+    pids = target.pids["server"]
+    before, meter = sum(map(resident_bytes, pids)), target.meter()
+    clients = await target.connect_many(sessions)
+    await in_batches(client.subscribe("/topic/idle") for client in clients)
+    await asyncio.sleep(max(2.0, seconds))
+    bytes_each = (sum(map(resident_bytes, pids)) - before) / sessions
+    result = meter.interval()
+    publisher = Publisher(warm[0], ["/topic/idle"], size=BODY_BYTES, window=1)
+    warm[0].received = lambda: None
+    publisher.pump()
+    await all_heard(clients, lambda _: 1)
+    return {"count": len(clients), "bytes_each": bytes_each} | result
+
+
+@workload
+async def latency(
+    target: Target,
+    *,
+    seconds: float,
+    sessions: int,
+    rooms: int,
+    rate: int,
+    stopped: int,
+    firehose_bytes: int,
+) -> Result:
+    """
+    Every room gets ``rate`` messages a second, sent when they are due; counts deliveries.
+
+    A few sessions also subscribe to a firehose, which fills any buffer; ``stopped`` of them
+    read nothing. Latency is that of the others, from when a message was due.
+    """
+    crowd = await Crowd.enter(target, sessions, rooms, stopped)
+    pace = asyncio.create_task(crowd.publish(rooms * rate, firehose_bytes))
+    result = await measure(target, seconds, lambda: len(crowd.delays))
+    pace.cancel()
+    await all_heard(crowd.readers, lambda index: crowd.due[crowd.rooms[index]])
+    return result | crowd.percentiles() | {"cut_off": await crowd.cut_off()}
+
+
+class Crowd:
+    """The sessions of :func:`latency`, each in a room, and what they measured."""
+
+    #: Sessions that hear the firehose.
+    LISTENERS = 5
+    #: Messages a second on the firehose.
+    FIREHOSE = 12
+
+    def __init__(self, rooms: int, stopped: int) -> None:
+        self.stopped = stopped
+        self.names = [f"/topic/room-{number}" for number in range(rooms)]
+        self.readers: list[StompClient] = []
+        self.rooms: list[int] = []
+        self.due = [0] * rooms
+        self.delays: list[int] = []
+
+    @classmethod
+    async def enter(cls, target: Target, sessions: int, rooms: int, stopped: int) -> Crowd:
+        crowd = cls(rooms, stopped)
+        listeners = await target.connect_many(cls.LISTENERS, small=True)
+        await in_batches(each.subscribe("/topic/firehose") for each in listeners)
+        await in_batches(each.subscribe(crowd.names[0], "room") for each in listeners)
+        for client in listeners[:stopped]:
+            client.stop_reading()
+        crowd.listeners = listeners
+        crowd.readers = await target.connect_many(sessions - cls.LISTENERS)
+        crowd.rooms = [index % rooms for index in range(len(crowd.readers))]
+        await in_batches(
+            client.subscribe(crowd.names[room])
+            for client, room in zip(crowd.readers, crowd.rooms, strict=True)
+        )
+        for client in crowd.readers:
+            client.heard = crowd.heard
+        crowd.publisher, crowd.firehose = await target.connect_many(2)
+        return crowd
+
+    def heard(self, payload: bytes) -> None:
+        start = payload.index(b"\n\n") + 2
+        self.delays.append(time.monotonic_ns() - int(payload[start : start + 20]))
+
+    async def publish(self, rate: int, firehose_bytes: int) -> None:
+        started = time.monotonic_ns()
+        sent = poured = 0
+        while True:
+            elapsed = (time.monotonic_ns() - started) / 1e9
+            while sent < elapsed * rate:
+                self._send(sent % len(self.names), started + int(sent / rate * 1e9))
+                sent += 1
+            while poured < elapsed * self.FIREHOSE:
+                self.firehose.write(_send("/topic/firehose", b"y" * firehose_bytes))
+                poured += 1
+            await asyncio.sleep(0.001)
+
+    def _send(self, room: int, due_at: int) -> None:
+        self.due[room] += 1
+        body = b"%020d" % due_at + b"x" * (BODY_BYTES - 20)
+        self.publisher.write(_send(self.names[room], body))
+
+    def percentiles(self) -> dict[str, float]:
+        ordered = sorted(self.delays)
+        ranks = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+        return {name: ordered[int(len(ordered) * rank)] / 1e6 for name, rank in ranks.items()}
+
+    async def cut_off(self) -> int:
+        """Return how many of those who heard the firehose the server has closed."""
+        for client in self.listeners[: self.stopped]:
+            client.read_on()
+        if self.stopped:
+            await asyncio.sleep(5)
+        return sum(bool(client.error) for client in self.listeners)
+
+
+def _send(destination: str, body: bytes) -> bytes:
+    return b"SEND\ndestination:%b\n\n%b\0" % (destination.encode(), body)

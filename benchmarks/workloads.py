@@ -1,0 +1,191 @@
+"""What is measured, on which servers, and what has to come out of it: tables, no code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+DAPHNE: Final = "gateway, daphne"
+UVICORN: Final = "gateway, uvicorn"
+BRIDGE: Final = "gateway with its bridge"
+RABBITMQ: Final = "RabbitMQ Web STOMP"
+CORE: Final = "plain Channels, core layer"
+PUBSUB: Final = "plain Channels, pub/sub layer"
+FLOOR: Final = "the kernel's send()"
+VIEW: Final = "plain DRF view"
+BARE: Final = "daphne's bare HTTP"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """
+    One table: ``load`` names the function of the load generator.
+
+    ``fresh`` restarts the server before each measurement and measures once, for what hardly
+    varies, and counts instead of rates matter; ``extra`` are figures of the result that get
+    columns, with their formats.
+    """
+
+    title: str
+    unit: str
+    load: str
+    servers: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    of_server: dict[str, dict[str, Any]] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
+    least_seconds: float = 0
+    fresh: bool = False
+
+
+LATENCY: Final = {
+    "load": "latency",
+    "servers": (DAPHNE, UVICORN, RABBITMQ),
+    "unit": "deliveries",
+    "extra": {
+        "p50": "{:.2f} ms",
+        "p99": "{:.2f} ms",
+        "p99.9": "{:.2f} ms",
+        "cut_off": "{:.0f} of 5",
+    },
+    "least_seconds": 6,
+}
+CROWD: Final = {"sessions": 1000, "rooms": 100, "rate": 10, "firehose_bytes": 60_000}
+
+WORKLOADS: Final[dict[str, Workload]] = {
+    "fan-out": Workload(
+        "Fan-out: one publisher, 300 subscribers, 100 bytes",
+        "deliveries",
+        "fan_out",
+        (FLOOR, DAPHNE, UVICORN, RABBITMQ, CORE, PUBSUB),
+        {"subscribers": 300, "window": 20},
+        extra={"bytes": "{:.0f} B"},
+    ),
+    "fan-out-5000": Workload(
+        "Fan-out: one publisher, 5 000 subscribers, 100 bytes",
+        "deliveries",
+        "fan_out",
+        (FLOOR, DAPHNE, RABBITMQ),
+        {"subscribers": 5000, "window": 4},
+        extra={"bytes": "{:.0f} B"},
+    ),
+    "one-to-one": Workload(
+        "One to one: one publisher, 300 topics with one subscriber each",
+        "messages",
+        "one_to_one",
+        (DAPHNE, UVICORN, RABBITMQ, CORE, PUBSUB),
+        {"topics": 300, "window": 100},
+    ),
+    "latency": Workload(
+        "Latency: 1 000 sessions in 100 rooms, each session gets 10 messages/s",
+        options={**CROWD, "stopped": 0},
+        **LATENCY,
+    ),
+    "latency-stopped": Workload(
+        "Latency of the others, while one client in 200 has stopped reading",
+        options={**CROWD, "stopped": 5},
+        **LATENCY,
+    ),
+    "send": Workload(
+        "SEND to /app/greet, with receipts, into a Redis channel",
+        "messages",
+        "send_to_redis",
+        (DAPHNE, UVICORN),
+        {"window": 100},
+    ),
+    "redis": Workload(
+        "Redis channel to topic, one subscriber",
+        "messages",
+        "redis_to_topic",
+        (BRIDGE,),
+        {"window": 500},
+    ),
+    "post": Workload(
+        "POST one notification, 8 keep-alive connections",
+        "requests",
+        "post",
+        (DAPHNE, VIEW, BARE),
+        {"path": "/api/notification", "batch": 0, "connections": 8},
+        of_server={BARE: {"path": "/bare"}},
+    ),
+    "post-list": Workload(
+        "POST a list of 100 notifications, 4 keep-alive connections",
+        "notifications",
+        "post",
+        (DAPHNE,),
+        {"path": "/api/notification", "batch": 100, "connections": 4},
+    ),
+    "connections": Workload(
+        "Connections: WebSocket handshake, CONNECT, CONNECTED",
+        "connections",
+        "connections",
+        (DAPHNE, UVICORN, RABBITMQ, CORE),
+        {"at_once": 20},
+    ),
+    "memory": Workload(
+        "Memory of an idle session with one subscription, 10 000 on one process",
+        "sessions",
+        "idle_memory",
+        (DAPHNE, UVICORN, RABBITMQ),
+        {"sessions": 10_000},
+        extra={"KiB_each": "{:.1f} KiB"},
+        fresh=True,
+    ),
+    "processes": Workload(
+        "Publishing while 1, 2, 4 gateway processes (on one core) hear the topic",
+        "publishes",
+        "processes",
+        ("1 process", "2 processes", "4 processes"),
+        {"window": 100},
+        extra={"redis_us": "{:.1f} us of Redis"},
+    ),
+}
+
+#: Medians of one run: workload, server, figure.
+Figures = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something that has to come out: ``value`` at least, or at most, ``bound``."""
+
+    text: str
+    value: Callable[[Figures], float]
+    bound: float
+    form: str = "{:,.1f} x"
+    at_most: bool = False
+
+    def met(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+def _ratio(workload: str, of: str, to: str, figure: str = "rate") -> Callable[[Figures], float]:
+    return lambda figures: figures[workload][of][figure] / figures[workload][to][figure]
+
+
+def _figure(workload: str, server: str, figure: str = "rate") -> Callable[[Figures], float]:
+    return lambda figures: figures[workload][server][figure]
+
+
+GOALS: Final = (
+    Goal("fan-out, of RabbitMQ's rate", _ratio("fan-out", DAPHNE, RABBITMQ), 5),
+    Goal("fan-out, of the plain consumer's rate", _ratio("fan-out", DAPHNE, CORE), 15),
+    Goal(
+        "fan-out, CPU per delivery, of the kernel's",
+        _ratio("fan-out", DAPHNE, FLOOR, "us"),
+        2,
+        at_most=True,
+    ),
+    Goal("one to one, of RabbitMQ's rate", _ratio("one-to-one", DAPHNE, RABBITMQ), 2),
+    Goal("Redis channel to topic", _figure("redis", BRIDGE), 20_000, "{:,.0f}/s"),
+    Goal("POST a list of 100", _figure("post-list", DAPHNE), 20_000, "{:,.0f} notifications/s"),
+    Goal("POST one, of the plain view's rate", _ratio("post", DAPHNE, VIEW), 1.3, "{:,.2f} x"),
+    Goal(
+        "memory of an idle session",
+        _figure("memory", DAPHNE, "KiB_each"),
+        25,
+        "{:,.1f} KiB",
+        at_most=True,
+    ),
+    Goal("sessions on one process", _figure("memory", DAPHNE, "count"), 10_000, "{:,.0f}"),
+)

@@ -1,0 +1,178 @@
+"""Commands sent over one connection to Redis, as fast as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+import redis
+from redis.exceptions import NoScriptError
+
+from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Script, pack
+from .link import Link, Pool
+from .replicas import Batch
+
+logger = logging.getLogger(__name__)
+
+#: What may be on its way to Redis at most, from one pipeline; then :meth:`Pipeline.room` waits.
+MAX_COMMANDS: Final = 10_000
+MAX_BYTES: Final = 32 * 1024 * 1024
+
+#: Answers of a server with which nothing can be done any more: somebody flushed its scripts, which
+#: only a new connection loads; or it is no primary now.
+_LEAVE: Final = (NoScriptError, redis.ReadOnlyError)
+
+
+class Pipeline:
+    """
+    Send commands in the order of :meth:`submit`, those of one loop turn in one write.
+
+    Nobody waits for the answers to earlier ones. A command is never sent twice: if the link
+    dies, each caller whose answer was not read gets the error.
+
+    Args:
+        pool: Where connections come from.
+        scripts: What :meth:`call` may call.
+    """
+
+    def __init__(self, pool: Pool, scripts: Iterable[Script] = ()) -> None:
+        self._pool = pool
+        self._scripts = scripts
+        self._link: Link | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._unsent: list[tuple[tuple[Any, ...] | Call, int, asyncio.Future[Any]]] = []
+        self._unanswered: deque[tuple[int, asyncio.Future[Any]]] = deque()
+        self._batch: Batch | None = None  # of what is unsent
+        self._sent_batch: Batch | None = None
+        self._bytes = 0
+        self._waiting_for_room: list[asyncio.Future[None]] = []
+
+    def submit(self, command: tuple[Any, ...] | Call, *, replicas: int = 0) -> asyncio.Future[Any]:
+        """
+        Queue a command, or the call of a script; the future gets its answer, once so many
+        replicas have what it wrote.
+
+        The future fails with one of :data:`.REDIS_ERRORS`.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        size = sum(map(len, command.arguments if isinstance(command, Call) else command))
+        if not self._unsent and self._connecting is None:
+            loop.call_soon(self._send)
+        answer = self._hold(future, replicas) if replicas else future
+        self._unsent.append((command, size, answer))
+        self._bytes += size
+        return future
+
+    def _hold(self, future: asyncio.Future[Any], replicas: int) -> asyncio.Future[Any]:
+        if self._batch is None:
+            self._batch = Batch()
+        return self._batch.hold(future, replicas)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is on its way that the next should wait."""
+        commands = len(self._unsent) + len(self._unanswered)
+        return commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
+
+    async def room(self) -> None:
+        """Return when another command may be submitted: more than so much is a pile."""
+        while self.full:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting_for_room.append(waiter)
+            await waiter
+
+    async def aclose(self) -> None:
+        """Close the connection; commands that wait are answered first."""
+        while self._unsent or self._unanswered:
+            unsent = [future for _, _, future in self._unsent]
+            await asyncio.wait([*unsent, *(future for _, future in self._unanswered)])
+        if self._link is not None:
+            self._link.close()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _send(self) -> None:
+        if not self._unsent or (self._sent_batch and not self._sent_batch.answered.done()):
+            return  # Redis reads nothing until it has answered WAIT: what comes goes together
+        if self._link is None or self._link.lost.done():
+            self._connecting = asyncio.ensure_future(self._connect())
+            return
+        if not self._unanswered:
+            self._link.heard = asyncio.get_running_loop().time()
+            self._look_later(ANSWER_SECONDS)
+        unsent, run = self._take_unsent(), self._link.run
+        self._link.write(b"".join([pack(command, run) for command, _, _ in unsent]))
+        self._unanswered.extend([(size, future) for _, size, future in unsent])
+
+    def _take_unsent(self) -> list[tuple[tuple[Any, ...] | Call, int, asyncio.Future[Any]]]:
+        unsent, self._unsent = self._unsent, []
+        if self._batch is not None:
+            self._sent_batch, self._batch = self._batch, None
+            self._sent_batch.answered.add_done_callback(lambda answered: self._send())
+            unsent.append((self._sent_batch.command, 0, self._sent_batch.answered))
+        return unsent
+
+    async def _connect(self) -> None:
+        try:
+            self._link = await Link.connect(self._pool, self._answered, self._scripts)
+            self._link.lost.add_done_callback(self._lost)
+            self._send()
+        except Exception as error:
+            if not isinstance(error, REDIS_ERRORS):
+                logger.exception("the connection to Redis failed")
+            self._fail([(size, future) for _, size, future in self._take_unsent()], error)
+        finally:
+            self._connecting = None
+
+    def _answered(self, answer: Any) -> None:
+        size, future = self._unanswered.popleft()
+        self._bytes -= size
+        if not future.done():
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+                if self._link is not None and isinstance(answer, _LEAVE):
+                    self._link.close()
+            else:
+                future.set_result(answer)
+        if self._waiting_for_room:
+            self._make_room()
+
+    def _lost(self, lost: asyncio.Future[BaseException]) -> None:
+        unanswered, self._unanswered = self._unanswered, deque()
+        self._fail(unanswered, lost.result())
+
+    def _fail(self, commands: Any, error: BaseException) -> None:
+        if not isinstance(error, redis.RedisError):
+            error = redis.ConnectionError(f"the link to Redis died: {error!r}")
+        for size, future in commands:
+            self._bytes -= size
+            if not future.done():
+                future.set_exception(error)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        waiting, self._waiting_for_room = self._waiting_for_room, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _look_later(self, seconds: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """End a link that owes answers and is silent."""
+        self._watch = None
+        if self._link is None or not self._unanswered:
+            return
+        silence = asyncio.get_running_loop().time() - self._link.heard
+        if silence >= ANSWER_SECONDS:
+            self._link.close(redis.TimeoutError(f"no answer for {ANSWER_SECONDS:g} s"))
+        else:
+            self._look_later(ANSWER_SECONDS - silence)

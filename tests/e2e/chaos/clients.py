@@ -171,7 +171,7 @@ class Client:
     def _message(self, position: Position, number: int, at: str) -> None:
         assert self.position is not None
         self.messages += 1
-        self.topic.holds(position, number, self.name)
+        self.topic.holds(str(position), number, self.name)
         if number <= self.number:
             self.late.add(number)
         self.number = max(number, self.number)

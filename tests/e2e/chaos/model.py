@@ -81,25 +81,25 @@ class Topic:
     parents: dict[str, Position | None] = field(default_factory=dict)
     #: Where Redis stands, or where it stood when it was last looked at.
     position: Position | None = None
-    #: Which message each place holds, as everybody says.
-    numbers: dict[Position, int] = field(default_factory=dict)
+    #: Which message each place holds, by its position as text, as everybody says.
+    numbers: dict[str, int] = field(default_factory=dict)
     acknowledged: set[int] = field(default_factory=set)
     unknown: set[int] = field(default_factory=set)
     anomalies: list[str] = field(default_factory=list)
 
-    def found(self, state: Position | None, held: dict[Position, int], since: str) -> None:
+    def found(self, state: Position | None, held: dict[str, int], since: str) -> None:
         """Note what a run of Redis holds that started from :attr:`position`."""
         if state is not None and state.epoch not in self.parents:
             self.parents[state.epoch] = self.position
         self.position = state
-        for position, number in held.items():
-            self.holds(position, number, since)
+        for place, number in held.items():
+            self.holds(place, number, since)
 
-    def holds(self, position: Position, number: int, who: str) -> None:
+    def holds(self, place: str, number: int, who: str) -> None:
         """Note which message is at a place."""
-        known = self.numbers.setdefault(position, number)
+        known = self.numbers.setdefault(place, number)
         if known != number:
-            self.anomalies.append(f"{who}: {number} is at {position}, where {known} was")
+            self.anomalies.append(f"{who}: {number} is at {place}, where {known} was")
 
     def whole(self, position: Position, epoch: str) -> bool:
         """Return whether a position is on the way to an epoch."""
@@ -159,11 +159,13 @@ class Topic:
     def faults(self) -> Iterator[str]:
         """Return what is wrong with the places of messages."""
         yield from self.anomalies
-        places: dict[Position, int] = {}
-        for position, number in self.numbers.items():
-            known = places.setdefault(self.first_name(position), number)
+        places: dict[str, int] = {}
+        for place, number in self.numbers.items():
+            position = Position.parse(place)
+            assert position is not None
+            known = places.setdefault(str(self.first_name(position)), number)
             if known != number:
-                yield f"{number} is at {position}, where {known} was in another epoch"
+                yield f"{number} is at {place}, where {known} was in another epoch"
         missing = self.acknowledged.difference(self.numbers.values())
         if missing:
             yield f"acknowledged, but never there: {sorted(missing)}"

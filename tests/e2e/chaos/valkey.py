@@ -20,8 +20,8 @@ from realtime.history import Position
 
 DEADLINE: Final = 60.0
 
-#: Where a topic stands, and the numbers of the messages that are there.
-State = tuple[Position | None, dict[Position, int]]
+#: Where a topic stands, and the numbers of the messages that are there, by their positions.
+State = tuple[Position | None, dict[str, int]]
 
 
 class Valkey:
@@ -108,5 +108,5 @@ def _state(client: redis.Redis, topic: str) -> State:
     held = {}
     for entry_id, fields in client.xrange(entries_key):
         position = Position(epoch.decode(), int(entry_id.partition(b"-")[2]))
-        held[position] = int(layer.deserialize(fields[b"d"])["body"])
+        held[str(position)] = int(layer.deserialize(fields[b"d"])["body"])
     return Position(epoch.decode(), int(offset or 0)), held

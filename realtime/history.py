@@ -164,13 +164,12 @@ class Log:
             raise Lost("limit")
         return self._newest(missing) if missing else []
 
-    def left(self, position: Position) -> list[Any]:
-        """Return what is left of all after a position, where not all of it is."""
-        if position.epoch == self.position.epoch:
-            known = position.offset
-        else:
-            known = self.ended.get(position.epoch, 0)
-        return self.newest(self.position.offset - known)
+    def left(self, position: Position, ended: Mapping[str, int]) -> list[Any]:
+        """Return what is left of all after a position, before which other epochs ended."""
+        there = {**ended, position.epoch: position.offset}
+        here = {**self.ended, self.position.epoch: self.position.offset}
+        common = [min(there[epoch], here[epoch]) for epoch in there.keys() & here.keys()]
+        return self.newest(self.position.offset - max(common, default=0))
 
     def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from .broker import Message
@@ -48,6 +48,7 @@ class Topic:
         self._history = history
         self._read = read
         self._position: Position | None = None  # of what was delivered last
+        self._ended: Mapping[str, int] = {}  # the epochs before it
         self._stalled = history is not None  # something is missing, or nothing known yet
         self._log: Log | None = None
         self._replayed: dict[str, MessageFrames] = {}
@@ -184,7 +185,7 @@ class Topic:
                 return False
         if self._position is not None:
             self._deliver_missing(self._position, log)
-        self._position = log.position
+        self._position, self._ended = log.position, log.ended
         self._stalled = False
         self._replayed.clear()
         if self._log is not None or any(map(_wants_history, asked)):
@@ -196,7 +197,7 @@ class Topic:
         try:
             missing = log.since(position) if position != log.position else []
         except Lost as lost:
-            missing = log.left(position)
+            missing = log.left(position, self._ended)
             self._tell_lost(log.position.before(len(missing)), lost.reason)
         for message in missing:
             self._deliver(MessageFrames(message))

@@ -138,3 +138,19 @@ async def test_who_can_not_be_where_it_says_is_refused_after_one_reading() -> No
     assert redis.reads == 2
     topic.receive(message(Position("e", 4)), Position("e", 4))
     assert strange.got == [b"4"]
+
+
+async def test_what_was_delivered_before_a_loss_is_not_delivered_again_after_it() -> None:
+    """An older copy of Redis comes back, from before an epoch in which this process stood."""
+    redis = Redis(log_of(3, "first"))
+    topic = await topic_of(redis)
+    listener = Listener()
+    await subscribed(topic, listener)
+    redis.log = log_of(5, "second", first=3)
+    topic.compare(redis.log.position)
+    await asyncio.sleep(0.01)
+    assert listener.got == [b"4", b"5"]
+    redis.log = log_of(6, "third", first=2)
+    topic.compare(redis.log.position)
+    await asyncio.sleep(0.01)
+    assert listener.got == [b"4", b"5", b"3", b"4", b"5", b"6"]  # all after the second are new

@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin test check fuzz bench format outdated clean
+.PHONY: help run admin test check fuzz chaos bench format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -38,6 +38,9 @@ check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migra
 
 fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then measure the worst; SECONDS=
 	@$(BIN)/python -m tests.fuzz_stomp --costs --seconds $(or $(SECONDS),60)
+
+chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
+	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -145,6 +145,11 @@ class Log:
             self.entries.popleft()
         return True
 
+    def covers(self, position: Position) -> bool:
+        """Return whether a position is part of this history; its messages may have expired."""
+        ends = {**self.ended, self.position.epoch: self.position.offset}
+        return position.offset <= ends.get(position.epoch, -1)
+
     def since(self, position: Position, most: int = MAX_REPLAY) -> list[Any]:
         """
         Return all messages after a position.
@@ -152,22 +157,19 @@ class Log:
         Raises:
             Lost: If not all of them are there, or they are more than ``most``.
         """
-        last = self.position.offset if position.epoch == self.position.epoch else None
-        last = self.ended.get(position.epoch, -1) if last is None else last
-        if position.offset > last:
+        if not self.covers(position):
             raise Lost("epoch")
         missing = self.position.offset - position.offset
         if missing > most:
             raise Lost("limit")
         return self._newest(missing) if missing else []
 
-    def left(self, position: Position) -> list[Any]:
-        """Return what is left of all after a position, where not all of it is."""
-        if position.epoch == self.position.epoch:
-            known = position.offset
-        else:
-            known = self.ended.get(position.epoch, 0)
-        return self.newest(self.position.offset - known)
+    def left(self, position: Position, ended: Mapping[str, int]) -> list[Any]:
+        """Return what is left of all after a position, before which other epochs ended."""
+        there = {**ended, position.epoch: position.offset}
+        here = {**self.ended, self.position.epoch: self.position.offset}
+        common = [min(there[epoch], here[epoch]) for epoch in there.keys() & here.keys()]
+        return self.newest(self.position.offset - max(common, default=0))
 
     def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""

@@ -277,10 +277,14 @@ def _replay_count(header: str) -> int:
 
 
 def _tell_with_first_message(subscription: Subscription, headers: dict[str, str]) -> None:
-    deliver = subscription.deliver
+    deliver, lost = subscription.deliver, subscription.lost
 
     def first(payload: Payload) -> None:
-        subscription.deliver = deliver
+        subscription.deliver, subscription.lost = deliver, lost
         deliver(payload.with_headers(headers))
 
-    subscription.deliver = first
+    def outdated(position: Position, reason: Reason) -> None:
+        subscription.deliver, subscription.lost = deliver, lost
+        lost(position, reason)
+
+    subscription.deliver, subscription.lost = first, outdated

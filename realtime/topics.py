@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from .broker import Message
@@ -48,6 +48,7 @@ class Topic:
         self._history = history
         self._read = read
         self._position: Position | None = None  # of what was delivered last
+        self._ended: Mapping[str, int] = {}  # the epochs before it
         self._stalled = history is not None  # something is missing, or nothing known yet
         self._log: Log | None = None
         self._replayed: dict[str, MessageFrames] = {}
@@ -81,7 +82,7 @@ class Topic:
         """
         if self._history is None:
             subscription.begin(Start(), ())
-        elif self._stalled or (self._log is None and _wants_history(subscription)):
+        elif self._stalled or not self._knows_enough(subscription):
             waiting = self._waiting[subscription] = asyncio.get_running_loop().create_future()
             self._read_soon()
             await waiting
@@ -143,6 +144,7 @@ class Topic:
     async def _read_history(self) -> None:
         try:
             while self.members:
+                asked = frozenset(self._waiting)
                 try:
                     log = await self._read(self._wanted())
                 except REDIS_ERRORS as error:
@@ -151,7 +153,7 @@ class Topic:
                         return
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
-                    if self._catch_up(log):
+                    if self._catch_up(log, asked):
                         return
         except Exception as error:
             logger.exception("a history could not be read")
@@ -171,8 +173,11 @@ class Topic:
             if not future.done():
                 future.set_exception(error)
 
-    def _catch_up(self, log: Log) -> bool:
-        """Go on from what was read; return False if something newer is missing again."""
+    def _catch_up(self, log: Log, asked: frozenset[Subscription]) -> bool:
+        """
+        Go on from what was read, for who asked before that; return False if something newer is
+        missing again, or somebody needs it who came since.
+        """
         early, self._early = self._early, []
         for position, message in early:
             known = position.epoch == log.position.epoch and position.offset <= log.position.offset
@@ -180,20 +185,19 @@ class Topic:
                 return False
         if self._position is not None:
             self._deliver_missing(self._position, log)
-        elif log.position.offset and not log.entries and any(map(_wants_history, self._waiting)):
-            self._position = log.position
-            return False  # who wants them came while none were read
-        self._position = log.position
+        self._position, self._ended = log.position, log.ended
         self._stalled = False
-        self._keep(log)
-        self._begin_waiting()
-        return True
+        self._replayed.clear()
+        if self._log is not None or any(map(_wants_history, asked)):
+            self._log = log  # somebody may ask for it again; nobody else reads entries
+        self._begin_waiting(asked)
+        return not self._waiting
 
     def _deliver_missing(self, position: Position, log: Log) -> None:
         try:
             missing = log.since(position) if position != log.position else []
         except Lost as lost:
-            missing = log.left(position)
+            missing = log.left(position, self._ended)
             self._tell_lost(log.position.before(len(missing)), lost.reason)
         for message in missing:
             self._deliver(MessageFrames(message))
@@ -202,17 +206,23 @@ class Topic:
         for subscription in [each for alike in self._hearing.values() for each in alike]:
             subscription.lost(position, reason)
 
-    def _keep(self, log: Log) -> None:
-        """Keep a history only where somebody may ask for it again."""
-        self._replayed.clear()
-        wanted = self._log is not None or any(map(_wants_history, self._waiting))
-        self._log = log if wanted else None
+    def _knows_enough(self, subscription: Subscription) -> bool:
+        """
+        Return whether what is known here decides how a subscription begins: who comes from
+        another process may have heard there what has not come here yet.
+        """
+        if not _wants_history(subscription):
+            return True
+        resume = subscription.resume
+        return self._log is not None and (resume is None or self._log.covers(resume))
 
-    def _begin_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for subscription, future in waiting.items():
-            self._begin(subscription)
-            if not future.done():
+    def _begin_waiting(self, asked: frozenset[Subscription]) -> None:
+        for subscription in tuple(self._waiting):
+            if subscription not in asked and not self._knows_enough(subscription):
+                continue  # for the next reading
+            future = self._waiting.pop(subscription, None)
+            if future is not None and not future.done():
+                self._begin(subscription)
                 future.set_result(None)
 
     def _begin(self, subscription: Subscription) -> None:

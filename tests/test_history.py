@@ -55,6 +55,14 @@ def test_all_after_a_position_is_there_or_nothing_is() -> None:
     assert reason(log, "other", 10) == "epoch"
 
 
+def test_a_position_is_covered_even_if_its_messages_have_expired() -> None:
+    log = log_of(*range(5, 11), before=7)
+    covered = [Position("now", 10), Position("now", 0), Position("before", 7)]
+    assert all(map(log.covers, covered))
+    others = [Position("now", 11), Position("before", 8), Position("other", 0)]
+    assert not any(map(log.covers, others))
+
+
 def test_a_position_of_an_epoch_that_ended_counts_up_to_its_end() -> None:
     log = log_of(*range(5, 11), before=7)
     assert log.since(Position("before", 7)) == [8, 9, 10]
@@ -63,10 +71,12 @@ def test_a_position_of_an_epoch_that_ended_counts_up_to_its_end() -> None:
 
 def test_what_is_left_of_what_was_missed_is_what_can_be_new() -> None:
     log = log_of(*range(5, 11), before=7)
-    assert log.left(Position("now", 2)) == list(range(5, 11))
-    assert log.left(Position("now", 8)) == [9, 10]
-    assert log.left(Position("before", 9)) == [8, 9, 10]
-    assert log.left(Position("other", 9)) == list(range(5, 11))
+    assert log.left(Position("now", 2), {}) == list(range(5, 11))
+    assert log.left(Position("now", 8), {}) == [9, 10]
+    assert log.left(Position("before", 9), {}) == [8, 9, 10]
+    assert log.left(Position("other", 9), {}) == list(range(5, 11))
+    assert log.left(Position("other", 9), {"before": 6}) == [7, 8, 9, 10]
+    assert log.left(Position("other", 9), {"before": 8}) == [8, 9, 10]
 
 
 def test_an_epoch_counts_no_further_than_those_after_it() -> None:

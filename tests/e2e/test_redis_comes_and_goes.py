@@ -81,6 +81,23 @@ async def told_that_messages_may_be_lost(client: StompClient) -> None:
     assert (message.headers["recovered"], message.headers["reason"]) == ("false", "epoch")
 
 
+async def test_who_was_not_told_yet_that_all_is_there_is_told_of_the_loss_only(
+    fragile: Gateway, own_valkey: ValkeyServer
+) -> None:
+    headers = {"destination": "/topic/toast", "id": "0"}
+    async with StompClient(fragile.stomp) as client:
+        await client.send("SUBSCRIBE", {**headers, "receipt": "s"})
+        position = (await client.frame("RECEIPT")).headers["position"]
+    async with StompClient(fragile.stomp) as client:
+        await client.send("SUBSCRIBE", {**headers, "last-message-id": position})
+        await client.request("SEND", {"destination": "/topic/nobody"})  # it has begun
+        own_valkey.terminate()
+        own_valkey.start()
+        message = await client.message()
+        assert (message.headers["recovered"], message.headers["reason"]) == ("false", "epoch")
+        assert "position" not in message.headers
+
+
 async def test_the_bridge_survives_a_restart_and_odd_payloads(
     fragile: Gateway, own_valkey: ValkeyServer, variables: dict[str, str], tmp_path: Path
 ) -> None:

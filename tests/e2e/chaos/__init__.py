@@ -1,0 +1,1 @@
+"""Many clients, while Redis and the gateway come and go: see ``__main__``."""

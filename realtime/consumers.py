@@ -142,7 +142,12 @@ class StompConsumer(AsyncConsumer):
         try:
             self.connection.receive_data(message["bytes"] if text is None else text.encode())
             while (event := self.connection.next_event()) is not None:
-                await self._act(event)
+                try:
+                    wait = _ACTIONS[type(event)](self, event)
+                    if wait is not None:
+                        await wait
+                except Exception as error:
+                    self.fail(error, event.receipt)
                 self._acted += 1
                 if self._acted % YIELD_EVENTS == 0:
                     await asyncio.sleep(0)
@@ -178,13 +183,7 @@ class StompConsumer(AsyncConsumer):
         )
         self.subscriptions.unsubscribe_all()
 
-    # What the client asks for
-
-    async def _act(self, event: events.Event) -> None:
-        try:
-            await _ACTIONS[type(event)](self, event)
-        except Exception as error:
-            self.fail(error, event.receipt)
+    # What the client asks for; each returns what has to be awaited before the next, if anything
 
     async def _connect(self, event: events.Connect) -> None:
         self.session.user = await authenticate_session(self.scope, event)
@@ -212,27 +211,31 @@ class StompConsumer(AsyncConsumer):
     def _began(self, event: events.Subscribe, start: Start) -> None:
         self._receipt(event, start.headers)
 
-    async def _unsubscribe(self, event: events.Unsubscribe) -> None:
+    def _unsubscribe(self, event: events.Unsubscribe) -> None:
         self.subscriptions.unsubscribe(event.key)
         self._receipt(event)
 
-    async def _send(self, event: events.Send) -> None:
+    def _send(self, event: events.Send) -> Awaitable[Any] | None:
         check_may_send(check_destination(event.destination))
         message = self._message(event)
         if event.transaction is not None:
             broker.check_content(message)
             self._receipt(event)  # it is kept; COMMIT publishes it
-        else:
-            await self._publish(message, partial(self._finished, event))
+            return None
+        done = partial(self._finished, event)
+        if self._has_to_wait(message):
+            return self._publish(message, done)
+        self._begin(message, done)
+        return None
 
-    async def _ack(self, event: events.Ack) -> None:
+    def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
             self.subscriptions.acknowledge(event)
         else:
             self.subscriptions.check_waits(event)
         self._receipt(event)
 
-    async def _begin_or_abort(self, event: events.Begin | events.Abort) -> None:
+    def _begin_or_abort(self, event: events.Begin | events.Abort) -> None:
         self._receipt(event)
 
     async def _commit(self, event: events.Commit) -> None:
@@ -280,18 +283,24 @@ class StompConsumer(AsyncConsumer):
 
     async def _publish(self, message: Message, done: Done | None = None) -> asyncio.Future[Any]:
         """Begin to publish a message, once that may be; the future ends when it is done."""
-        handled = message.destination.startswith(APPLICATION)
-        work = self._handling if handled else self._sending
         if self._subscribing:  # who subscribes, then publishes, expects to hear it
             await self._subscribing.ended()
-        if work.full:
-            await work.room()
-        if broker.busy():
-            await broker.room()
+        await self._work_for(message).room()
+        await broker.room()
+        return self._begin(message, done)
+
+    def _has_to_wait(self, message: Message) -> bool:
+        return bool(self._subscribing) or self._work_for(message).full or broker.busy()
+
+    def _work_for(self, message: Message) -> Work:
+        return self._handling if message.destination.startswith(APPLICATION) else self._sending
+
+    def _begin(self, message: Message, done: Done | None) -> asyncio.Future[Any]:
         if self._failed:
             raise StompError("the session has failed", code="internal-error")
         self.session.messages_in += 1
-        begun = self._handle(message) if handled else broker.start(message)
+        work = self._work_for(message)
+        begun = broker.start(message) if work is self._sending else self._handle(message)
         return work.start(begun, len(message.body), done)
 
     def _handle(self, message: Message) -> Awaitable[Any]:
@@ -346,7 +355,7 @@ async def _all_done(work: list[asyncio.Future[Any]]) -> None:
         raise error
 
 
-_ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitable[None]]]] = {
+_ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitable[Any] | None]]] = {
     events.Connect: StompConsumer._connect,
     events.Subscribe: StompConsumer._subscribe,
     events.Unsubscribe: StompConsumer._unsubscribe,

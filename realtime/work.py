@@ -39,7 +39,7 @@ class Work:
         Let work on so many bytes begin, in the order of the calls; return its future, which
         ``done`` is called with when it has ended.
         """
-        future = asyncio.ensure_future(work)
+        future = work if isinstance(work, asyncio.Future) else asyncio.ensure_future(work)
         self._under_way[future] = (size, done)
         self._bytes += size
         future.add_done_callback(self._ended)

@@ -26,6 +26,9 @@ RETRY_SECONDS: Final = 0.5
 #: What may come while a history is being read; beyond that it is read again.
 MAX_EARLY: Final = 1000
 
+#: How many epochs that ended are remembered.
+MAX_EPOCHS: Final = 64
+
 #: Reads the newest entries of the destination's history, so many of them.
 Read = Callable[[int], Awaitable[Log]]
 
@@ -48,7 +51,7 @@ class Topic:
         self._history = history
         self._read = read
         self._position: Position | None = None  # of what was delivered last
-        self._ended: Mapping[str, int] = {}  # the epochs before it
+        self._ended: Mapping[str, int] = {}  # the epochs heard before it
         self._stalled = history is not None  # something is missing, or nothing known yet
         self._log: Log | None = None
         self._replayed: dict[str, MessageFrames] = {}
@@ -185,13 +188,20 @@ class Topic:
                 return False
         if self._position is not None:
             self._deliver_missing(self._position, log)
-        self._position, self._ended = log.position, log.ended
+        self._remember(log)
+        self._position = log.position
         self._stalled = False
         self._replayed.clear()
         if self._log is not None or any(map(_wants_history, asked)):
             self._log = log  # somebody may ask for it again; nobody else reads entries
         self._begin_waiting(asked)
         return not self._waiting
+
+    def _remember(self, log: Log) -> None:
+        """Keep which epochs were heard: Redis may lose all, then get an old copy back."""
+        here = self._position
+        heard = {**self._ended, **log.ended, **({here.epoch: here.offset} if here else {})}
+        self._ended = dict([*heard.items()][-MAX_EPOCHS:])
 
     def _deliver_missing(self, position: Position, log: Log) -> None:
         try:

@@ -154,3 +154,15 @@ async def test_what_was_delivered_before_a_loss_is_not_delivered_again_after_it(
     topic.compare(redis.log.position)
     await asyncio.sleep(0.01)
     assert listener.got == [b"4", b"5", b"3", b"4", b"5", b"6"]  # all after the second are new
+
+
+async def test_what_was_heard_before_all_was_lost_is_not_delivered_again_from_a_copy() -> None:
+    redis = Redis(log_of(3, "first"))
+    topic = await topic_of(redis)
+    listener = Listener()
+    await subscribed(topic, listener)
+    for log in (log_of(1, "empty"), log_of(4, "copy", first=3)):
+        redis.log = log
+        topic.compare(log.position)
+        await asyncio.sleep(0.01)
+    assert listener.got == [b"1", b"4"]

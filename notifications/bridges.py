@@ -29,7 +29,7 @@ from typing import Any, Final
 from django.conf import settings
 from redis import RedisError
 
-from realtime.broker import Message, send
+from realtime.broker import Message, start
 from realtime.destinations import check_published, check_topic
 from realtime.handlers import ApplicationRoute
 from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_channel
@@ -38,6 +38,7 @@ from realtime.redis.subscriber import Subscriber
 from realtime.routing import load_routes
 from realtime.sessions import Session
 from realtime.shards import pipeline_to
+from realtime.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ RETRY_SECONDS: Final = 1.0
 
 #: How many publishes may be under way; beyond that the bridges stop reading.
 MAX_UNDER_WAY: Final = 1000
+MAX_UNDER_WAY_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -176,15 +178,11 @@ async def run_bridges(bridges: list[ChannelBridge]) -> None:
     Redis may come and go. What is published on a Redis channel while nobody hears it is lost.
     """
     by_channel = {bridge.channel.encode(): bridge for bridge in bridges}
-    under_way: set[asyncio.Task[None]] = set()
+    publishing = Work(MAX_UNDER_WAY, MAX_UNDER_WAY_BYTES)
 
     def receive(channel: bytes, payload: bytes) -> Awaitable[object] | None:
-        task = asyncio.create_task(_carry(by_channel[channel], payload))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-        if len(under_way) < MAX_UNDER_WAY:
-            return None
-        return asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        _carry(by_channel[channel], payload, publishing)
+        return publishing.room() if publishing.full else None
 
     subscriber = Subscriber(create_pool(settings.REDIS_URL), receive)
     try:
@@ -193,8 +191,7 @@ async def run_bridges(bridges: list[ChannelBridge]) -> None:
         await asyncio.Event().wait()
     finally:
         await subscriber.aclose()
-        if under_way:
-            await asyncio.wait(under_way)
+        await publishing.ended()
 
 
 async def _subscribe(subscriber: Subscriber, bridge: ChannelBridge) -> None:
@@ -208,10 +205,25 @@ async def _subscribe(subscriber: Subscriber, bridge: ChannelBridge) -> None:
             return
 
 
-async def _carry(bridge: ChannelBridge, payload: bytes) -> None:
+def _carry(bridge: ChannelBridge, payload: bytes, publishing: Work) -> None:
+    """Begin to publish what came."""
     try:
-        await send(bridge.read(payload))
-    except (ValueError, RedisError) as error:
-        logger.warning("bridge: a message from %s is lost: %s", bridge.channel, error)
-    except Exception:
-        logger.exception("bridge: a message from %s is lost", bridge.channel)
+        begun = start(bridge.read(payload))
+    except Exception as error:
+        _tell_lost(bridge, error)
+    else:
+        publishing.start(begun, len(payload), partial(_published, bridge))
+
+
+def _published(bridge: ChannelBridge, future: asyncio.Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    if error is not None:
+        _tell_lost(bridge, error)
+
+
+def _tell_lost(bridge: ChannelBridge, error: BaseException) -> None:
+    text = "bridge: a message from %s is lost: %s"
+    if isinstance(error, (ValueError, RedisError)):
+        logger.warning(text, bridge.channel, error)
+    else:
+        logger.error(text, bridge.channel, error, exc_info=error)

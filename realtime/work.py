@@ -23,6 +23,7 @@ class Work:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._under_way: dict[asyncio.Future[Any], tuple[int, Done | None]] = {}
+        self._waiting_for_room: list[asyncio.Future[None]] = []
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -48,7 +49,9 @@ class Work:
     async def room(self) -> None:
         """Return when one more may be started."""
         while self.full:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting_for_room.append(waiter)
+            await waiter
 
     async def ended(self) -> None:
         """Return when nothing that was under way is so any more."""
@@ -62,3 +65,11 @@ class Work:
             future.exception()  # who started it has looked, or does not care
         if done is not None:
             done(future)
+        if self._waiting_for_room and not self.full:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        waiting, self._waiting_for_room = self._waiting_for_room, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -155,7 +155,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         channels = self.group_channels(group, message)
         if history is None and once is None:
             return [("PUBLISH", channel, data) for channel in reversed(channels)]
-        keys = _keys(self._group_channel_prefix + group)
+        keys = history_keys(self._group_channel_prefix + group)
         if once is not None:
             keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
         size, ttl = (history.size, history.ttl * 1000) if history is not None else (0, 0)
@@ -220,7 +220,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         wanted = str(min(count, history.size))
         return Call(
             READ,
-            _keys(self._group_channel_prefix + group),
+            history_keys(self._group_channel_prefix + group),
             (new_epoch(), wanted, str(history.ttl * 1000)),
         )
 
@@ -290,6 +290,6 @@ class TopicLayer(RedisPubSubChannelLayer):
 
 
 @lru_cache(maxsize=65536)
-def _keys(channel: str) -> tuple[str, ...]:
+def history_keys(channel: str) -> tuple[str, ...]:
     """Return where the position and the entries of a group are; in one slot of a cluster."""
     return f"{{{channel}}}:position", f"{{{channel}}}:entries"

@@ -22,7 +22,7 @@ from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.destinations import group_name
 from realtime.history import MAX_REPLAY, Position, Reason, history_of
 from realtime.hub import Hub
-from realtime.layers import _keys
+from realtime.layers import history_keys
 from realtime.outbox import Payload
 
 SIZE = 100  # of the default history
@@ -129,7 +129,7 @@ class World:
         self.hub = Hub()
         self.model = Model()
         self.client = Client(self)
-        self.keys = _keys(f"gateway__group__{group_name(self.topic)}")
+        self.keys = history_keys(f"gateway__group__{group_name(self.topic)}")
 
     async def epoch(self) -> str:
         history = history_of(self.topic)

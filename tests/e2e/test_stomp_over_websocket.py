@@ -156,6 +156,7 @@ async def test_binary_bodies_pass_unchanged(gateway: Gateway) -> None:
     assert message.headers["content-type"] == "application/octet-stream"
 
 
+@pytest.mark.daphne
 async def test_a_shutdown_says_why_and_asks_to_reconnect(
     variables: dict[str, str], tmp_path: Path
 ) -> None:

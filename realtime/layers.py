@@ -73,7 +73,7 @@ class TopicLayer(RedisPubSubChannelLayer):
 
     def deserialize(self, data: bytes) -> Any:
         position, payload = split_position(data)
-        message = super().deserialize(payload)
+        message = self._serializer.deserialize(payload)
         if position is not None:
             message["position"] = position
         return message

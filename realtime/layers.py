@@ -105,6 +105,18 @@ class TopicLayer(RedisPubSubChannelLayer):
         await self.room()
         await self.submit(group, message)
 
+    async def check(self) -> None:
+        """
+        Return if each Redis answers, and what is published there is heard here.
+
+        Raises:
+            redis.RedisError: If not.
+        """
+        shards = self._get_layer().shards
+        if any(shard.subscriber.lost for shard in shards):
+            raise redis.ConnectionError("the subscriptions are lost")
+        await asyncio.gather(*(each.pipeline.submit(("EXISTS", self.prefix)) for each in shards))
+
     def busy(self) -> bool:
         """Return whether :meth:`room` would wait."""
         for shard in self._get_layer().shards:

@@ -8,7 +8,7 @@ from typing import Final
 
 from .broker import Message
 from .history import Position, Reason
-from .outbox import Payload
+from .payload import Payload
 from .stomp import ack_id, encode_header
 
 #: Makes of a message something else than a MESSAGE frame; equal ones make the same.

@@ -25,7 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 REQUESTS, ANSWERS, GROUP = "TEST_EVENT_TO_BACKEND", "TEST_EVENT_TO_WEBSOCKET_SERVER", "backends"
-#: Who has had a request for so long is dead, and another takes it over: more than `answer` needs.
+#: Who has had a request for so long is dead, and another takes it over; no answer takes longer.
 TAKE_OVER_MILLISECONDS = 10_000
 
 logger = logging.getLogger("backend")
@@ -84,9 +84,10 @@ async def keep(work: Callable[[Redis, str], Awaitable[None]], redis: Redis, name
 
 async def main(name: str) -> None:
     url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-    once = Retry(NoBackoff(), 0)  # what was cut off may have been done: ask the group, not again
+    # A command whose answer was cut off may have been done: the group knows, so don't repeat it.
+    never = Retry(NoBackoff(), 0)
     async with Redis.from_url(
-        url, decode_responses=True, encoding_errors="replace", retry=once
+        url, decode_responses=True, encoding_errors="replace", retry=never
     ) as redis:
         await asyncio.gather(
             keep(answer_greetings, redis, name), keep(answer_requests, redis, name)

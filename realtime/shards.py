@@ -133,7 +133,7 @@ class Shard:
         self.pipeline = open_pipeline(self._pool, SCRIPTS)
         self.subscriber = Subscriber(self._pool, self._receive, self._renewed)
 
-    def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
+    def _receive(self, name: bytes, channel: bytes, data: bytes) -> Awaitable[object] | None:
         return self._receive_data(name.decode(), data)
 
     # What the inherited layer calls

@@ -12,13 +12,13 @@ from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
-from .history import SCRIPTS
 from .redis import Script, create_pool, per_loop
 from .redis.cluster import ClusterPool
 from .redis.cluster_pipeline import ClusterPipeline
 from .redis.link import Pool
 from .redis.pipeline import Pipeline
 from .redis.subscriber import Subscriber
+from .scripts import SCRIPTS
 
 logger = logging.getLogger(__name__)
 

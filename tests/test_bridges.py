@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from notifications.bridges import as_json_string, from_channel, to_channel, unwrap
+from notifications.bridges import to_channel
+from notifications.bridges.formats import as_json_string, unwrap
 from realtime.destinations import DestinationError
 
 

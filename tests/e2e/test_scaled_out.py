@@ -29,9 +29,8 @@ def gateways(
     variables = {**variables, "REDIS_URL": f"{own_valkey.connection_url}/0"}
     with ExitStack() as processes:
         for number in range(2):
-            log = tmp_path / f"bridge-{number}"
-            bridge = processes.enter_context(Process(procfile("bridge"), log, **variables))
-            bridge.wait_for_output("TEST_EVENT_TO_WEBSOCKET_SERVER")
+            bridge = Process(procfile("bridge"), tmp_path / f"bridge-{number}", **variables)
+            processes.enter_context(bridge)
             processes.enter_context(Backend(f"backend-{number}", own_valkey, tmp_path))
         yield [
             processes.enter_context(Gateway(tmp_path / f"gateway-{number}", **variables))

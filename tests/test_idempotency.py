@@ -123,7 +123,9 @@ def test_a_bridge_takes_the_key_out_of_the_headers_and_keeps_channels_apart() ->
     }
     payload = json.dumps(content).encode()
     first, second = (
-        from_channel(name).read(Arrival({MESSAGE: payload}, name.encode())) for name in ("ONE", "TWO"))
+        from_channel(name).read(Arrival({MESSAGE: payload}, name.encode()))
+        for name in ("ONE", "TWO")
+    )
     assert first.headers == {"content-type": "text/plain;charset=UTF-8", "a": "b"}
     assert first.once not in (None, second.once)
     content["headers"] = {"idempotency-key": "x" * 256}

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
+from notifications import dead_letters
 from realtime.broker import start
-from realtime.history import Fence, Fenced
+from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
+from realtime.scripts import Fence
 
-from notifications import dead_letters
 from .lease import Lease
 from .routes import Arrival, IncomingRoute
 

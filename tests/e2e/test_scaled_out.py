@@ -57,12 +57,6 @@ async def subscribers(system: System) -> AsyncIterator[list[StompClient]]:
         yield clients
 
 
-@pytest.fixture
-def client(own_valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(own_valkey.connection_url, decode_responses=True) as client:
-        yield client
-
-
 async def send(gateway: Gateway, numbers: range) -> None:
     """Send these numbers, and wait until Redis has all of them."""
     headers = {"destination": "/app/test", "topic": TOPIC}
@@ -104,18 +98,18 @@ def check_that_each_was_answered_once(bodies: list[str], client: redis.Redis) ->
 
 
 async def test_each_message_is_answered_by_one_back_end_and_heard_once_on_every_gateway(
-    system: System, subscribers: list[StompClient], client: redis.Redis
+    system: System, subscribers: list[StompClient], own_client: redis.Redis
 ) -> None:
-    check_that_each_was_answered_once(await exchange(system, subscribers), client)
+    check_that_each_was_answered_once(await exchange(system, subscribers), own_client)
 
 
 async def test_a_bridge_and_a_back_end_that_are_killed_lose_and_double_nothing(
-    system: System, subscribers: list[StompClient], client: redis.Redis
+    system: System, subscribers: list[StompClient], own_client: redis.Redis
 ) -> None:
-    killing = asyncio.create_task(kill_one_of_each(system, client))
+    killing = asyncio.create_task(kill_one_of_each(system, own_client))
     bodies = await exchange(system, subscribers)
     await killing
-    check_that_each_was_answered_once(bodies, client)
+    check_that_each_was_answered_once(bodies, own_client)
 
 
 async def kill_one_of_each(system: System, client: redis.Redis) -> None:

@@ -73,6 +73,7 @@ async def carry_stream(carrier: Carrier) -> None:
         LeaseLost: If another process may carry the route.
     """
     reader = _Reader(carrier)
+    carrier.ready()
     try:
         while True:
             await reader.read()

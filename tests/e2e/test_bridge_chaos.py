@@ -23,7 +23,7 @@ KILLS = int(os.environ.get("BRIDGE_KILLS", "5"))
 BURST = 400
 ENTRIES = BURST * (KILLS + 1)
 TOPICS = 5
-STREAM = "TEST_EVENT_TO_WEBSOCKET_SERVER"
+STREAM, GROUP = "TEST_EVENT_TO_WEBSOCKET_SERVER", "gateway"
 LEASE = key_of(f"stream:{STREAM}", "lease")
 
 #: Seconds: a lease, and as much again for a machine that is busy.
@@ -96,12 +96,14 @@ def gateway(mine: dict[str, str], tmp_path: Path) -> Iterator[Gateway]:
 
 async def append_and_kill(service: redis.Redis, bridges: Bridges) -> None:
     """Append entries, and kill the bridge while it carries them; again and again."""
-    numbers = Numbers()
+    numbers, interrupted = Numbers(), 0
     for _ in range(KILLS):
         holder = await bridges.holder()
         await asyncio.to_thread(numbers.append, service)
         await asyncio.sleep(random.uniform(0, 0.15))
         bridges.kill(holder)
+        interrupted += service.xpending(STREAM, GROUP)["pending"] > 0
+    print(f"{interrupted} of {KILLS} bridges were killed with entries in hand")
     numbers.append(service)
 
 

@@ -19,7 +19,7 @@ from tests.clients import StompClient
 from tests.e2e.processes import Gateway, Process, procfile
 
 #: How often the bridge that carries the stream is killed; `make bridges` is the long form.
-KILLS = int(os.environ.get("BRIDGE_KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "5"))
 BURST = 400
 ENTRIES = BURST * (KILLS + 1)
 TOPICS = 5

@@ -47,7 +47,7 @@ chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes,
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether anything is missing; KILLS=
-	@BRIDGE_KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest -q -s tests/e2e/test_bridge_chaos.py
+	@KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest -q -s tests/e2e/test_bridge_chaos.py
 
 bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
 	@$(BIN)/python -m benchmarks $(ARGS)

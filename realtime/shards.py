@@ -55,7 +55,9 @@ class LoopLayer(RedisPubSubLoopLayer):
         for tell in self.on_renewed:
             tell()
 
-    def receive_data(self, subscribed: bytes, data: bytes) -> Awaitable[object] | None:
+    def receive_data(
+        self, subscribed: bytes, channel: bytes, data: bytes
+    ) -> Awaitable[object] | None:
         """Hand what came from Redis, under this name, to the local channels that want it."""
         name = subscribed.decode()
         if name in self.patterns:

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from notifications.bridges import incoming_bridges, run_bridges
+from notifications.bridges.progress import print_progress
+from notifications.bridges.routes import incoming_routes
+from notifications.bridges.runner import run_bridges
 
 
 class Command(BaseCommand):
@@ -17,7 +19,7 @@ class Command(BaseCommand):
 
 
 async def _main() -> None:
-    work = asyncio.create_task(run_bridges(incoming_bridges()))
+    work = asyncio.create_task(run_bridges(incoming_routes(), print_progress))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     await asyncio.wait([work])

@@ -1,0 +1,23 @@
+"""What bridges keep in the gateway's own Redis, and the clients with which people look at it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import redis
+from django.conf import settings
+
+from realtime.redis import create_client
+from realtime.redis.cluster import ClusterClient
+
+
+def key_of(route_id: str, part: str) -> str:
+    """Return where a part of what belongs to a route is; all parts are in one slot of a cluster."""
+    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+    return f"{{{prefix}:bridge:{route_id}}}:{part}"
+
+
+@cache
+def client_to(url: str) -> redis.Redis | ClusterClient:
+    """Return the synchronous client to the Redis at the URL, which all threads share."""
+    return create_client(url)

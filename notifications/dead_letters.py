@@ -120,12 +120,12 @@ class Letter:
 class Outcome(Enum):
     """What became of a letter that somebody wanted to re-drive; the value says it to people."""
 
-    REDRIVEN = "published again"
-    GONE = "not there any more"
-    CLAIMED = "just being published again by somebody else"
-    CUT = "too large to be kept whole, so it can't be published again"
-    UNHEARD = "nobody hears that Redis channel: is a bridge running?"
-    REFUSED = "the Redis of the route does not answer, or did not take it"
+    REDRIVEN = "Published again"
+    GONE = "Not there any more"
+    CLAIMED = "Just being published again by somebody else"
+    CUT = "Too large to be kept whole, so it can't be published again"
+    UNHEARD = "Kept, because nobody hears the Redis channel: is a bridge running?"
+    REFUSED = "Kept, because the Redis of the route did not take it"
 
 
 def command(route_id: str, reason: str, original: Mapping[Any, Any]) -> tuple[str | bytes, ...]:

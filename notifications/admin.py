@@ -82,7 +82,9 @@ class DeadLetterAdmin(admin.ModelAdmin):
             (readable(name), readable(value, is_whole=letter.is_whole), len(value))
             for name, value in letter.fields
         ]
-        return self.render(request, "change_form", letter=letter, fields=fields)
+        return self.render(
+            request, "change_form", title="Dead letter", letter=letter, fields=fields
+        )
 
     def render(
         self, request: HttpRequest, template: str, status: int = 200, **context: Any
@@ -112,7 +114,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
             request,
             "change_list",
             letters=letters[:PAGE],
-            more=len(letters) > PAGE,
+            older=str(letters[PAGE - 1].key) if len(letters) > PAGE else "",
             before=before,
             route=route,
             counts=counts,
@@ -144,7 +146,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
         if not self.has_delete_permission(request):
             raise PermissionDenied
         if "confirmed" not in request.POST:
-            return self.render(request, "drop_confirmation", keys=keys)
+            return self.render(request, "drop_confirmation", title="Are you sure?", keys=keys)
         dropped = 0
         for route, of_route in _by_route(keys):
             dropped += dead_letters.drop(route, [key.entry_id for key in of_route])

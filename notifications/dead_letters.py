@@ -124,7 +124,7 @@ class Outcome(Enum):
     GONE = "Not there any more"
     CLAIMED = "Just being published again by somebody else"
     CUT = "Too large to be kept whole, so it can't be published again"
-    UNHEARD = "Kept, because nobody hears the Redis channel: is a bridge running?"
+    UNHEARD = "Kept, because nobody hears the Redis channel (is a bridge running?)"
     REFUSED = "Kept, because the Redis of the route did not take it"
 
 

@@ -17,8 +17,8 @@ from django.urls import URLPattern, path, reverse
 from redis import RedisError
 
 from . import dead_letters
-from .bridges import incoming_bridges
-from .dead_letters import Key, Outcome, Route
+from .bridges.routes import IncomingRoute, incoming_routes
+from .dead_letters import Key, Outcome
 from .models import DeadLetter
 from .readable import readable
 
@@ -155,11 +155,11 @@ class DeadLetterAdmin(admin.ModelAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
 
-def _routes() -> dict[str, Route]:
-    return {route.id: route for route in incoming_bridges()}
+def _routes() -> dict[str, IncomingRoute]:
+    return {route.id: route for route in incoming_routes()}
 
 
-def _by_route(keys: Iterable[Key]) -> list[tuple[Route, list[Key]]]:
+def _by_route(keys: Iterable[Key]) -> list[tuple[IncomingRoute, list[Key]]]:
     """Return keys with their routes; those of routes that are no more are left out."""
     keys = list(dict.fromkeys(keys))
     grouped = [
@@ -178,6 +178,7 @@ def _key(text: str) -> Key:
 def _log(request: HttpRequest, keys: Iterable[Key], action: int, message: str) -> None:
     """Write to the admin's log what somebody did."""
     letters = [DeadLetter(id=str(key)) for key in keys]
+    assert request.user.is_authenticated
     LogEntry.objects.log_actions(request.user.pk, letters, action, message)
 
 

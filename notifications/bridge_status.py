@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 from django.conf import settings
 from redis import RedisError, ResponseError
@@ -18,68 +18,54 @@ from realtime.redis import execute_all
 
 from . import dead_letters
 from .bridge_store import client_to, key_of
-
-
-class Route(dead_letters.Route, Protocol):
-    """What has to be known of a route, besides what dead letters need."""
-
-    @property
-    def format(self) -> str: ...
-
-    @property
-    def group(self) -> str:
-        """The consumer group with which a stream is read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """
-    What a stream holds for a route.
-
-    Args:
-        lag: Entries that were not read yet; None where Redis can't tell.
-        pending: Entries that were read, and neither carried nor put aside yet.
-    """
-
-    lag: int | None = None
-    pending: int | None = None
+from .bridges.routes import IncomingRoute, OutgoingRoute
 
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
     """
-    How one route is doing.
+    One route, and how it is doing; None is what there is not, or nobody knows.
 
     Args:
-        holder: Which process carries it, or None if none does.
+        id: What it is called in Redis, such as ``stream:ORDERS``.
+        destination: Where messages go to, or come from; "" if each of them says it.
+        holder: Which process carries it.
         rate: Messages carried in a second, when ``updated``.
-        carried: How many messages; so are ``put_aside`` and ``errors``.
-        since: Since when they are counted, in seconds since 1970; so is ``updated``.
-        backlog: None where there is no stream, or ``problem`` says why it can't be read.
+        carried: How many messages, whoever carried them; so are ``put_aside`` and ``errors``.
+        since: When the holder began, in seconds since 1970; so is ``updated``.
+        lag: Entries of the stream that were not read yet.
+        pending: Entries that were read, and neither carried nor put aside yet.
         dead_letters: How many are kept.
+        problem: Why ``lag`` and ``pending`` are not known.
     """
 
     id: str
-    kind: str
-    source: str
+    direction: Literal["in", "out"]
+    destination: str
     format: str
-    holder: str | None
-    rate: float
-    carried: int
-    put_aside: int
-    errors: int
-    since: float | None
-    updated: float | None
-    dead_letters: int
-    backlog: Backlog | None = None
+    holder: str | None = None
+    rate: float | None = None
+    carried: int | None = None
+    put_aside: int | None = None
+    errors: int | None = None
+    since: float | None = None
+    updated: float | None = None
+    lag: int | None = None
+    pending: int | None = None
+    dead_letters: int | None = None
     problem: str | None = None
 
 
-def read_status(routes: Iterable[Route]) -> list[RouteStatus]:
+def outgoing_status(route: OutgoingRoute) -> RouteStatus:
+    """Return what there is to say about a route that leads out."""
+    return RouteStatus(f"{route.kind}:{route.name}", "out", route.pattern, route.format)
+
+
+def read_status(routes: Iterable[IncomingRoute]) -> list[RouteStatus]:
     """
     Return how routes are doing; from synchronous code.
 
-    A Redis of a route's own that is away is a ``problem`` of that route.
+    Where a route has a Redis of its own that is away, that is its ``problem``.
 
     Raises:
         redis.RedisError: If the gateway's own Redis is away.
@@ -90,46 +76,43 @@ def read_status(routes: Iterable[Route]) -> list[RouteStatus]:
     said = execute_all(client, [("HGETALL", key_of(route.id, "status")) for route in asked])
     kept = dead_letters.counts(route.id for route in asked)
     return [
-        _status(route, lease, _pairs(flat), kept[route.id])
+        RouteStatus(
+            route.id,
+            "in",
+            route.to,
+            route.format,
+            dead_letters=kept[route.id],
+            **_progress(lease, _pairs(flat)),
+            **_backlog(route),
+        )
         for route, lease, flat in zip(asked, leases, said, strict=True)
     ]
 
 
-def _status(route: Route, lease: bytes | None, said: dict[str, bytes], letters: int) -> RouteStatus:
-    backlog, problem = _look_at_stream(route)
-    return RouteStatus(
-        id=route.id,
-        kind=route.kind,
-        source=route.source,
-        format=route.format,
-        holder=lease.decode().split()[0] if lease else None,
-        rate=float(said.get("rate", 0)),
-        carried=int(said.get("carried", 0)),
-        put_aside=int(said.get("put_aside", 0)),
-        errors=int(said.get("errors", 0)),
-        since=float(said["since"]) if "since" in said else None,
-        updated=float(said["updated"]) if "updated" in said else None,
-        dead_letters=letters,
-        backlog=backlog,
-        problem=problem,
-    )
+def _progress(lease: bytes | None, said: dict[str, bytes]) -> dict[str, Any]:
+    """Return what the holder said; what was counted by earlier ones counts on, but is not fast."""
+    return {
+        "holder": lease.decode().split()[0] if lease else None,
+        "rate": float(said.get("rate", 0)) if lease else 0.0,
+        **{name: int(said.get(name, 0)) for name in ("carried", "put_aside", "errors")},
+        **{name: float(said[name]) for name in ("since", "updated") if name in said},
+    }
 
 
-def _look_at_stream(route: Route) -> tuple[Backlog | None, str | None]:
-    """Return what the stream of a route holds for it, or why that is not known."""
+def _backlog(route: IncomingRoute) -> dict[str, Any]:
+    """Return what a stream holds for its route, or why that is not known."""
     if route.kind != "stream":
-        return None, None
-    client = client_to(route.redis or settings.REDIS_URL)
+        return {}
     try:
-        [groups] = execute_all(client, [("XINFO", "GROUPS", route.source)])
+        [groups] = execute_all(client_to(route.url), [("XINFO", "GROUPS", route.source)])
     except ResponseError:
-        groups = []  # there is no such stream yet
+        return {"problem": "there is no such stream yet"}
     except RedisError as error:
-        return None, str(error)
+        return {"problem": f"its Redis does not answer: {error}"}
     for group in map(_pairs, groups):
         if group["name"] == route.group.encode():
-            return Backlog(group["lag"], group["pending"]), None
-    return None, f"the stream {route.source} has no group {route.group} yet"
+            return {name: group[name] for name in ("lag", "pending")}
+    return {"problem": f"the stream has no group {route.group} yet"}
 
 
 def _pairs(flat: list[Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -13,8 +14,14 @@ from realtime.redis.cluster import ClusterClient
 
 def key_of(route_id: str, part: str) -> str:
     """Return where a part of what belongs to a route is; all parts are in one slot of a cluster."""
-    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
-    return f"{{{prefix}:bridge:{route_id}}}:{part}"
+    return f"{{{prefix()}:bridge:{route_id}}}:{part}"
+
+
+def prefix() -> str:
+    """Return the name of this gateway, that keeps it apart from others on the same Redis."""
+    layer: Any = settings.CHANNEL_LAYERS["default"]
+    name: str = layer["CONFIG"]["prefix"]
+    return name
 
 
 @cache

@@ -10,18 +10,22 @@ from .bridge_status import RouteStatus
 #: Stands for what there is not, or nobody knows.
 NOTHING: Final = "-"
 
-_COLUMNS: Final[dict[str, Callable[[RouteStatus], Any]]] = {
+_NAMES: Final[dict[str, Callable[[RouteStatus], Any]]] = {
     "ROUTE": lambda status: status.id,
+    "DIRECTION": lambda status: status.direction,
     "FORMAT": lambda status: status.format,
     "HOLDER": lambda status: status.holder,
-    "LAG": lambda status: status.backlog and status.backlog.lag,
-    "PENDING": lambda status: status.backlog and status.backlog.pending,
-    "RATE": lambda status: f"{status.rate:.1f}/s",
+}
+_NUMBERS: Final[dict[str, Callable[[RouteStatus], Any]]] = {
+    "LAG": lambda status: status.lag,
+    "PENDING": lambda status: status.pending,
+    "RATE/S": lambda status: status.rate,
     "CARRIED": lambda status: status.carried,
     "PUT ASIDE": lambda status: status.put_aside,
     "ERRORS": lambda status: status.errors,
     "DEAD LETTERS": lambda status: status.dead_letters,
 }
+_COLUMNS: Final = _NAMES | _NUMBERS
 
 
 def as_table(statuses: Iterable[RouteStatus]) -> str:
@@ -29,22 +33,20 @@ def as_table(statuses: Iterable[RouteStatus]) -> str:
     statuses = list(statuses)
     rows = [[_text(cell(status)) for cell in _COLUMNS.values()] for status in statuses]
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    problems = [f"{status.id}: {status.problem}" for status in statuses if status.problem]
-    return "\n".join([*(_line(row, widths) for row in [list(_COLUMNS), *rows]), *problems])
+    lines = [_line(row, widths) for row in [list(_COLUMNS), *rows]]
+    return "\n".join([*lines, *(f"{each.id}: {each.problem}" for each in statuses if each.problem)])
 
 
 def _text(value: Any) -> str:
-    return NOTHING if value is None else str(value)
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
     """Return cells side by side: names to the left, numbers to the right."""
     aligned = [
-        cell.ljust(width) if number < _NAMES else cell.rjust(width)
-        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.ljust(width) if place < len(_NAMES) else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(aligned).rstrip()
-
-
-#: How many columns are names.
-_NAMES: Final = 3

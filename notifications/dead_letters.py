@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from heapq import nlargest
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Self
 
 from django.conf import settings
 from redis import RedisError
@@ -28,6 +28,7 @@ from realtime.redis import execute_all
 from realtime.redis.cluster import ClusterClient
 
 from .bridge_store import client_to, key_of
+from .bridges.routes import IncomingRoute
 
 #: What is kept of one original: bytes of its names and values, and how many fields.
 MAX_BYTES: Final = 64 * 1024
@@ -39,25 +40,6 @@ MAX_REASON_CHARACTERS: Final = 500
 CLAIM_SECONDS: Final = 60
 
 _KEY: Final = re.compile(r"(\d{1,20})-(\d{1,20})@(.+)", re.ASCII | re.DOTALL)
-
-
-class Route(Protocol):
-    """What has to be known of a route that carries messages in."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def kind(self) -> str:
-        """``channel``, ``pattern`` or ``stream``."""
-
-    @property
-    def source(self) -> str:
-        """The name of the Redis channel or stream, or the pattern."""
-
-    @property
-    def redis(self) -> str | None:
-        """The URL of the route's own Redis."""
 
 
 class Key(NamedTuple):
@@ -170,13 +152,13 @@ def one(key: Key) -> Letter | None:
     return _letter(key.route_id, entries[0]) if entries else None
 
 
-def drop(route: Route, ids: Iterable[str]) -> int:
+def drop(route: IncomingRoute, ids: Iterable[str]) -> int:
     """Delete letters for good; return how many were there still."""
     [dropped] = _ask([("XDEL", _stream(route.id), *ids)])
     return int(dropped)
 
 
-def redrive(route: Route, ids: Iterable[str]) -> dict[str, Outcome]:
+def redrive(route: IncomingRoute, ids: Iterable[str]) -> dict[str, Outcome]:
     """
     Publish letters again, where the route hears them, and delete each that was published.
 
@@ -199,7 +181,7 @@ def redrive(route: Route, ids: Iterable[str]) -> dict[str, Outcome]:
     return outcomes
 
 
-def _redrive(route: Route, entry_id: str) -> Outcome:
+def _redrive(route: IncomingRoute, entry_id: str) -> Outcome:
     claim = key_of(route.id, f"redriving:{entry_id}")
     claimed, entries = _ask(
         [("SET", claim, "1", "NX", "EX", str(CLAIM_SECONDS)), _reading(route.id, entry_id)]
@@ -212,10 +194,10 @@ def _redrive(route: Route, entry_id: str) -> Outcome:
     return outcome
 
 
-def _publish(route: Route, letter: Letter) -> Outcome:
+def _publish(route: IncomingRoute, letter: Letter) -> Outcome:
     if not letter.is_whole:
         return Outcome.CUT
-    client = client_to(route.redis or settings.REDIS_URL)
+    client = client_to(route.url)
     try:
         [answer] = execute_all(client, [_publishing(route, letter.fields)])
     except RedisError:
@@ -226,7 +208,9 @@ def _publish(route: Route, letter: Letter) -> Outcome:
     return Outcome.REDRIVEN
 
 
-def _publishing(route: Route, fields: Sequence[tuple[bytes, bytes]]) -> tuple[str | bytes, ...]:
+def _publishing(
+    route: IncomingRoute, fields: Sequence[tuple[bytes, bytes]]
+) -> tuple[str | bytes, ...]:
     if route.kind == "stream":
         return ("XADD", route.source, "*", *chain.from_iterable(fields))
     original = dict(fields)

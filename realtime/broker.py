@@ -25,6 +25,7 @@ from django.conf import settings
 
 from .destinations import check_published, group_name
 from .history import History, history_of
+from .scripts import Fence
 from .stomp import Limits
 
 #: The type and version of the envelope that travels between nodes.
@@ -164,11 +165,12 @@ async def send(message: Message) -> str:
     return _id(message, await start(message))
 
 
-def start(message: Message) -> asyncio.Future[Any]:
+def start(message: Message, fence: Fence | None = None) -> asyncio.Future[Any]:
     """
     Begin to publish a message; the future ends when Redis took it.
 
-    Await :func:`room` before, where many may come.
+    Await :func:`room` before, where many may come. With a fence the future may fail with
+    :class:`.Fenced`; an entry that was published already counts as taken.
 
     Raises:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
@@ -176,7 +178,7 @@ def start(message: Message) -> asyncio.Future[Any]:
     submission = _submission(message)
     layer = get_channel_layer()
     if hasattr(type(layer), "submit"):
-        return layer.submit(*submission)
+        return layer.submit(*submission, fence)
     return asyncio.ensure_future(layer.group_send(*submission[:2]))
 
 

@@ -18,7 +18,6 @@ Entries of the routing table say which destinations have one; by default all top
 from __future__ import annotations
 
 import itertools
-import secrets
 import sys
 import time
 from collections import deque
@@ -28,7 +27,6 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from .destinations import covers
-from .redis import Script
 from .routing import load_routes
 
 #: How many messages are delivered at most to who comes back.
@@ -198,89 +196,8 @@ class Log:
             self.entries.popleft()
 
 
-# What Redis does. Keys of a destination share a hash slot. ARGV[1] is the id of the server process
-# that we are connected to, ARGV[2] a name for an epoch, if one begins.
-
-_BEGIN: Final = """
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'run', 'ended', 'time')
-local epoch, offset, ended = meta[1], tonumber(meta[2] or 0), meta[4] or ''
-local clock = redis.call('TIME')
-local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(meta[5] or 0))
-if meta[3] ~= ARGV[1] then
-  if epoch then
-    local kept = {}
-    for each in string.gmatch(ended, '%S+') do kept[#kept + 1] = each end
-    kept[#kept + 1] = epoch .. ':' .. offset
-    ended = table.concat(kept, ' ', math.max(1, #kept - 31))
-  else
-    redis.call('DEL', KEYS[2])
-  end
-  epoch = ARGV[2]
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'run', ARGV[1], 'ended', ended)
-  if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
-end
-"""
-
-#: KEYS: position, entries[, once]. ARGV: run, epoch, size, ttl in ms, payload, answer of a message
-#: without history, channels... Publishes, and returns the message's id. With the key ``once``, and
-#: if it is there already, only its value is returned.
-PUBLISH: Final = Script(
-    """
-if KEYS[3] then
-  local first = redis.call('GET', KEYS[3])
-  if first then
-    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
-    return first
-  end
-end
-local size, payload, id = tonumber(ARGV[3]), ARGV[5], ARGV[6]
-if size > 0 then
-"""
-    + _BEGIN
-    + """
-  offset = offset + 1
-  id = epoch .. '-' .. offset
-  local ttl = tonumber(ARGV[4])
-  redis.call('XADD', KEYS[2], 'MAXLEN', size, string.format('%.0f-%.0f', now, offset), 'd', payload)
-  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now - ttl))
-  redis.call('HSET', KEYS[1], 'offset', offset, 'time', string.format('%.0f', now))
-  redis.call('EXPIRE', KEYS[1], 2592000)
-  redis.call('PEXPIRE', KEYS[2], ttl)
-  payload = '\\1' .. id .. '\\n' .. payload
-end
-for each = 7, #ARGV do redis.call('PUBLISH', ARGV[each], payload) end
-if KEYS[3] then redis.call('SET', KEYS[3], id, 'EX', 300) end
-return id
-"""
-)
-
-#: KEYS: position, entries. ARGV: run, epoch, how many, ttl in ms. Returns the epoch, the offset,
-#: the epochs that ended ("EPOCH:OFFSET ..."), the time in ms, and the newest entries, newest first.
-READ: Final = Script(
-    _BEGIN
-    + """
-if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
-local entries = {}
-if tonumber(ARGV[3]) > 0 then
-  local oldest = string.format('%.0f', now - tonumber(ARGV[4]))
-  entries = redis.call('XREVRANGE', KEYS[2], '+', oldest, 'COUNT', ARGV[3])
-end
-return {epoch, offset, ended, string.format('%.0f', now), entries}
-"""
-)
-
-SCRIPTS: Final = (PUBLISH, READ)
-
 #: What stands before a payload that has a position; no message of a channel layer starts so.
 POSITION_MARK: Final = b"\x01"
-
-_epochs = itertools.count(1)
-_epoch_prefix = secrets.token_hex(4)
-
-
-def new_epoch() -> str:
-    """Return a name for an epoch that nobody has used."""
-    return f"{_epoch_prefix}{next(_epochs):x}"
 
 
 def split_position(data: bytes) -> tuple[str | None, bytes]:

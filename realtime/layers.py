@@ -33,19 +33,16 @@ from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 from .broker import open_envelope
 from .destinations import is_hashed, readable_name
 from .history import (
-    PUBLISH,
-    READ,
-    SCRIPTS,
     Entry,
     History,
     Log,
     Position,
-    new_epoch,
     parse_ended,
     split_position,
 )
 from .redis import Call, create_client, execute_all
 from .redis.cluster import ClusterClient
+from .scripts import PUBLISH, READ, SCRIPTS, Fence
 from .shards import LoopLayer, Sink
 
 
@@ -87,17 +84,19 @@ class TopicLayer(RedisPubSubChannelLayer):
         message: dict[str, Any],
         history: History | None = None,
         once: str | None = None,
+        fence: Fence | None = None,
     ) -> asyncio.Future[Any]:
         """
         Send to a group as ``group_send`` does, in the order of the calls; the future ends when
         Redis took the message, or with one of :data:`.REDIS_ERRORS`.
 
         With ``history`` the message is kept, and the answer is its position, as bytes. With
-        ``once`` the answer is what it was the first time, if that key was used lately.
+        ``once`` the answer is what it was the first time, if that key was used lately. With
+        ``fence`` it is empty if the entry had been published, and :class:`.Fenced` may be raised.
         """
         layer = self._get_layer()
         pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
-        *others, last = self._commands(group, message, history, once)
+        *others, last = self._commands(group, message, history, once, fence)
         for command in others:
             pipeline.submit(command)
         return pipeline.submit(last, replicas=self.replicas)
@@ -149,19 +148,22 @@ class TopicLayer(RedisPubSubChannelLayer):
         message: dict[str, Any],
         history: History | None = None,
         once: str | None = None,
+        fence: Fence | None = None,
     ) -> list[tuple[Any, ...] | Call]:
         """Return what publishes a message; the answer to the last one counts."""
         data = self.serialize(message)
         channels = self.group_channels(group, message)
-        if history is None and once is None:
+        if history is None and once is None and fence is None:
             return [("PUBLISH", channel, data) for channel in reversed(channels)]
-        keys = history_keys(self._group_channel_prefix + group)
-        if once is not None:
-            keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
+        keys = history_keys(channels[0])
         size, ttl = (history.size, history.ttl * 1000) if history is not None else (0, 0)
-        message_id = message["headers"]["message-id"]
-        arguments = (new_epoch(), str(size), str(ttl), data, message_id, *channels)
-        return [Call(PUBLISH, keys, arguments)]
+        route, number, entry = (fence.route, fence.number, fence.entry) if fence else ("", 0, "")
+        arguments = (str(size), str(ttl), route, str(number), str(len(channels)), *channels)
+        content = (data, message["headers"]["message-id"], entry)
+        if once is None:
+            return [Call(PUBLISH, keys, arguments, content)]
+        keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
+        return [Call(PUBLISH, keys, (*arguments, *content))]
 
     def group_channels(self, group: str, message: dict[str, Any]) -> list[str]:
         """
@@ -221,7 +223,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         return Call(
             READ,
             history_keys(self._group_channel_prefix + group),
-            (new_epoch(), wanted, str(history.ttl * 1000)),
+            (wanted, str(history.ttl * 1000)),
         )
 
     def _log(self, answer: list[Any], history: History) -> Log:

@@ -12,13 +12,13 @@ from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
-from .history import SCRIPTS
 from .redis import Script, create_pool, per_loop
 from .redis.cluster import ClusterPool
 from .redis.cluster_pipeline import ClusterPipeline
 from .redis.link import Pool
 from .redis.pipeline import Pipeline
 from .redis.subscriber import Subscriber
+from .scripts import SCRIPTS
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Shard:
         self.pipeline = open_pipeline(self._pool, SCRIPTS)
         self.subscriber = Subscriber(self._pool, self._receive, self._renewed)
 
-    def _receive(self, name: bytes, data: bytes) -> Awaitable[object] | None:
+    def _receive(self, name: bytes, channel: bytes, data: bytes) -> Awaitable[object] | None:
         return self._receive_data(name.decode(), data)
 
     # What the inherited layer calls

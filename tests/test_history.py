@@ -13,7 +13,6 @@ from realtime.history import (
     Lost,
     Position,
     history_of,
-    new_epoch,
     parse_ended,
     split_position,
 )
@@ -124,9 +123,3 @@ def test_topics_have_a_history_unless_a_route_says_otherwise() -> None:
 def test_a_payload_may_have_a_position_before_it() -> None:
     assert split_position(b"\x81\xa1a\x01") == (None, b"\x81\xa1a\x01")
     assert split_position(b"\x01e-7\n\x81\n\xa1") == ("e-7", b"\x81\n\xa1")
-
-
-def test_names_of_epochs_are_unlike_each_other_and_have_no_separators() -> None:
-    names = {new_epoch() for _ in range(1000)}
-    assert len(names) == 1000
-    assert all(name.isalnum() for name in names)

@@ -14,7 +14,9 @@ from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from notifications.bridges import from_channel, read_envelope
+from notifications.bridges import from_channel
+from notifications.bridges.formats import MESSAGE, read_envelope
+from notifications.bridges.routes import Arrival
 from realtime.broker import publish_many, send
 from realtime.idempotency import once_of_channel, once_of_user
 from realtime.pages import read_page
@@ -120,7 +122,10 @@ def test_a_bridge_takes_the_key_out_of_the_headers_and_keeps_channels_apart() ->
         "headers": {"Idempotency-Key": "k", "a": "b"},
     }
     payload = json.dumps(content).encode()
-    first, second = (from_channel(name).read(payload) for name in ("ONE", "TWO"))
+    first, second = (
+        from_channel(name).read(Arrival({MESSAGE: payload}, name.encode()))
+        for name in ("ONE", "TWO")
+    )
     assert first.headers == {"content-type": "text/plain;charset=UTF-8", "a": "b"}
     assert first.once not in (None, second.once)
     content["headers"] = {"idempotency-key": "x" * 256}

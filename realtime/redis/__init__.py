@@ -20,6 +20,7 @@ from .commands import (
     CONNECT_SECONDS,
     REDIS_ERRORS,
     Call,
+    Fenced,
     Script,
     execute_each,
 )
@@ -29,6 +30,7 @@ from .sentinel import PrimaryPool, SyncPrimaryPool
 __all__ = [
     "REDIS_ERRORS",
     "Call",
+    "Fenced",
     "Script",
     "create_client",
     "create_pool",

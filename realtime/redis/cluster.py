@@ -24,7 +24,7 @@ from .commands import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     REDIS_ERRORS,
-    Call,
+    Command,
     Script,
     execute_each,
 )
@@ -206,7 +206,7 @@ class ClusterClient:
 
     def execute_each(
         self,
-        commands: Sequence[tuple[Any, ...] | Call],
+        commands: Sequence[Command],
         scripts: Iterable[Script] = (),
         replicas: int = 0,
     ) -> list[Any]:
@@ -233,9 +233,7 @@ class ClusterClient:
                 self._refresh()
         return [answers[number] for number in range(len(commands))]
 
-    def _by_node(
-        self, commands: Sequence[tuple[Any, ...] | Call], numbers: list[int]
-    ) -> dict[Address, list[int]]:
+    def _by_node(self, commands: Sequence[Command], numbers: list[int]) -> dict[Address, list[int]]:
         assert self._nodes.slots is not None
         of_node: dict[Address, list[int]] = {}
         for number in numbers:
@@ -243,9 +241,7 @@ class ClusterClient:
             of_node.setdefault(address, []).append(number)
         return of_node
 
-    def _execute(
-        self, address: Address, commands: Sequence[tuple[Any, ...] | Call], *options: Any
-    ) -> list[Any]:
+    def _execute(self, address: Address, commands: Sequence[Command], *options: Any) -> list[Any]:
         """Execute on one node, and on another what this one just gives away."""
         try:
             answers = execute_each(self._nodes.of(address), commands, *options)

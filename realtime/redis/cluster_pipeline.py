@@ -12,7 +12,7 @@ import redis
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from .cluster import REDIRECTIONS, RETRY_SECONDS, ClusterPool
-from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Script
+from .commands import ANSWER_SECONDS, REDIS_ERRORS, Command, Script
 from .pipeline import MAX_COMMANDS, Pipeline
 from .slots import Address, redirected_to, slot_of
 
@@ -45,7 +45,7 @@ class ClusterPipeline:
         self._refreshing: asyncio.Task[None] | None = None
         self._numbers = itertools.count()
 
-    def submit(self, command: tuple[Any, ...] | Call, *, replicas: int = 0) -> asyncio.Future[Any]:
+    def submit(self, command: Command, *, replicas: int = 0) -> asyncio.Future[Any]:
         """Do what :meth:`.Pipeline.submit` does; the order is kept for each slot."""
         order = _Order(command, replicas, next(self._numbers))
         if order.slot in self._held or self._pool.slots is None:
@@ -180,7 +180,7 @@ class _Order:
 
     answer: asyncio.Future[Any]
 
-    def __init__(self, command: tuple[Any, ...] | Call, replicas: int, number: int) -> None:
+    def __init__(self, command: Command, replicas: int, number: int) -> None:
         self.command = command
         self.replicas = replicas
         self.number = number

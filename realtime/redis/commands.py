@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha1
@@ -20,6 +21,9 @@ REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
 
+#: How many calls travel as one at most: Redis does nothing else meanwhile.
+MAX_JOINED: Final = 100
+
 
 class Script:
     """
@@ -32,20 +36,65 @@ class Script:
 
 
 class Call(NamedTuple):
-    """A call of a script, with its arguments after the first."""
+    """
+    A call of a script, with its arguments after the first.
+
+    Calls with ``more`` that follow each other and differ in nothing else may travel as one, with
+    the ``more`` of all; the script answers with a list, one for each.
+    """
 
     script: Script
     keys: tuple[str, ...]
     arguments: tuple[Any, ...]
+    more: tuple[Any, ...] = ()
 
 
-def pack(command: tuple[Any, ...] | Call, run: str = "") -> bytes:
-    """Return a command, of strings and bytes, as it travels."""
+class Fenced(redis.ResponseError):
+    """A script refuses: somebody else has taken over since."""
+
+
+Command = tuple[Any, ...] | Call
+
+
+def join(commands: Iterable[Command]) -> list[list[Command]]:
+    """Return the commands in their order, those that travel as one together."""
+    joined: list[list[Command]] = []
+    for command in commands:
+        if joined and _go_together(joined[-1], command):
+            joined[-1].append(command)
+        else:
+            joined.append([command])
+    return joined
+
+
+def _go_together(before: list[Command], command: Command) -> bool:
+    return (
+        isinstance(command, Call)
+        and len(command.more) > 0
+        and command[:3] == before[0][:3]
+        and isinstance(before[0], Call)
+        and len(before) < MAX_JOINED
+    )
+
+
+def pack(commands: list[Command], run: str = "") -> bytes:
+    """Return commands that travel as one, of strings and bytes, as they do."""
+    command = commands[0]
     if isinstance(command, Call):
-        script, keys, arguments = command
-        command = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments)
+        script, keys, arguments, more = command
+        if len(commands) > 1:
+            more = tuple(itertools.chain.from_iterable([each[3] for each in commands]))
+        command = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments, *more)
     packed: bytes = hiredis.pack_command(command)
     return packed
+
+
+def answers_to(commands: list[Command], answer: Any) -> list[Any]:
+    """Return the answer to each of the commands that travelled as one."""
+    if isinstance(answer, Exception):
+        return [answer] * len(commands)
+    command = commands[0]
+    return answer if isinstance(command, Call) and command.more else [answer]
 
 
 def preparation(scripts: Iterable[Script]) -> list[tuple[str, ...]]:
@@ -62,7 +111,7 @@ def server_run(info: bytes) -> str:
 
 def execute_each(
     client: redis.Redis,
-    commands: Sequence[tuple[Any, ...] | Call],
+    commands: Sequence[Command],
     scripts: Iterable[Script] = (),
     replicas: int = 0,
 ) -> list[Any]:
@@ -78,13 +127,14 @@ def execute_each(
     connection = client.connection_pool.get_connection()
     try:
         run = _prepare(connection, scripts)
-        packed = [pack(command, run) for command in commands]
-        wait = pack(wait_command(replicas)) if replicas else b""
+        joined = join(commands)
+        packed = [pack(together, run) for together in joined]
+        wait = pack([wait_command(replicas)]) if replicas else b""
         connection.send_packed_command([b"".join(packed) + wait])
-        answers = [_read(connection) for _ in packed]
+        answers = [answers_to(together, _read(connection)) for together in joined]
         if replicas:
             check_replicas(connection.read_response(), replicas)
-        return answers
+        return list(itertools.chain.from_iterable(answers))
     except BaseException:
         connection.disconnect()  # what was not read is no answer to the next caller
         raise

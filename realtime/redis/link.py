@@ -19,7 +19,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from .commands import REDIS_ERRORS, Script, preparation, server_run
+from .commands import REDIS_ERRORS, Fenced, Script, preparation, server_run
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ CHECK_SECONDS: Final = 1.0
 _KINDS: Final[dict[str, type[redis.ResponseError]]] = {
     "ASK": AskError,
     "CLUSTERDOWN": ClusterDownError,
+    "FENCED": Fenced,
     "MOVED": MovedError,
     "NOSCRIPT": NoScriptError,
     "READONLY": redis.ReadOnlyError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any, Final
 import redis
 from redis.exceptions import NoScriptError
 
-from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Script, pack
+from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Script, answers_to, join, pack
 from .link import Link, Pool
 from .replicas import Batch
 
@@ -24,6 +25,10 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 #: Answers of a server with which nothing can be done any more: somebody flushed its scripts, which
 #: only a new connection loads; or it is no primary now.
 _LEAVE: Final = (NoScriptError, redis.ReadOnlyError)
+
+
+#: A command, its size in bytes, and what its answer is for.
+_Waiting = tuple[Command, int, asyncio.Future[Any]]
 
 
 class Pipeline:
@@ -44,14 +49,15 @@ class Pipeline:
         self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._unsent: list[tuple[tuple[Any, ...] | Call, int, asyncio.Future[Any]]] = []
-        self._unanswered: deque[tuple[int, asyncio.Future[Any]]] = deque()
+        self._unsent: list[_Waiting] = []
+        self._unanswered: deque[tuple[list[Command], list[_Waiting]]] = deque()
         self._batch: Batch | None = None  # of what is unsent
         self._sent_batch: Batch | None = None
+        self._commands = 0
         self._bytes = 0
         self._waiting_for_room: list[asyncio.Future[None]] = []
 
-    def submit(self, command: tuple[Any, ...] | Call, *, replicas: int = 0) -> asyncio.Future[Any]:
+    def submit(self, command: Command, *, replicas: int = 0) -> asyncio.Future[Any]:
         """
         Queue a command, or the call of a script; the future gets its answer, once so many
         replicas have what it wrote.
@@ -60,11 +66,12 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        size = len(max(command.arguments if isinstance(command, Call) else command, key=len))
+        size = sum(map(len, command.more if isinstance(command, Call) else command))
         if not self._unsent and self._connecting is None:
             loop.call_soon(self._send)
         answer = self._hold(future, replicas) if replicas else future
         self._unsent.append((command, size, answer))
+        self._commands += 1
         self._bytes += size
         return future
 
@@ -76,8 +83,7 @@ class Pipeline:
     @property
     def full(self) -> bool:
         """Whether so much is on its way that the next should wait."""
-        commands = len(self._unsent) + len(self._unanswered)
-        return commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
+        return self._commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
 
     async def room(self) -> None:
         """Return when another command may be submitted: more than so much is a pile."""
@@ -89,8 +95,8 @@ class Pipeline:
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
         while self._unsent or self._unanswered:
-            unsent = [future for _, _, future in self._unsent]
-            await asyncio.wait([*unsent, *(future for _, future in self._unanswered)])
+            waiting = itertools.chain(self._unsent, *(each for _, each in self._unanswered))
+            await asyncio.wait([future for _, _, future in waiting])
         if self._link is not None:
             self._link.close()
         if self._watch is not None:
@@ -106,14 +112,18 @@ class Pipeline:
             self._link.heard = asyncio.get_running_loop().time()
             self._look_later(ANSWER_SECONDS)
         unsent, run = self._take_unsent(), self._link.run
-        self._link.write(b"".join([pack(command, run) for command, _, _ in unsent]))
-        self._unanswered.extend([(size, future) for _, size, future in unsent])
+        joined = join([command for command, _, _ in unsent])
+        self._link.write(b"".join([pack(together, run) for together in joined]))
+        waiting = iter(unsent)
+        for together in joined:
+            self._unanswered.append((together, list(itertools.islice(waiting, len(together)))))
 
-    def _take_unsent(self) -> list[tuple[tuple[Any, ...] | Call, int, asyncio.Future[Any]]]:
+    def _take_unsent(self) -> list[_Waiting]:
         unsent, self._unsent = self._unsent, []
         if self._batch is not None:
             self._sent_batch, self._batch = self._batch, None
             self._sent_batch.answered.add_done_callback(lambda answered: self._send())
+            self._commands += 1
             unsent.append((self._sent_batch.command, 0, self._sent_batch.answered))
         return unsent
 
@@ -125,34 +135,40 @@ class Pipeline:
         except Exception as error:
             if not isinstance(error, REDIS_ERRORS):
                 logger.exception("the connection to Redis failed")
-            self._fail([(size, future) for _, size, future in self._take_unsent()], error)
+            self._fail(self._take_unsent(), error)
         finally:
             self._connecting = None
 
     def _answered(self, answer: Any) -> None:
-        size, future = self._unanswered.popleft()
-        self._bytes -= size
-        if not future.done():
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-                if self._link is not None and isinstance(answer, _LEAVE):
-                    self._link.close()
-            else:
-                future.set_result(answer)
+        together, waiting = self._unanswered.popleft()
+        if self._link is not None and isinstance(answer, _LEAVE):
+            self._link.close()
+        answers = answers_to(together, answer)
+        for (_, size, future), each in zip(waiting, answers, strict=True):
+            self._settle(size, future, each)
         if self._waiting_for_room:
             self._make_room()
 
+    def _settle(self, size: int, future: asyncio.Future[Any], answer: Any) -> None:
+        self._commands -= 1
+        self._bytes -= size
+        if future.done():
+            return
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
     def _lost(self, lost: asyncio.Future[BaseException]) -> None:
         unanswered, self._unanswered = self._unanswered, deque()
-        self._fail(unanswered, lost.result())
+        for _, waiting in unanswered:
+            self._fail(waiting, lost.result())
 
-    def _fail(self, commands: Any, error: BaseException) -> None:
+    def _fail(self, commands: list[_Waiting], error: BaseException) -> None:
         if not isinstance(error, redis.RedisError):
             error = redis.ConnectionError(f"the link to Redis died: {error!r}")
-        for size, future in commands:
-            self._bytes -= size
-            if not future.done():
-                future.set_exception(error)
+        for _, size, future in commands:
+            self._settle(size, future, error)
         self._make_room()
 
     def _make_room(self) -> None:

@@ -15,11 +15,20 @@ Address = tuple[str, int]
 #: What asks a node for what :class:`SlotMap` takes.
 SLOTS: Final = ("CLUSTER", "SLOTS")
 
+#: Where a command has its first key, if that is not its first argument; one stream is read at most.
+_KEY_PLACES: Final = {"XREADGROUP": -2, "XGROUP": 2, "XINFO": 2}
+
 
 def slot_of(command: tuple[Any, ...] | Call) -> int:
     """Return the slot of the first key, or of the Redis channel: any node would do for that."""
-    key = command.keys[0] if isinstance(command, Call) else command[1]
+    key = _first_key(command)
     return key_slot(key.encode() if isinstance(key, str) else key)
+
+
+def _first_key(command: tuple[Any, ...] | Call) -> Any:
+    if isinstance(command, Call):
+        return command.keys[0]
+    return command[_KEY_PLACES.get(command[0], 1)]
 
 
 class SlotMap:

@@ -38,9 +38,9 @@ Key = tuple[str, str]
 _MESSAGES: Final = frozenset({b"message", b"pmessage"})
 _CONFIRMATIONS: Final = {b"subscribe": "SUBSCRIBE", b"psubscribe": "PSUBSCRIBE"}
 
-#: Takes the name under which was subscribed (a Redis channel, or a pattern) and a payload; what
-#: it returns is awaited before the next.
-Receive = Callable[[bytes, bytes], Awaitable[object] | None]
+#: Takes the name under which was subscribed (a Redis channel, or a pattern), the Redis channel and
+#: a payload; what it returns is awaited before the next.
+Receive = Callable[[bytes, bytes, bytes], Awaitable[object] | None]
 
 
 class Subscriber:
@@ -208,7 +208,7 @@ class Subscriber:
             raise redis.ConnectionError(f"Redis refuses: {answer}")
         kind = answer[0]
         if kind in _MESSAGES:
-            return self._receive(answer[1], answer[-1])
+            return self._receive(answer[1], answer[-2], answer[-1])
         if kind in _CONFIRMATIONS:
             self._confirm((_CONFIRMATIONS[kind], answer[1].decode()))
         return None

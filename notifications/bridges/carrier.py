@@ -1,0 +1,102 @@
+"""What one process does for one route while it holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from notifications import dead_letters
+from realtime.broker import start
+from realtime.redis import Fenced
+from realtime.redis.cluster_pipeline import ClusterPipeline
+from realtime.redis.pipeline import Pipeline
+from realtime.scripts import Fence
+
+from .lease import Lease
+from .routes import Arrival, IncomingRoute
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two log lines that say what goes wrong with a route.
+WARNING_SECONDS: Final = 60.0
+
+#: What became, or is to become, of what came; each is counted.
+Outcome = Literal["carried", "put_aside"]
+
+#: What was begun with one message: ends when Redis took it.
+Begun = tuple[asyncio.Future[Any], Outcome]
+
+
+class Carrier:
+    """
+    Publish what came by a route, put aside what can't be, and count.
+
+    Args:
+        pipeline: To the gateway's Redis.
+    """
+
+    def __init__(
+        self, route: IncomingRoute, lease: Lease, pipeline: Pipeline | ClusterPipeline
+    ) -> None:
+        self.route = route
+        self.lease = lease
+        self._pipeline = pipeline
+        #: How often each outcome was, and ``errors``.
+        self.counts: Counter[str] = Counter()
+        self._warned_at = -WARNING_SECONDS
+        self._unsaid = 0
+
+    def begin(self, arrival: Arrival) -> Begun:
+        """
+        Begin to publish what came, or to put it aside; does not raise.
+
+        Calls that are made in some order publish in that order. When the future has ended it goes
+        to :meth:`settle`.
+        """
+        try:
+            message = self.route.read(arrival)
+            fence = Fence(self.route.id, self.lease.number, arrival.entry)
+            return start(message, fence), "carried"
+        except Exception as error:
+            return self._put_aside(arrival, error), "put_aside"
+
+    def settle(self, begun: Begun) -> BaseException | None:
+        """Count what has ended; return its error, if any: then it was not taken."""
+        future, outcome = begun
+        error = future.exception()
+        if error is None:
+            self.counts[outcome] += 1
+        elif isinstance(error, Fenced):
+            self.lease.give_up()
+        else:
+            self.failed(error)
+        return error
+
+    def failed(self, error: BaseException | str) -> None:
+        """Count an error, and tell operators, but not too often."""
+        self.counts["errors"] += 1
+        self._warn("%s", error)
+
+    def _put_aside(self, arrival: Arrival, error: Exception) -> asyncio.Future[Any]:
+        reason = str(error) or repr(error)
+        self._warn("put aside: %s", reason, None if isinstance(error, ValueError) else error)
+        return self._pipeline.submit(dead_letters.command(self.route.id, reason, arrival.original))
+
+    def _warn(self, text: str, reason: object, bug: Exception | None = None) -> None:
+        if time.monotonic() - self._warned_at < WARNING_SECONDS:
+            self._unsaid += 1
+            return
+        unsaid = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
+        logger.warning(f"bridge %s: {text}%s", self.route.id, reason, unsaid, exc_info=bug)
+        self._warned_at, self._unsaid = time.monotonic(), 0
+
+
+async def settled(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Return when all have ended. Most end together with the first, so that is cheap."""
+    for future in futures:
+        if not future.done():
+            await asyncio.wait([future])

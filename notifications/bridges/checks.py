@@ -1,0 +1,137 @@
+"""System checks of the bridges in the routing table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Final
+
+from django.core import checks
+
+from realtime.destinations import DestinationError, check_topic
+from realtime.handlers import ApplicationRoute
+from realtime.redis import create_pool, without_password
+from realtime.routing import load_routes
+
+from .formats import ADDRESSED, READERS, WRITERS
+from .routes import PLACEHOLDER, IncomingRoute, OutgoingRoute, compile_glob
+
+_VARIABLE: Final = re.compile(r"\{\w+\}")
+
+
+def check_bridges(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E001-E006: what is wrong with the bridges of a routing table that can be loaded."""
+    try:
+        routes = load_routes()
+    except Exception:
+        return []
+    incoming = [route for route in routes if isinstance(route, IncomingRoute)]
+    outgoing = [route for route in routes if isinstance(route, OutgoingRoute)]
+    application = [route for route in routes if isinstance(route, ApplicationRoute)]
+    return [
+        *_check_doubles(incoming),
+        *_check_destinations(incoming),
+        *_check_formats(incoming, outgoing),
+        *_check_urls([*incoming, *outgoing]),
+        *_check_patterns(application),
+    ]
+
+
+def _check_doubles(routes: list[IncomingRoute]) -> Iterator[checks.Error]:
+    for route in _repeated(routes, lambda route: route.id):
+        yield checks.Error(
+            f"there are two routes from {route.id}",
+            hint="Carry it to one topic, or publish to both.",
+            id="notifications.E001",
+        )
+
+
+def _check_destinations(routes: list[IncomingRoute]) -> Iterator[checks.Error]:
+    for route in routes:
+        if route.to and route.format not in ADDRESSED:
+            stars = compile_glob(route.source).groups if route.kind == "pattern" else 0
+            if (problem := _problem_with(route.to, stars)) is not None:
+                yield checks.Error(
+                    f"{route.id} leads to no topic: {problem}",
+                    hint="to= is /topic/NAME; with from_pattern {1} stands for the first '*'.",
+                    id="notifications.E002",
+                )
+
+
+def _problem_with(to: str, stars: int) -> str | None:
+    """Return what is wrong with a topic in which placeholders stand for so many stars."""
+    for number in PLACEHOLDER.findall(to):
+        if not 1 <= int(number) <= stars:
+            return f"there is no '*' for {{{number}}} in {to!r}"
+    filled = PLACEHOLDER.sub("x", to)
+    if "{" in filled or "}" in filled:
+        return f"a brace that is part of no placeholder in {to!r}"
+    try:
+        check_topic(filled)
+    except DestinationError as error:
+        return error.message
+    return None
+
+
+def _check_formats(
+    incoming: list[IncomingRoute], outgoing: list[OutgoingRoute]
+) -> Iterator[checks.Error]:
+    for route in incoming:
+        known = READERS.keys() - (set() if route.kind == "stream" else {"fields"})
+        if route.format not in known:
+            yield _unknown_format(route.id, route.format, known)
+        elif bool(route.to) == (route.format in ADDRESSED):
+            yield _wrong_addressing(route)
+    for out in outgoing:
+        known = WRITERS.keys() | ({"fields"} if out.kind == "stream" else set())
+        if out.format not in known:
+            yield _unknown_format(out.pattern, out.format, known)
+
+
+def _unknown_format(name: str, format: str, known: Iterable[str]) -> checks.Error:
+    return checks.Error(
+        f"{name} has an unknown format {format!r}",
+        hint=f"It may be one of {', '.join(sorted(known))}.",
+        id="notifications.E003",
+    )
+
+
+def _wrong_addressing(route: IncomingRoute) -> checks.Error:
+    says = "names the destination itself" if route.to else "does not name a destination"
+    return checks.Error(
+        f"{route.id}: the format {route.format!r} {says}",
+        hint="Leave out to=, or choose another format." if route.to else 'Add to="/topic/...".',
+        id="notifications.E004",
+    )
+
+
+def _check_urls(routes: Iterable[IncomingRoute | OutgoingRoute]) -> Iterator[checks.Error]:
+    for url in dict.fromkeys(route.redis for route in routes if route.redis is not None):
+        try:
+            create_pool(url)
+        except Exception as error:
+            yield checks.Error(
+                f"{without_password(url)!r} is no URL of a Redis: {error}",
+                hint="As in redis://user:password@host:6379/0; see docs/operations.md.",
+                id="notifications.E005",
+            )
+
+
+def _check_patterns(routes: list[ApplicationRoute]) -> Iterator[checks.Error]:
+    for attribute in ("send", "subscribe"):
+        answering = [route for route in routes if getattr(route, attribute) is not None]
+        for route in _repeated(answering, lambda route: _VARIABLE.sub("{}", route.pattern)):
+            yield checks.Error(
+                f"{route.pattern} is there twice: the first entry gets all",
+                hint="Remove one of them from the routing table.",
+                id="notifications.E006",
+            )
+
+
+def _repeated(routes: Iterable[Any], key: Callable[[Any], Hashable]) -> Iterator[Any]:
+    """Return those whose key an earlier one has."""
+    seen: set[Hashable] = set()
+    for route in routes:
+        if key(route) in seen:
+            yield route
+        seen.add(key(route))

@@ -1,0 +1,210 @@
+"""
+What a message looks like on Redis, in and out.
+
+===============  ==================================================================
+``json-string``  a JSON string; what is none goes through as it is
+``raw``          bytes as they are
+``json``         any valid JSON, with the content-type ``application/json``
+``envelope``     JSON with the destination: :func:`read_envelope`, :func:`as_envelope`
+``fields``       an entry of a stream with the fields ``message`` and ``topic``
+===============  ==================================================================
+
+What is published on a Redis channel is read as an entry of a stream that has the field ``message``
+alone. In an entry, the field ``idempotency-key`` makes the message one that is published once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from realtime.broker import Message
+from realtime.destinations import check_published
+from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_channel
+from realtime.sessions import Session
+from realtime.stomp import ProtocolError
+
+#: Names and values of an entry.
+Fields = Mapping[bytes, bytes]
+
+MESSAGE: Final = b"message"
+TOPIC: Final = b"topic"
+_KEY: Final = IDEMPOTENCY_KEY.encode()
+
+#: Formats that say themselves where a message goes.
+ADDRESSED: Final = frozenset({"envelope", "fields"})
+
+
+def read(format: str, fields: Fields, to: str, owner: str) -> Message:
+    """
+    Return the message that an entry holds.
+
+    Args:
+        to: Where it goes, unless the format says so itself.
+        owner: For whom idempotency keys count.
+
+    Raises:
+        ValueError: If it holds none; says why.
+    """
+    message = READERS[format](fields, to, owner)
+    if _KEY in fields:
+        message.once = once_of_channel(owner, _text(fields, _KEY))
+    return message
+
+
+def read_envelope(payload: bytes, owner: str = "") -> Message:
+    """
+    Return the message that a service put into JSON: ``destination``, ``body`` (a string, or
+    base64 with ``"encoding": "base64"``, or any JSON value) and, if it likes, ``headers``.
+
+    The header ``idempotency-key`` makes it one that is published once, whatever comes from this
+    owner of keys.
+
+    Raises:
+        ValueError: If the payload is no such thing.
+    """
+    try:
+        content = json.loads(payload)
+        destination, body = content["destination"], content["body"]
+        headers = {str(name): str(value) for name, value in content.get("headers", {}).items()}
+        if content.get("encoding") == "base64":
+            body = b64decode(body, validate=True)
+        key = key_in(headers)
+        once = None if key is None else once_of_channel(owner, key)
+        forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
+        return Message.of(check_published(destination), body, forwarded, once=once)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no envelope with destination and body: {error!r}") from None
+
+
+def unwrap(payload: bytes) -> str | bytes:
+    """Return the string that a payload encodes as JSON, or the payload as it is."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return payload
+    if text[:1].isspace() or text.startswith('"'):
+        try:
+            content = json.loads(text)
+            content.encode()
+        except (ValueError, AttributeError, RecursionError):
+            return text
+        if isinstance(content, str):
+            return content
+    return text
+
+
+def check_json(payload: bytes) -> bytes:
+    """
+    Return the payload if it is JSON.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    try:
+        json.loads(payload.decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+    return payload
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _payload(fields: Fields) -> bytes:
+    if MESSAGE not in fields:
+        raise ValueError("an entry without the field 'message'")
+    return fields[MESSAGE]
+
+
+def _text(fields: Fields, name: bytes) -> str:
+    if name not in fields:
+        raise ValueError(f"an entry without the field {name.decode()!r}")
+    try:
+        return fields[name].decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"the field {name.decode()!r} is not UTF-8") from None
+
+
+def _text_or_bytes(payload: bytes) -> str | bytes:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return payload
+
+
+_JSON: Final = {"content-type": "application/json"}
+
+#: By format: takes the entry, the destination and the owner of keys.
+READERS: Final[dict[str, Callable[[Fields, str, str], Message]]] = {
+    "json-string": lambda fields, to, owner: Message.of(to, unwrap(_payload(fields))),
+    "raw": lambda fields, to, owner: Message.of(to, _payload(fields)),
+    "json": lambda fields, to, owner: Message.of(to, check_json(_payload(fields)), _JSON),
+    "envelope": lambda fields, to, owner: read_envelope(_payload(fields), owner),
+    "fields": lambda fields, to, owner: Message.of(
+        _text(fields, TOPIC), _text_or_bytes(_payload(fields))
+    ),
+}
+
+
+# What goes out
+
+
+def as_envelope(message: Message, session: Session) -> str:
+    """
+    Return a message as JSON, with where it came from and where to answer::
+
+        {"destination", "body", "headers", "user", "session", "reply-to", "timestamp"}
+
+    ``timestamp`` is in seconds; ``reply-to`` is null, or the destination to answer to. A body that
+    is not UTF-8 comes as base64, and ``encoding`` says so.
+    """
+    content: dict[str, Any] = {
+        "destination": message.destination,
+        "headers": dict(message.headers),
+        "user": session.user_name or None,
+        "session": session.id,
+        "reply-to": message.headers.get("reply-to"),
+        "timestamp": time.time(),
+    }
+    try:
+        content["body"] = message.body.decode()
+    except UnicodeDecodeError:
+        content |= {"body": b64encode(message.body).decode(), "encoding": "base64"}
+    return json.dumps(content, ensure_ascii=False)
+
+
+def as_json_string(body: bytes) -> str:
+    """Return the body as a JSON string; bytes that are not UTF-8 become U+FFFD."""
+    return json.dumps(body.decode(errors="replace"), ensure_ascii=False)
+
+
+def _as_json(message: Message, session: Session) -> bytes:
+    try:
+        return check_json(message.body)
+    except ValueError as error:
+        raise ProtocolError(f"{message.destination} takes JSON: {error}", code="bad-body") from None
+
+
+#: By format: what is published on a channel, or is the field ``message`` of an entry.
+WRITERS: Final[dict[str, Callable[[Message, Session], str | bytes]]] = {
+    "json-string": lambda message, session: as_json_string(message.body),
+    "raw": lambda message, session: message.body,
+    "json": _as_json,
+    "envelope": as_envelope,
+}
+
+
+def as_fields(format: str, message: Message, session: Session) -> list[str | bytes]:
+    """Return an entry for a stream: names and values by turns."""
+    if format != "fields":
+        return [MESSAGE, WRITERS[format](message, session)]
+    topic = message.headers.get("topic")
+    entry: list[str | bytes] = [MESSAGE, message.body]
+    return entry if topic is None else [*entry, TOPIC, topic]

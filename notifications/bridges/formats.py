@@ -66,18 +66,28 @@ def read_envelope(payload: bytes, owner: str = "") -> Message:
     Raises:
         ValueError: If the payload is no such thing.
     """
-    try:
-        content = json.loads(payload)
-        destination, body = content["destination"], content["body"]
-        headers = {str(name): str(value) for name, value in content.get("headers", {}).items()}
-        if content.get("encoding") == "base64":
-            body = b64decode(body, validate=True)
-        key = key_in(headers)
-        once = None if key is None else once_of_channel(owner, key)
-        forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
-        return Message.of(check_published(destination), body, forwarded, once=once)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"no envelope with destination and body: {error!r}") from None
+    content = _check_envelope(parse_json(payload))
+    destination, body = check_published(content["destination"]), content["body"]
+    headers = {name: str(value) for name, value in content.get("headers", {}).items()}
+    if content.get("encoding") == "base64":
+        body = _decode_base64(body)
+    key = key_in(headers)
+    once = None if key is None else once_of_channel(owner, key)
+    forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
+    return Message.of(destination, body, forwarded, once=once)
+
+
+def _check_envelope(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ValueError("no envelope: that is a JSON object with destination and body")
+    for name in ("destination", "body"):
+        if name not in content:
+            raise ValueError(f"an envelope without {name!r}")
+    if not isinstance(content["destination"], str):
+        raise ValueError("an envelope whose destination is no string")
+    if not isinstance(content.get("headers", {}), dict):
+        raise ValueError("an envelope whose headers are no JSON object")
+    return content
 
 
 def unwrap(payload: bytes) -> str | bytes:
@@ -97,6 +107,21 @@ def unwrap(payload: bytes) -> str | bytes:
     return text
 
 
+def parse_json(payload: bytes) -> Any:
+    """
+    Return what a payload says as JSON.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        return json.loads(payload.decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+
+
 def check_json(payload: bytes) -> bytes:
     """
     Return the payload if it is JSON.
@@ -104,17 +129,19 @@ def check_json(payload: bytes) -> bytes:
     Raises:
         ValueError: If it is not.
     """
-    try:
-        json.loads(payload.decode(), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("JSON that is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"no JSON: {error}") from None
+    parse_json(payload)
     return payload
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _decode_base64(text: Any) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"a body that is no base64: {error}") from None
 
 
 def _payload(fields: Fields) -> bytes:

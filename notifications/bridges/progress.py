@@ -13,11 +13,15 @@ from .runner import Runner
 #: Seconds between two looks; only what has changed is printed.
 LOOK_SECONDS: Final = 5.0
 
+#: Seconds until the first: routes that are free are held by then.
+FIRST_SECONDS: Final = 1.0
+
 
 async def print_progress(runners: list[Runner]) -> None:
     """Print, every few seconds, what this process carries and how fast, if that has changed."""
     write = _for_people if sys.stdout.isatty() else _as_json
     before = None
+    await asyncio.sleep(FIRST_SECONDS)
     while True:
         held = [runner for runner in runners if runner.lease.held]
         now = [(runner.route.id, runner.carried) for runner in held]

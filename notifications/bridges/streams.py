@@ -89,7 +89,7 @@ class _Reader:
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
         self._pipeline = pipeline_to(route.url)
-        self._count = MAX_ENTRIES
+        self._count = 1
 
     async def aclose(self) -> None:
         await self._reading.aclose()
@@ -108,6 +108,7 @@ class _Reader:
 
     async def _pause(self, error: BaseException) -> None:
         self._carrier.failed(error)
+        self._count = 1  # or Redis might refuse some yet, and take those after them
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _make_group(self) -> None:

@@ -44,8 +44,8 @@ def unless_redis_is_away(view: View) -> View:
 @admin.register(DeadLetter)
 class DeadLetterAdmin(admin.ModelAdmin):
     """
-    Pages as for any model, but made from Redis. Who may change a dead letter may re-drive it; who
-    may delete it may drop it.
+    Pages as for any model, but made from Redis. Who may change a dead letter may publish it again;
+    who may delete it may drop it.
     """
 
     def get_urls(self) -> list[URLPattern]:
@@ -123,7 +123,7 @@ class DeadLetterAdmin(admin.ModelAdmin):
 
     def _act(self, request: HttpRequest) -> HttpResponse:
         act = {"redrive": self._redrive, "drop": self._drop}.get(request.POST.get("action", ""))
-        keys = [_key(text) for text in request.POST.getlist("key")]
+        keys = [_key(text) for text in dict.fromkeys(request.POST.getlist("key"))]
         if act is None or not keys:
             messages.warning(request, "Select dead letters, and what to do with them.")
             return HttpResponseRedirect(request.get_full_path())
@@ -136,9 +136,8 @@ class DeadLetterAdmin(admin.ModelAdmin):
         for route, of_route in _by_route(keys):
             found = dead_letters.redrive(route, [key.entry_id for key in of_route])
             outcomes |= {key: found[key.entry_id] for key in of_route if key.entry_id in found}
-        _log(
-            request, (k for k, o in outcomes.items() if o is Outcome.REDRIVEN), CHANGE, "Re-driven."
-        )
+        redriven = [key for key, outcome in outcomes.items() if outcome is Outcome.REDRIVEN]
+        _log(request, redriven, CHANGE, "Published again.")
         _tell(request, outcomes.values(), len(keys) - len(outcomes))
         return HttpResponseRedirect(request.get_full_path())
 
@@ -159,9 +158,8 @@ def _routes() -> dict[str, IncomingRoute]:
     return {route.id: route for route in incoming_routes()}
 
 
-def _by_route(keys: Iterable[Key]) -> list[tuple[IncomingRoute, list[Key]]]:
+def _by_route(keys: list[Key]) -> list[tuple[IncomingRoute, list[Key]]]:
     """Return keys with their routes; those of routes that are no more are left out."""
-    keys = list(dict.fromkeys(keys))
     grouped = [
         (route, [key for key in keys if key.route_id == route.id]) for route in _routes().values()
     ]

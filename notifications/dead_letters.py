@@ -39,7 +39,7 @@ MAX_REASON_CHARACTERS: Final = 500
 #: Seconds for which nobody else can re-drive a letter; publishing takes less, or has failed.
 CLAIM_SECONDS: Final = 60
 
-_KEY: Final = re.compile(r"(\d{1,20})-(\d{1,20})@(.+)", re.ASCII | re.DOTALL)
+_KEY: Final = re.compile(r"(\d{1,19})-(\d{1,19})@(.+)", re.ASCII | re.DOTALL)
 
 
 class Key(NamedTuple):

@@ -7,14 +7,19 @@ from codecs import utf_8_decode
 from dataclasses import dataclass
 from typing import Final
 
-#: Characters that are not seen, or change how others are seen, and what is shown instead: control
-#: characters but tabs and ends of lines, and those that set the direction of writing.
+#: Characters that are not seen, change how others are seen, or can't be sent, and what is shown
+#: instead: control characters but tabs and ends of lines, those that set the direction of writing,
+#: and halves of others.
 _VISIBLE: Final = {
     **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"},
     **{code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)},
     **{code: f"\\u{code:04x}" for code in (0x61C, 0x200E, 0x200F, 0xFEFF)},
     **{code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+    **{code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)},
 }
+
+#: Indentation makes deep JSON much longer; beyond this it is left as it is.
+MAX_INDENTED: Final = 1024 * 1024
 
 _ROW: Final = 16
 
@@ -53,9 +58,10 @@ def _indented(text: str) -> str | None:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        indented = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return None
+    return indented if len(indented) <= MAX_INDENTED else None
 
 
 def _dump(value: bytes) -> str:

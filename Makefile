@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin test check fuzz chaos bench format outdated clean
+.PHONY: help run admin test check fuzz chaos bridges bench format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -41,6 +41,9 @@ fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then meas
 
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether anything is missing; KILLS=
+	@KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest -q -s tests/e2e/test_bridge_chaos.py
 
 bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -76,6 +76,10 @@ class Carrier:
             self.failed(error)
         return error
 
+    def ready(self) -> None:
+        """Tell operators that nothing is missed from now on."""
+        logger.info("bridge %s: carried by this process", self.route.id)
+
     def failed(self, error: BaseException | str) -> None:
         """Count an error, and tell operators, but not too often."""
         self.counts["errors"] += 1

@@ -38,6 +38,7 @@ async def carry_channels(carrier: Carrier) -> None:
     subscriber = Subscriber(create_pool(route.url), partial(_receive, carrier, under_way))
     try:
         await _subscribe(subscriber, carrier)
+        carrier.ready()
         await asyncio.Event().wait()
     finally:
         await subscriber.aclose()

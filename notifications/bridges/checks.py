@@ -48,28 +48,28 @@ def _check_doubles(routes: list[IncomingRoute]) -> Iterator[checks.Error]:
 
 def _check_destinations(routes: list[IncomingRoute]) -> Iterator[checks.Error]:
     for route in routes:
-        if route.to and route.format not in ADDRESSED:
-            stars = compile_glob(route.source).groups if route.kind == "pattern" else 0
-            if (problem := _problem_with(route.to, stars)) is not None:
-                yield checks.Error(
-                    f"{route.id} leads to no topic: {problem}",
-                    hint="to= is /topic/NAME; with from_pattern {1} stands for the first '*'.",
-                    id="notifications.E002",
-                )
+        problem = _problem_with(route) if route.to else None
+        if problem is not None:
+            yield checks.Error(
+                f"{route.id} leads to no topic: {problem}",
+                hint="to= is /topic/NAME; with from_pattern {1} stands for the first '*'.",
+                id="notifications.E002",
+            )
 
 
-def _problem_with(to: str, stars: int) -> str | None:
-    """Return what is wrong with a topic in which placeholders stand for so many stars."""
-    for number in PLACEHOLDER.findall(to):
-        if not 1 <= int(number) <= stars:
-            return f"there is no '*' for {{{number}}} in {to!r}"
-    filled = PLACEHOLDER.sub("x", to)
-    if "{" in filled or "}" in filled:
-        return f"a brace that is part of no placeholder in {to!r}"
+def _problem_with(route: IncomingRoute) -> str | None:
+    """Return what is wrong with the topic of a route, or its placeholders."""
+    filled = PLACEHOLDER.sub("x", route.to)
     try:
         check_topic(filled)
-    except DestinationError as error:
-        return error.message
+        stars = compile_glob(route.source).groups if route.kind == "pattern" else 0
+    except (DestinationError, re.error) as error:
+        return str(error)
+    if "{" in filled or "}" in filled:
+        return f"a brace that is part of no placeholder in {route.to!r}"
+    for number in PLACEHOLDER.findall(route.to):
+        if not 1 <= int(number) <= stars:
+            return f"there is no '*' for {{{number}}} in {route.to!r}"
     return None
 
 

@@ -69,7 +69,6 @@ class Runner:
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _hold(self, status: dict[str, str]) -> None:
-        logger.info("bridge %s: held by this process", self.route.id)
         self._begin(status)
         carrying = asyncio.create_task(_CARRY[self.route.kind](self._carrier))
         renewing = asyncio.create_task(self._renew())

@@ -3,9 +3,9 @@ Reading a Redis stream, for as long as a route is held.
 
 Entries are read with a consumer group, in which every holder is a consumer of its own, and
 acknowledged once what they hold was taken. A new holder first takes over all that is pending, in
-order. So it does again whenever anything failed, or when it sees that another consumer has
-entries: a former holder, asleep meanwhile, may still have been reading. Nothing after them is
-published before.
+order. So it does again, as another consumer, whenever anything failed, or when it sees that
+others have entries: a former holder that was asleep, or a connection given up, may still have
+been reading. Nothing after them is published before.
 
 The entries of one reading are begun in one turn of the event loop, and those of the next when all
 of them have ended. So they travel in one write, and if the link dies, what failed is the last of
@@ -15,7 +15,7 @@ what was begun: its order can be kept.
 from __future__ import annotations
 
 import asyncio
-import logging
+import itertools
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -27,8 +27,6 @@ from realtime.shards import open_pipeline, pipeline_to
 
 from .carrier import Carrier, settled
 from .routes import Arrival
-
-logger = logging.getLogger(__name__)
 
 #: How many entries are read at once, and about how many bytes.
 MAX_ENTRIES: Final = 1000
@@ -73,6 +71,7 @@ async def carry_stream(carrier: Carrier) -> None:
         LeaseLost: If another process may carry the route.
     """
     reader = _Reader(carrier)
+    carrier.ready()
     try:
         while True:
             await reader.read()
@@ -85,7 +84,8 @@ class _Reader:
         route = carrier.route
         self._carrier = carrier
         self._stream, self._group = route.source, route.group
-        self._consumer = carrier.lease.owner
+        self._consumer = ""
+        self._numbers = itertools.count(1)
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
         self._pipeline = pipeline_to(route.url)
@@ -96,6 +96,7 @@ class _Reader:
 
     async def read(self) -> None:
         """Carry all entries in their order; return when it has to begin anew."""
+        self._consumer = f"{self._carrier.lease.owner} {next(self._numbers)}"
         try:
             await self._make_group()
             await self._carry_pending()

@@ -46,7 +46,8 @@ def bridge(
     """The bridge as the Procfile starts it, once it hears."""
     log = tmp_path_factory.mktemp("bridge") / "log"
     with Process(procfile("bridge"), log, **variables) as process:
-        process.wait_for_output("ANSWERS")
+        for channel in ("GREETING_CHANNEL_INBOUND", "ANSWERS"):
+            process.wait_for_output(f"channel:{channel}: carried by this process")
         yield process
 
 

@@ -75,6 +75,7 @@ def test_the_redis_lines_of_the_documents_are_commands(
     assert len(lines) >= 3
     for line in lines:
         redis_client.execute_command(*shlex.split(line))
+    redis_client.delete("TEST_EVENT_TO_WEBSOCKET_SERVER")  # nobody is to carry it
 
 
 def test_every_test_that_the_protocol_names_exists(project: Path) -> None:

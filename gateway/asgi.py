@@ -17,12 +17,15 @@ from notifications.events import event_stream  # noqa: E402
 from notifications.handler import SynchronousHandler  # noqa: E402
 from realtime.access import check_origin, deny  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
+from realtime.health import LIVE, READY, health  # noqa: E402
 
 api_application = SynchronousHandler()
 
 
 async def http_application(scope: Any, receive: Any, send: Any) -> None:
-    if scope["path"].removesuffix("/") == "/api/events":
+    if scope["path"] in (LIVE, READY):
+        await health(scope, receive, send)
+    elif scope["path"].removesuffix("/") == "/api/events":
         await event_stream(scope, receive, send)
     else:
         api = scope["path"].startswith("/api/")

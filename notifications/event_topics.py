@@ -10,7 +10,8 @@ from typing import Any, Final
 from realtime.broker import Message
 from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.history import Position
-from realtime.outbox import Outbox, Payload
+from realtime.outbox import Outbox
+from realtime.payload import Payload
 from realtime.replay import Replay
 from realtime.slow_clients import LossyQueue, policy_of
 

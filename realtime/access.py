@@ -13,6 +13,7 @@ from django.http import HttpRequest, parse_cookie
 from django.http.request import validate_host
 from rest_framework.authtoken.models import Token
 
+from .conf import cached_setting
 from .database import in_database
 from .stomp import AccessDenied
 from .stomp.events import Connect
@@ -150,9 +151,14 @@ def check_may_send(destination: str) -> None:
     Raises:
         AccessDenied: For any other destination.
     """
-    prefixes = tuple(settings.STOMP_SEND_PREFIXES)
+    prefixes = _send_prefixes()
     if not destination.startswith(prefixes):
         raise AccessDenied(
             f"clients may not send to {destination!r}, only to {', '.join(prefixes)}",
             code="send-denied",
         )
+
+
+@cached_setting
+def _send_prefixes() -> tuple[str, ...]:
+    return tuple(settings.STOMP_SEND_PREFIXES)

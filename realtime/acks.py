@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from .outbox import Outbox, Payload
+from .outbox import Outbox
+from .payload import Payload
 from .stomp import ProtocolError
 
 #: What a client may have unacknowledged at most; ``prefetch-count`` may ask for less.

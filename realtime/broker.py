@@ -23,6 +23,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from .conf import cached_setting
 from .destinations import check_published, group_name
 from .history import History, history_of
 from .scripts import Fence
@@ -215,13 +216,18 @@ def check_content(message: Message) -> None:
         MessageTooLarge: If they are over their limits.
         ValueError: If a header is no text, or has no name.
     """
-    size, limit = len(message.body), settings.STOMP_MAX_BODY_BYTES
+    size, limit = len(message.body), _max_body_bytes()
     if size > limit:
         raise MessageTooLarge(
             f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
         )
     if not _are_plain(message.headers):
         _check_headers(message.headers)
+
+
+@cached_setting
+def _max_body_bytes() -> int:
+    return int(settings.STOMP_MAX_BODY_BYTES)
 
 
 def _are_plain(headers: Mapping[str, str]) -> bool:

@@ -22,7 +22,8 @@ from .handlers import HandlerFailed, find_sender, find_subscriber
 from .heartbeats import Heartbeats
 from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
 from .node import this_node
-from .outbox import ATTACH, Outbox, Payload
+from .outbox import ATTACH, Outbox
+from .payload import Payload
 from .sessions import Session
 from .stomp import (
     SECRET_HEADERS,

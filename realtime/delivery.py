@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from .broker import Message
 from .history import Position, Reason
-from .outbox import Payload
-from .stomp import ack_id, encode_headers
+from .payload import Payload
+from .stomp import ack_id, encode_header
 
 #: Makes of a message something else than a MESSAGE frame; equal ones make the same.
 Encode = Callable[[Message], Payload]
@@ -16,6 +17,12 @@ Encode = Callable[[Message], Payload]
 #: What makes frames differ: the version, the ``subscription`` header, and whether it has ``ack``;
 #: or what encodes them.
 FrameKey = tuple[str, str | None, bool] | Encode
+
+
+#: Headers of a MESSAGE that are not the publisher's to choose.
+_OWN_HEADERS: Final = frozenset(
+    {"destination", "message-id", "content-length", "subscription", "ack"}
+)
 
 
 class MessageFrames:
@@ -45,17 +52,24 @@ class MessageFrames:
         head = self._heads.get(version)
         if head is None:
             head = self._heads[version] = self._encode_head(version)
-        own = {} if subscription_id is None else {"subscription": subscription_id}
+        if subscription_id is not None:
+            head += encode_header("subscription", subscription_id, version)
         if acknowledged and version == "1.2":
-            own["ack"] = ack_id(subscription_id or "", self._message.id)
-        return b"%b%b\n%b\0" % (head, encode_headers(own, version), self._message.body)
+            head += encode_header("ack", ack_id(subscription_id or "", self._message.id), version)
+        return b"%b\n%b\0" % (head, self._message.body)
 
     def _encode_head(self, version: str) -> bytes:
         message = self._message
-        own = {"destination": message.destination, "message-id": message.id}
-        length = {"content-length": str(len(message.body))}
-        headers = {**own, **message.headers, **own, **length}  # ours first, and ours count
-        return b"MESSAGE\n" + encode_headers(headers, version)
+        lines = [
+            b"MESSAGE\n",
+            encode_header("destination", message.destination, version),
+            encode_header("message-id", message.id, version),
+        ]
+        for name, value in message.headers.items():
+            if name not in _OWN_HEADERS:
+                lines.append(encode_header(name, value, version))
+        lines.append(b"content-length:%d\n" % len(message.body))
+        return b"".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .outbox import Outbox, Payload
+from .outbox import Outbox
+from .payload import Payload
 from .stomp import HEARTBEAT, Connection, HeartbeatMissed, ProtocolError, State
 
 #: Seconds between two looks at a session's clock; the node calls.

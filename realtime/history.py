@@ -202,10 +202,10 @@ POSITION_MARK: Final = b"\x01"
 
 def split_position(data: bytes) -> tuple[str | None, bytes]:
     """Return the position that a script has put before a payload, if any, and the payload."""
-    if not data.startswith(POSITION_MARK):
+    if data[:1] != POSITION_MARK:
         return None, data
-    position, _, payload = data[1:].partition(b"\n")
-    return position.decode(), payload
+    end = data.index(b"\n")
+    return data[1:end].decode(), data[end + 1 :]
 
 
 def parse_ended(text: bytes) -> dict[str, int]:

@@ -20,8 +20,8 @@ from .destinations import (
     group_pattern,
     is_pattern,
 )
+from .flusher import this_flusher
 from .history import Log, Position, history_of
-from .outbox import this_flusher
 from .topics import Topic
 
 logger = logging.getLogger(__name__)

@@ -73,7 +73,7 @@ class TopicLayer(RedisPubSubChannelLayer):
 
     def deserialize(self, data: bytes) -> Any:
         position, payload = split_position(data)
-        message = super().deserialize(payload)
+        message = self._serializer.deserialize(payload)
         if position is not None:
             message["position"] = position
         return message
@@ -104,6 +104,18 @@ class TopicLayer(RedisPubSubChannelLayer):
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self.room()
         await self.submit(group, message)
+
+    async def check(self) -> None:
+        """
+        Return if each Redis answers, and what is published there is heard here.
+
+        Raises:
+            redis.RedisError: If not.
+        """
+        shards = self._get_layer().shards
+        if any(shard.subscriber.lost for shard in shards):
+            raise redis.ConnectionError("the subscriptions are lost")
+        await asyncio.gather(*(each.pipeline.submit(("EXISTS", self.prefix)) for each in shards))
 
     def busy(self) -> bool:
         """Return whether :meth:`room` would wait."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from .redis import per_loop
+from .flusher import this_flusher
+from .payload import Payload
 from .stomp import TooSlow
-from .websocket_frames import TEXT, frame_head
-
-logger = logging.getLogger(__name__)
 
 #: The key of ASGI's ``websocket.accept`` under which a session offers :meth:`Outbox.attach`.
 ATTACH: Final = "realtime.attach"
@@ -20,55 +17,10 @@ ATTACH: Final = "realtime.attach"
 #: How much goes to the transport in one write.
 WRITE_BYTES: Final = 64 * 1024
 
-#: To how many clients is written before others have their turn.
-FLUSHES_PER_TURN: Final = 250
-
 #: Seconds that a client who was too slow has to take the close.
 CLOSE_SECONDS: Final = 2.0
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Payload:
-    """
-    One STOMP frame, ready for any number of sessions.
-
-    Args:
-        data: The STOMP frame.
-        destination, message_id: Of the message, if it is a MESSAGE.
-    """
-
-    __slots__ = ("_head", "destination", "frame", "message_id", "size")
-
-    def __init__(self, data: bytes, destination: str = "", message_id: str = "") -> None:
-        head = frame_head(len(data), _is_text(data))
-        self._head = len(head)
-        self.destination = destination
-        self.message_id = message_id
-        #: The STOMP frame in a WebSocket frame of its own, as it travels, and its size.
-        self.frame = head + data
-        self.size = len(self.frame)
-
-    @property
-    def data(self) -> bytes:
-        """The STOMP frame."""
-        return self.frame[self._head :]
-
-    def with_headers(self, headers: Mapping[str, str]) -> Payload:
-        """Return the same MESSAGE with more headers, which need no escapes."""
-        if not headers:
-            return self
-        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        command, _, rest = self.data.partition(b"\n")
-        data = b"%b\n%b%b" % (command, lines.encode(), rest)
-        return Payload(data, self.destination, self.message_id)
-
-    @property
-    def event(self) -> dict[str, Any]:
-        """What ASGI's ``send`` takes."""
-        if self.frame[0] == TEXT:
-            return {"type": "websocket.send", "text": self.data.decode()}
-        return {"type": "websocket.send", "bytes": self.data}
 
 
 class Transport(Protocol):
@@ -338,56 +290,5 @@ class Outbox:
             self.blocked = False
 
 
-class Flusher:
-    """Let each outbox that was written to in a turn of the loop write once, in a later one."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._outboxes: deque[Outbox] = deque()
-        self._flushed: asyncio.Future[None] | None = None
-
-    def add(self, outbox: Outbox) -> None:
-        """Flush an outbox soon."""
-        if not self._outboxes:
-            self._loop.call_soon(self._flush)
-        self._outboxes.append(outbox)
-
-    def flushed(self) -> asyncio.Future[None]:
-        """Return what ends when nothing is left to flush."""
-        if self._flushed is None:
-            self._flushed = self._loop.create_future()
-            if not self._outboxes:
-                self._loop.call_soon(self._flush)
-        return self._flushed
-
-    def _flush(self) -> None:
-        outboxes = self._outboxes
-        now = self._loop.time()
-        for _ in range(min(len(outboxes), FLUSHES_PER_TURN)):
-            try:
-                outboxes.popleft().flush(now)
-            except Exception:  # others must not notice
-                logger.exception("could not write to a client")
-        if outboxes:
-            self._loop.call_soon(self._flush)
-        elif self._flushed is not None:
-            self._flushed.set_result(None)
-            self._flushed = None
-
-
-#: Return the flusher of this event loop.
-this_flusher: Final = per_loop(Flusher)
-
-
 def _too_slow() -> TooSlow:
     return TooSlow("this client reads too slowly: reconnect", code="too-slow")
-
-
-def _is_text(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from .delivery import FrameKey, MessageFrames
-from .outbox import Outbox, Payload
+from .outbox import Outbox
+from .payload import Payload
 
 
 class Replay:

@@ -17,7 +17,7 @@ from .redis.cluster import ClusterPool
 from .redis.cluster_pipeline import ClusterPipeline
 from .redis.link import Pool
 from .redis.pipeline import Pipeline
-from .redis.subscriber import Subscriber
+from .redis.subscriber import Receive, Subscriber
 from .scripts import SCRIPTS
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,6 @@ YIELD_MESSAGES: Final = 50
 
 #: Seconds between two warnings of messages that a full queue did not take.
 WARNING_SECONDS: Final = 60.0
-
-#: Takes the Redis channel, or the pattern, and what came; what it returns is awaited.
-ReceiveData = Callable[[str, bytes], Awaitable[object] | None]
 
 
 class LoopLayer(RedisPubSubLoopLayer):
@@ -58,8 +55,11 @@ class LoopLayer(RedisPubSubLoopLayer):
         for tell in self.on_renewed:
             tell()
 
-    def receive_data(self, name: str, data: bytes) -> Awaitable[object] | None:
+    def receive_data(
+        self, subscribed: bytes, channel: bytes, data: bytes
+    ) -> Awaitable[object] | None:
         """Hand what came from Redis, under this name, to the local channels that want it."""
+        name = subscribed.decode()
         if name in self.patterns:
             pattern = name.removeprefix(self._get_group_channel_name(""))
             return self._hand_over(self.patterns[name], data, pattern)
@@ -122,9 +122,9 @@ class Shard:
         renewed: Called when a lost connection was replaced: messages may be missing.
     """
 
-    def __init__(self, host: Any, receive: ReceiveData, renewed: Callable[[], None]) -> None:
+    def __init__(self, host: Any, receive: Receive, renewed: Callable[[], None]) -> None:
         self._host = host
-        self._receive_data = receive
+        self._receive = receive
         self._renewed = renewed
         self._open()
 
@@ -132,9 +132,6 @@ class Shard:
         self._pool = create_pool(self._host)
         self.pipeline = open_pipeline(self._pool, SCRIPTS)
         self.subscriber = Subscriber(self._pool, self._receive, self._renewed)
-
-    def _receive(self, name: bytes, channel: bytes, data: bytes) -> Awaitable[object] | None:
-        return self._receive_data(name.decode(), data)
 
     # What the inherited layer calls
 

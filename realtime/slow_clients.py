@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from .destinations import check_pattern, check_topic, covers, is_pattern
-from .outbox import Outbox, Payload
+from .outbox import Outbox
+from .payload import Payload
 from .routing import load_routes
 
 POLICIES: Final = ("close", "latest", "drop-oldest")

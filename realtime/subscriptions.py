@@ -25,7 +25,8 @@ from .destinations import (
 )
 from .history import MAX_REPLAY, Position, Reason, history_of
 from .hub import Hub
-from .outbox import Outbox, Payload
+from .outbox import Outbox
+from .payload import Payload
 from .replay import Replay
 from .sessions import Session
 from .slow_clients import LossyQueue, policy_of

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
 TEXT: Final = 0x81  # section 5.2: the last frame of a message, and its kind
 BINARY: Final = 0x82
 _MASKED: Final = 0x80
+_MEDIUM_HEAD: Final = Struct(">BBH")
+_LONG_HEAD: Final = Struct(">BBQ")
 
 
 def frame_head(size: int, text: bool) -> bytes:
     """Return what stands before a message of the server; it is never masked (section 5.1)."""
-    first = bytes([TEXT if text else BINARY])
+    first = TEXT if text else BINARY
     if size < 126:
-        return first + bytes([size])
+        return bytes((first, size))
     if size < 65536:
-        return first + b"\x7e" + size.to_bytes(2, "big")
-    return first + b"\x7f" + size.to_bytes(8, "big")
+        return _MEDIUM_HEAD.pack(first, 126, size)
+    return _LONG_HEAD.pack(first, 127, size)
 
 
 def take_messages(data: bytes, largest: int, deliver: Callable[[bytes, bool], bool]) -> bytes:

@@ -14,7 +14,7 @@ from realtime.broker import Message, apublish, publish
 from realtime.delivery import MessageFrames, Subscription
 from realtime.destinations import group_name
 from realtime.hub import Hub
-from realtime.outbox import Payload
+from realtime.payload import Payload
 
 
 @pytest.fixture

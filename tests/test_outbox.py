@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from realtime.outbox import FLUSHES_PER_TURN, WRITE_BYTES, Outbox, Payload, this_flusher
+from realtime.flusher import FLUSHES_PER_TURN, this_flusher
+from realtime.outbox import WRITE_BYTES, Outbox
+from realtime.payload import Payload
 from realtime.slow_clients import LossyQueue
 from realtime.stomp import TooSlow
 

@@ -23,7 +23,7 @@ from realtime.destinations import group_name
 from realtime.history import MAX_REPLAY, Position, Reason, history_of
 from realtime.hub import Hub
 from realtime.layers import history_keys
-from realtime.outbox import Payload
+from realtime.payload import Payload
 
 SIZE = 100  # of the default history
 

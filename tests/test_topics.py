@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from realtime.broker import Message
 from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.history import History, Log, Position
-from realtime.outbox import Payload
+from realtime.payload import Payload
 from realtime.topics import Topic
 
 NAME = "/topic/a"

@@ -103,6 +103,11 @@ class Subscriber:
             self._send("PUNSUBSCRIBE" if pattern else "UNSUBSCRIBE", name)
 
     @property
+    def lost(self) -> bool:
+        """Whether the last attempt to connect failed: nothing is heard."""
+        return self._failed
+
+    @property
     def behind(self) -> bool:
         """Whether ``receive`` has to be waited for."""
         return self._link is not None and self._link.held is not None

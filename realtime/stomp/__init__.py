@@ -17,7 +17,7 @@ from .errors import (
     TooSlow,
     Unavailable,
 )
-from .frames import HEARTBEAT, SECRET_HEADERS, Frame, FrameDecoder, encode, encode_headers
+from .frames import HEARTBEAT, SECRET_HEADERS, Frame, FrameDecoder, encode, encode_header
 
 __all__ = [
     "HEARTBEAT",
@@ -38,5 +38,5 @@ __all__ = [
     "Unavailable",
     "ack_id",
     "encode",
-    "encode_headers",
+    "encode_header",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from .errors import FrameError, FrameTooLarge
-from .escapes import escape, escape_name, unescape
+from .escapes import TO_ESCAPE, escape, escape_name, unescape
 
 HEARTBEAT: Final = b"\n"
 
@@ -18,7 +19,6 @@ SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _PLAIN_HEAD: Final = re.compile(rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n")
-_TO_ESCAPE_ALWAYS: Final = re.compile(r"[\0\\\r]")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
 _RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
@@ -57,15 +57,15 @@ def encode_head(frame: Frame, version: str) -> bytes:
 
 def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
     """Return header lines, each with its line end."""
-    lines = "".join([f"{name}:{value}\n" for name, value in headers.items()])
-    count = len(headers)
-    if lines.count(":") == count == lines.count("\n") and not _TO_ESCAPE_ALWAYS.search(lines):
-        return lines.encode()
-    escaped = [
-        f"{escape_name(name, version)}:{escape(value, version)}\n"
-        for name, value in headers.items()
-    ]
-    return "".join(escaped).encode()
+    return b"".join([encode_header(name, value, version) for name, value in headers.items()])
+
+
+@lru_cache(maxsize=2048)
+def encode_header(name: str, value: str, version: str) -> bytes:
+    """Return a header's line, with its line end."""
+    if TO_ESCAPE.search(value) or TO_ESCAPE.search(name):
+        name, value = escape_name(name, version), escape(value, version)
+    return f"{name}:{value}\n".encode()
 
 
 class _Head(NamedTuple):

@@ -40,6 +40,23 @@ def post(gateway: Gateway, content: bytes = TOAST) -> tuple[int, str | None]:
             return error.code, error.headers["Retry-After"]
 
 
+def health(gateway: Gateway, path: str) -> tuple[int, dict[str, str]]:
+    request = urllib.request.Request(gateway.url + path, headers={"Host": "10.0.0.1:8080"})
+    try:
+        with urllib.request.urlopen(request, timeout=15) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def wait_until_ready(gateway: Gateway) -> None:
+    deadline = time.monotonic() + 15
+    while health(gateway, "/readyz")[0] != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def wait_until_heard(url: str, channel: str = "*") -> None:
     deadline = time.monotonic() + 15
     with redis.Redis.from_url(url) as client:
@@ -123,3 +140,19 @@ async def test_the_bridge_survives_a_restart_and_odd_payloads(
         assert bridge.stop() == 0
     assert "over the limit" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+async def test_a_gateway_without_redis_lives_but_is_not_ready(
+    fragile: Gateway, own_valkey: ValkeyServer
+) -> None:
+    assert health(fragile, "/healthz") == (200, {"status": "ok"})
+    assert health(fragile, "/readyz") == (200, {"status": "ok"})
+    async with StompClient(fragile.stomp) as client:
+        await client.subscribe("/topic/toast")
+        own_valkey.terminate()
+        status, content = health(fragile, "/readyz")
+        assert status == 503
+        assert "Redis is away" in content["detail"]
+        assert health(fragile, "/healthz") == (200, {"status": "ok"})
+        own_valkey.start()
+        wait_until_ready(fragile)

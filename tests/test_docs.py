@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+import redis
 from django.conf import settings
 
+from notifications.bridges import checks
 from notifications.bridges.formats import unwrap
 
 
@@ -48,6 +53,29 @@ def test_the_redis_line_of_readme_and_its_python_twin_publish_the_same(project: 
     [python] = re.findall(r"publish\(\"\w+\", \"(.*)\"\)'", readme)
     assert shell == python
     assert unwrap(shell.replace('\\"', '"').encode()) == "Test Message from Backend PubSub"
+
+
+def test_the_routes_of_the_documents_pass_the_checks(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (project / "docs" / "bridges.md").read_text()
+    [table] = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(table, names)
+    assert len(names["routes"]) > 5
+    monkeypatch.setattr(checks, "load_routes", lambda: tuple(names["routes"]))
+    assert checks.check_bridges(None) == []
+
+
+def test_the_redis_lines_of_the_documents_are_commands(
+    project: Path, redis_client: redis.Redis
+) -> None:
+    text = "".join(file.read_text() for file in (project / "docs").glob("*.md"))
+    lines = re.findall(r"^redis-cli (.*)$", text, re.MULTILINE)
+    assert len(lines) >= 3
+    for line in lines:
+        redis_client.execute_command(*shlex.split(line))
+    redis_client.delete("TEST_EVENT_TO_WEBSOCKET_SERVER")  # nobody is to carry it
 
 
 def test_every_test_that_the_protocol_names_exists(project: Path) -> None:

@@ -75,11 +75,12 @@ async def test_subscribers_stay_and_senders_are_told(
         status, retry_after = post(fragile)
         assert status == 503
         assert retry_after is not None
-        async with StompClient(fragile.stomp) as sender:
-            await sender.send("SEND", {"destination": "/app/greet", "receipt": "r"}, b"x")
-            error = await sender.frame("ERROR")
-            assert (error.headers["code"], error.headers["receipt-id"]) == ("unavailable", "r")
-            assert await sender.close_code() == 4001
+        for destination in ("/app/greet", "/app/test"):
+            async with StompClient(fragile.stomp) as sender:
+                await sender.send("SEND", {"destination": destination, "receipt": "r"}, b"x")
+                error = await sender.frame("ERROR")
+                assert (error.headers["code"], error.headers["receipt-id"]) == ("unavailable", "r")
+                assert await sender.close_code() == 4001
         async with StompClient(fragile.stomp) as late:
             await late.send("SUBSCRIBE", {"destination": "/topic/a", "id": "0", "receipt": "s"})
             error = await late.frame("ERROR")

@@ -167,25 +167,25 @@ class TopicLayer(RedisPubSubChannelLayer):
         channels = self.group_channels(group, message)
         if history is None and once is None and fence is None:
             return [("PUBLISH", channel, data) for channel in reversed(channels)]
-        keys = history_keys(channels[0])
-        size, ttl = (history.size, history.ttl * 1000) if history is not None else (0, 0)
+        kept = (history.size, history.ttl) if history is not None else (0, 0)
         route, number, entry = (fence.route, fence.number, fence.entry) if fence else ("", 0, "")
-        arguments = (str(size), str(ttl), route, str(number), str(len(channels)), *channels)
+        keys, arguments = _publishing(channels, *kept, route, number)
         content = (data, message["headers"]["message-id"], entry)
         if once is None:
             return [Call(PUBLISH, keys, arguments, content)]
         keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
         return [Call(PUBLISH, keys, (*arguments, *content))]
 
-    def group_channels(self, group: str, message: dict[str, Any]) -> list[str]:
+    def group_channels(self, group: str, message: dict[str, Any]) -> tuple[str, ...]:
         """
         Return the Redis channels that a message to a group is published on: one, and where
         the group's name is a hash, which no pattern can match, a second for patterns.
         """
-        channels = [self._group_channel_prefix + group]
+        channel = self._group_channel_prefix + group
         if is_hashed(group) and "destination" in message:
-            channels.append(self._group_channel_prefix + readable_name(message["destination"]))
-        return channels
+            readable = readable_name(message["destination"])
+            return (channel, self._group_channel_prefix + readable)
+        return (channel,)
 
     async def read_history(self, groups: Iterable[tuple[str, History]], count: int) -> list[Log]:
         """
@@ -301,6 +301,15 @@ class TopicLayer(RedisPubSubChannelLayer):
             layer = self._layers[loop] = LoopLayer(*self._args, **self._kwargs, channel_layer=self)
             _wrap_close(self, loop)
         return layer
+
+
+@lru_cache(maxsize=65536)
+def _publishing(
+    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys, and the arguments before the messages, with which a group is published."""
+    arguments = (str(size), str(ttl * 1000), route, str(number), str(len(channels)), *channels)
+    return history_keys(channels[0]), arguments
 
 
 @lru_cache(maxsize=65536)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from redis import RedisError
 
-from realtime.broker import busy, room
 from realtime.redis import create_pool
 from realtime.redis.subscriber import Subscriber
 from realtime.work import Work
@@ -64,13 +63,8 @@ def _receive(
         return None
     begun = carrier.begin(Arrival({MESSAGE: payload}, channel))
     under_way.start(begun[0], len(payload), partial(_ended, carrier, begun))
-    return _room(under_way) if under_way.full or busy() else None
+    return under_way.room() if under_way.full else None
 
 
 def _ended(carrier: Carrier, begun: Begun, future: asyncio.Future[Any]) -> None:
     carrier.settle(begun)
-
-
-async def _room(under_way: Work) -> None:
-    await under_way.room()
-    await room()

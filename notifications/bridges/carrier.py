@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -47,8 +48,8 @@ class Carrier:
         self._pipeline = pipeline
         #: How often each outcome was, and ``errors``.
         self.counts: Counter[str] = Counter()
-        self._warned_at = -WARNING_SECONDS
-        self._unsaid = 0
+        #: By what is said: when it was last, and how often it was not since.
+        self._said: dict[str, tuple[float, int]] = {}
 
     def begin(self, arrival: Arrival) -> Begun:
         """
@@ -91,12 +92,14 @@ class Carrier:
         return self._pipeline.submit(dead_letters.command(self.route.id, reason, arrival.original))
 
     def _warn(self, text: str, reason: object, bug: Exception | None = None) -> None:
-        if time.monotonic() - self._warned_at < WARNING_SECONDS:
-            self._unsaid += 1
+        now = time.monotonic()
+        said_at, unsaid = self._said.get(text, (-math.inf, 0))
+        if now - said_at < WARNING_SECONDS:
+            self._said[text] = (said_at, unsaid + 1)
             return
-        unsaid = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
-        logger.warning(f"bridge %s: {text}%s", self.route.id, reason, unsaid, exc_info=bug)
-        self._warned_at, self._unsaid = time.monotonic(), 0
+        self._said[text] = (now, 0)
+        more = f" ({unsaid} more since the last such line)" if unsaid else ""
+        logger.warning(f"bridge %s: {text}%s", self.route.id, reason, more, exc_info=bug)
 
 
 async def settled(futures: Iterable[asyncio.Future[Any]]) -> None:

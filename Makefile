@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run admin test check fuzz chaos bridges bench format outdated clean
+.PHONY: help run demo admin test check fuzz chaos bridges bench format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -18,6 +18,10 @@ help: ## list the commands
 run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, WORKERS=, REDIS_URL=, ...)
 	@$(BIN)/python manage.py migrate -v 0
 	@$(BIN)/python -m gateway
+
+demo: $(VENV)/run ## the same with a back end that answers, examples/backend.py
+	@$(BIN)/python manage.py migrate -v 0
+	@$(BIN)/python -m gateway --demo
 
 admin: $(VENV)/run ## make an account for the admin and the API
 	@$(BIN)/python manage.py migrate -v 0

@@ -30,7 +30,7 @@ table again and prints it.
 """
 
 EXPLANATION: Final = """\
-One core is the server's; the other is for the load generator, Redis and the bridge. Servers take
+One core is the server's; the other is for the load generator, Redis and all else. Servers take
 turns, round after round; the tables show medians. "us each" is CPU time of the server's process
 for one unit. "limit" says which of them used up its core; "others" is what other programs took of
 the two cores meanwhile. Every message was counted at every subscriber: a run that lost one would

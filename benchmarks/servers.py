@@ -1,5 +1,5 @@
 """
-The servers under test, each pinned to one core; Redis and the bridges run on the load's core.
+The servers under test, each pinned to one core; Redis and all else run on the load's core.
 
 ``SERVERS`` names them; :func:`start` starts one, and :class:`Site` ends what it started.
 """
@@ -31,6 +31,8 @@ UVICORN: Final = (
     "uvicorn --host 127.0.0.1 --port ${PORT} --log-level warning --no-access-log"
     " --ws websockets-sansio --ws-per-message-deflate false gateway.asgi:application"
 )
+
+WITHOUT_HISTORY: Final = "benchmarks.routing_without_history"
 
 
 class CannotStart(Exception):
@@ -142,8 +144,19 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **variables}
 
 
-def gateway(site: Site, *, uvicorn: bool = False, nodes: int = 1, bridge: bool = False) -> Server:
-    """Start nodes of the gateway as ``make run`` does, with a database of their own."""
+def gateway(
+    site: Site,
+    *,
+    uvicorn: bool = False,
+    nodes: int = 1,
+    bridge: bool = False,
+    routing: str = "gateway.routing",
+) -> Server:
+    """
+    Start nodes of the gateway as ``make run`` does, with a database of their own.
+
+    With a bridge, that is what is measured: it has the server's core for itself.
+    """
     name = f"gateway-{len(site.processes)}"
     variables = {
         "DEBUG": "1",
@@ -151,6 +164,7 @@ def gateway(site: Site, *, uvicorn: bool = False, nodes: int = 1, bridge: bool =
         "DATABASE_URL": f"sqlite:///{site.directory / name}.sqlite3",
         "REDIS_URL": site.redis_url,
         "REDIS_PREFIX": name,
+        "STOMP_ROUTING": routing,
     }
     subprocess.run(
         [sys.executable, "manage.py", "migrate", "-v", "0"],
@@ -161,13 +175,14 @@ def gateway(site: Site, *, uvicorn: bool = False, nodes: int = 1, bridge: bool =
     ports = [free_port() for _ in range(nodes)]
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
     server.http = f"http://127.0.0.1:{ports[0]}"
-    server.pids["server"] = []
+    role, core = ("gateway", "load") if bridge else ("server", "server")
+    server.pids[role] = []
     for port in ports:
         command = UVICORN if uvicorn else procfile("web")
-        server.pids["server"].append(site.spawn(command, PORT=str(port), **variables))
+        server.pids[role].append(site.spawn(command, core=core, PORT=str(port), **variables))
         site.wait_for_port(port)
     if bridge:
-        server.pids["bridge"] = [site.spawn(procfile("bridge"), core="load", **variables)]
+        server.pids["server"] = [site.spawn(procfile("bridge"), **variables)]
     return server
 
 
@@ -245,8 +260,10 @@ def process_group(leader: int) -> list[int]:
 SERVERS: Final[dict[str, Callable[[Site], Server]]] = {
     "gateway, daphne": gateway,
     "gateway, uvicorn": lambda site: gateway(site, uvicorn=True),
-    "gateway with its bridge": lambda site: gateway(site, bridge=True),
+    "gateway, history off": lambda site: gateway(site, routing=WITHOUT_HISTORY),
+    "bridge": lambda site: gateway(site, bridge=True),
     "1 process": gateway,
+    "1 process, history off": lambda site: gateway(site, routing=WITHOUT_HISTORY),
     "2 processes": lambda site: gateway(site, nodes=2),
     "4 processes": lambda site: gateway(site, nodes=4),
     "plain Channels, core layer": lambda site: plain(site, layer="core"),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+
+import redis
 
 from .clients import Publisher, RedisClient, StompClient
 from .load import Result, Target, all_heard, in_batches, measure, until, workload
 from .meter import resident_bytes
 
 BODY_BYTES = 100
+OUTBOUND = "TEST_EVENT_TO_BACKEND"
 
 
 async def stop(publisher: Publisher) -> None:
@@ -93,18 +97,36 @@ async def processes(target: Target, *, seconds: float, window: int) -> Result:
 
 
 @workload
-async def send_to_redis(target: Target, *, seconds: float, window: int) -> Result:
-    """SENDs to ``/app/greet``; counts what a service hears on the Redis channel."""
+async def send_to_channel(target: Target, *, seconds: float, window: int) -> Result:
+    """SENDs to ``/app/greet``; counts receipts, and what a service hears on the Redis channel."""
     service = RedisClient(b"x" * (BODY_BYTES - 8))
     await service.start(target.redis)
     service.command(b"SUBSCRIBE", b"GREETING_CHANNEL_OUTBOUND")
-    publisher = Publisher(await target.connect(), ["/app/greet"], size=BODY_BYTES, window=window)
+    return await _send_to_redis(target, "/app/greet", seconds, window, lambda: service.count)
+
+
+@workload
+async def send_to_stream(target: Target, *, seconds: float, window: int) -> Result:
+    """SENDs to ``/app/test``; counts receipts, and what the Redis stream got."""
+    with redis.Redis.from_url(target.redis) as client:
+        client.delete(OUTBOUND)
+
+        def added() -> int:
+            return int(client.xinfo_stream(OUTBOUND)["entries-added"])
+
+        return await _send_to_redis(target, "/app/test", seconds, window, added)
+
+
+async def _send_to_redis(
+    target: Target, destination: str, seconds: float, window: int, arrived: Callable[[], int]
+) -> Result:
+    publisher = Publisher(await target.connect(), [destination], size=BODY_BYTES, window=window)
     publisher.pump()
     result = await measure(target, seconds, lambda: publisher.client.receipts)
     await stop(publisher)
     await until(
-        lambda: service.count == publisher.sent,
-        lambda: f"{publisher.sent} were sent, but the service heard {service.count}",
+        lambda: arrived() == publisher.sent,
+        lambda: f"{publisher.sent} were sent, but {arrived()} arrived",
     )
     return result
 

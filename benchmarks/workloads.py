@@ -8,7 +8,8 @@ from typing import Any, Final
 
 DAPHNE: Final = "gateway, daphne"
 UVICORN: Final = "gateway, uvicorn"
-BRIDGE: Final = "gateway with its bridge"
+NO_HISTORY: Final = "gateway, history off"
+BRIDGE: Final = "bridge"
 RABBITMQ: Final = "RabbitMQ Web STOMP"
 CORE: Final = "plain Channels, core layer"
 PUBSUB: Final = "plain Channels, pub/sub layer"
@@ -57,7 +58,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "Fan-out: one publisher, 300 subscribers, 100 bytes",
         "deliveries",
         "fan_out",
-        (FLOOR, DAPHNE, UVICORN, RABBITMQ, CORE, PUBSUB),
+        (FLOOR, DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, CORE, PUBSUB),
         {"subscribers": 300, "window": 20},
         extra={"bytes": "{:.0f} B"},
     ),
@@ -73,8 +74,9 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "One to one: one publisher, 300 topics with one subscriber each",
         "messages",
         "one_to_one",
-        (DAPHNE, UVICORN, RABBITMQ, CORE, PUBSUB),
+        (DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, CORE, PUBSUB),
         {"topics": 300, "window": 100},
+        extra={"redis_us": "{:.1f} us of Redis"},
     ),
     "latency": Workload(
         "Latency: 1 000 sessions in 100 rooms, each session gets 10 messages/s",
@@ -89,16 +91,30 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "send": Workload(
         "SEND to /app/greet, with receipts, into a Redis channel",
         "messages",
-        "send_to_redis",
+        "send_to_channel",
         (DAPHNE, UVICORN),
         {"window": 100},
     ),
-    "redis": Workload(
-        "Redis channel to topic, one subscriber",
+    "send-stream": Workload(
+        "SEND to /app/test, with receipts, into a Redis stream",
         "messages",
-        "redis_to_topic",
+        "send_to_stream",
+        (DAPHNE,),
+        {"window": 100},
+    ),
+    "redis": Workload(
+        "Redis channel to topic, one subscriber; the bridge has a core, all else the other",
+        "messages",
+        "channel_to_topic",
         (BRIDGE,),
-        {"window": 500},
+        {"window": 1000},
+    ),
+    "redis-stream": Workload(
+        "Redis stream to topic, one subscriber; the bridge has a core, all else the other",
+        "messages",
+        "stream_to_topic",
+        (BRIDGE,),
+        {"window": 1000},
     ),
     "post": Workload(
         "POST one notification, 8 keep-alive connections",
@@ -135,7 +151,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "Publishing while 1, 2, 4 gateway processes (on one core) hear the topic",
         "publishes",
         "processes",
-        ("1 process", "2 processes", "4 processes"),
+        ("1 process, history off", "1 process", "2 processes", "4 processes"),
         {"window": 100},
         extra={"redis_us": "{:.1f} us of Redis"},
     ),
@@ -177,7 +193,23 @@ GOALS: Final = (
         at_most=True,
     ),
     Goal("one to one, of RabbitMQ's rate", _ratio("one-to-one", DAPHNE, RABBITMQ), 2),
+    Goal(
+        "fan-out, of the rate without history",
+        _ratio("fan-out", DAPHNE, NO_HISTORY),
+        0.9,
+        "{:,.2f} x",
+    ),
+    Goal(
+        "publishing, CPU of that without history",
+        _ratio("processes", "1 process", "1 process, history off", "us"),
+        1.5,
+        "{:,.2f} x",
+        at_most=True,
+    ),
     Goal("Redis channel to topic", _figure("redis", BRIDGE), 20_000, "{:,.0f}/s"),
+    Goal("Redis stream to topic", _figure("redis-stream", BRIDGE), 20_000, "{:,.0f}/s"),
+    Goal("SEND to a Redis channel", _figure("send", DAPHNE), 10_000, "{:,.0f}/s"),
+    Goal("SEND to a Redis stream", _figure("send-stream", DAPHNE), 10_000, "{:,.0f}/s"),
     Goal("POST a list of 100", _figure("post-list", DAPHNE), 20_000, "{:,.0f} notifications/s"),
     Goal("POST one, of the plain view's rate", _ratio("post", DAPHNE, VIEW), 1.3, "{:,.2f} x"),
     Goal(

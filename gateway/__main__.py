@@ -1,11 +1,13 @@
 """
 ``python -m gateway`` (or ``make run``): every process of the Procfile, in one terminal.
 
-Where nothing answers at REDIS_URL, and it is on this machine, an embedded Valkey does.
+Where nothing answers at REDIS_URL, and it is on this machine, an embedded Valkey does. With
+``--demo`` (or ``make demo``) a back end runs as well.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -36,13 +38,26 @@ WELCOME = """
 
     curl -X POST -d '{{"topic": "/topic/toast", "message": "testing API endpoint" }}' \\
          -H 'Content-Type: application/json' localhost:{port}/api/notification
-
+{demo}
   Ctrl-C stops everything.
 """
+
+DEMO = """
+  A back end (examples/backend.py) answers what browsers send. In the console
+
+    SEND to /app/greet                             the answer comes on /topic/greetings
+    SUBSCRIBE to /topic/test, SEND to /app/test    the answer comes on /topic/test
+
+  and in a terminal, where the answers come as well
+
+    curl -N 'localhost:{port}/api/events?topic=/topic/greetings&topic=/topic/test'
+"""
+DEMO_PROCESSES = {"backend": "python examples/backend.py --verbose"}
 
 
 def main() -> int:
     """Start everything, and return the exit status once all of it has ended."""
+    demo = read_arguments().demo
     end_when_asked()
     host = os.environ.setdefault("HOST", "127.0.0.1")
     port = os.environ.setdefault("PORT", "8080")
@@ -56,12 +71,19 @@ def main() -> int:
             redis=without_password(url),
             embedded="   (embedded)" if embedded else "",
             workers=f"\n    workers     {count}" if count > 1 else "",
+            demo=DEMO.format(port=port) if demo else "",
         )
         print(welcome, flush=True)
-        return run_procfile(BASE_DIR / "Procfile")
+        return run_procfile(BASE_DIR / "Procfile", **(DEMO_PROCESSES if demo else {}))
     finally:
         if embedded is not None and embedded.is_running():
             embedded.stop()
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m gateway", description="Run the Procfile.")
+    parser.add_argument("--demo", action="store_true", help="run a back end as well")
+    return parser.parse_args()
 
 
 def redis_answers(url: str) -> bool:

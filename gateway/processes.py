@@ -17,13 +17,18 @@ from honcho.printer import Printer
 GRACE_SECONDS: Final = 5.0
 
 
-def run_procfile(procfile: Path) -> int:
-    """Run the processes of a Procfile until one ends, Ctrl-C, or the terminal is closed."""
+def run_procfile(procfile: Path, **others: str) -> int:
+    """
+    Run the processes of a Procfile, and others, in the folder that it is in.
+
+    They run until one ends, Ctrl-C, or the terminal is closed.
+    """
     # The interpreter that runs us, whatever PATH says; and lines appear as they are written.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
     processes = Processes(Output())
-    for name, command in parse_procfile(procfile.read_text()).processes.items():
+    commands = {**parse_procfile(procfile.read_text()).processes, **others}
+    for name, command in commands.items():
         processes.add_process(name, command, env=environment, cwd=str(procfile.parent))
     try:
         processes.loop()

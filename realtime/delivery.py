@@ -9,7 +9,7 @@ from typing import Final
 from .broker import Message
 from .history import Position, Reason
 from .payload import Payload
-from .stomp import ack_id, encode_header
+from .stomp import ack_id, encode_common_header, encode_header
 
 #: Makes of a message something else than a MESSAGE frame; equal ones make the same.
 Encode = Callable[[Message], Payload]
@@ -53,7 +53,7 @@ class MessageFrames:
         if head is None:
             head = self._heads[version] = self._encode_head(version)
         if subscription_id is not None:
-            head += encode_header("subscription", subscription_id, version)
+            head += encode_common_header("subscription", subscription_id, version)
         if acknowledged and version == "1.2":
             head += encode_header("ack", ack_id(subscription_id or "", self._message.id), version)
         return b"%b\n%b\0" % (head, self._message.body)
@@ -62,12 +62,12 @@ class MessageFrames:
         message = self._message
         lines = [
             b"MESSAGE\n",
-            encode_header("destination", message.destination, version),
+            encode_common_header("destination", message.destination, version),
             encode_header("message-id", message.id, version),
         ]
         for name, value in message.headers.items():
             if name not in _OWN_HEADERS:
-                lines.append(encode_header(name, value, version))
+                lines.append(encode_common_header(name, value, version))
         lines.append(b"content-length:%d\n" % len(message.body))
         return b"".join(lines)
 

@@ -60,3 +60,10 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     yield server
     if server.is_running():
         server.terminate()
+
+
+@pytest.fixture
+def own_client(own_valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    """A client of the test's own Valkey, which speaks text."""
+    with redis.Redis.from_url(own_valkey.connection_url, decode_responses=True) as client:
+        yield client

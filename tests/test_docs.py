@@ -47,6 +47,17 @@ def test_links_in_the_documents_lead_somewhere(project: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def test_the_tests_that_the_documents_name_exist(project: Path) -> None:
+    named = {
+        name
+        for document in (project / "docs").glob("*.md")
+        for name in re.findall(r"`(test_\w+)`", document.read_text())
+    }
+    sources = "".join(file.read_text() for file in (project / "tests").rglob("test_*.py"))
+    assert len(named) > 10
+    assert {name for name in named if f"def {name}(" not in sources} == set()
+
+
 def test_the_redis_line_of_readme_and_its_python_twin_publish_the_same(project: Path) -> None:
     readme = (project / "README.md").read_text()
     [shell] = re.findall(r'redis-cli PUBLISH \w+ "(.*)"\n', readme)

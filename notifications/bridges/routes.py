@@ -212,6 +212,11 @@ def incoming_routes() -> list[IncomingRoute]:
     return [route for route in load_routes() if isinstance(route, IncomingRoute)]
 
 
+def outgoing_routes() -> list[OutgoingRoute]:
+    """Return the routes of the table that lead to Redis."""
+    return [route for route in load_routes() if isinstance(route, OutgoingRoute)]
+
+
 @cache
 def compile_glob(pattern: str) -> re.Pattern[bytes]:
     """Return what matches the same as Redis' glob-style pattern; each ``*`` is a group."""

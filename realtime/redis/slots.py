@@ -16,7 +16,7 @@ Address = tuple[str, int]
 SLOTS: Final = ("CLUSTER", "SLOTS")
 
 #: Where a command has its first key, if that is not its first argument; one stream is read at most.
-_KEY_PLACES: Final = {"XREADGROUP": -2, "XGROUP": 2}
+_KEY_PLACES: Final = {"XREADGROUP": -2, "XGROUP": 2, "XINFO": 2}
 
 
 def slot_of(command: tuple[Any, ...] | Call) -> int:

@@ -17,7 +17,15 @@ from .errors import (
     TooSlow,
     Unavailable,
 )
-from .frames import HEARTBEAT, SECRET_HEADERS, Frame, FrameDecoder, encode, encode_header
+from .frames import (
+    HEARTBEAT,
+    SECRET_HEADERS,
+    Frame,
+    FrameDecoder,
+    encode,
+    encode_common_header,
+    encode_header,
+)
 
 __all__ = [
     "HEARTBEAT",
@@ -38,5 +46,6 @@ __all__ = [
     "Unavailable",
     "ack_id",
     "encode",
+    "encode_common_header",
     "encode_header",
 ]

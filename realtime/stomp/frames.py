@@ -60,12 +60,15 @@ def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
     return b"".join([encode_header(name, value, version) for name, value in headers.items()])
 
 
-@lru_cache(maxsize=2048)
 def encode_header(name: str, value: str, version: str) -> bytes:
     """Return a header's line, with its line end."""
     if TO_ESCAPE.search(value) or TO_ESCAPE.search(name):
         name, value = escape_name(name, version), escape(value, version)
     return f"{name}:{value}\n".encode()
+
+
+#: The same, for what is the same in many frames.
+encode_common_header: Final = lru_cache(maxsize=1024)(encode_header)
 
 
 class _Head(NamedTuple):

@@ -1,4 +1,4 @@
-"""``make run``, as a newcomer types it."""
+"""``make run`` and ``make demo``, as a newcomer types them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import redis
 
 from gateway import workers
 from tests.clients import StompClient
@@ -29,14 +30,16 @@ pytestmark = pytest.mark.skipif(
 
 
 class MakeRun:
-    """``make run`` in a terminal of its own, with what it printed."""
+    """``make run``, or another command, in a terminal of its own, with what it printed."""
 
-    def __init__(self, log: Path, *arguments: str, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self, log: Path, *arguments: str, command: str = "run", under: Sequence[str] = ()
+    ) -> None:
         self.log = log
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with log.open("wb") as output:
             self.popen = subprocess.Popen(
-                [*under, "make", "run", *arguments],
+                [*under, "make", command, *arguments],
                 cwd=PROJECT,
                 env=kept,
                 stdin=subprocess.DEVNULL,
@@ -120,6 +123,39 @@ async def test_one_command_starts_everything_and_ctrl_c_stops_it(
     assert "Traceback" not in output
     assert not answers(port)
     assert not answers(redis_port)
+
+
+async def test_the_demo_answers_what_browsers_send(arguments: list[str], tmp_path: Path) -> None:
+    port = value(arguments, "PORT")
+    run = MakeRun(tmp_path / "log", *arguments, command="demo")
+    try:
+        wait_for(port, run)
+        wait_until_heard(value(arguments, "REDIS_URL"), run)
+        async with StompClient(f"ws://localhost:{port}/stomp") as client:
+            for destination, topic in (
+                ("/app/greet", "/topic/greetings"),
+                ("/app/test", "/topic/test"),
+            ):
+                await client.subscribe(topic, id=topic)
+                await client.request("SEND", {"destination": destination}, b"hello")
+                message = await client.message()
+                assert message.headers["destination"] == topic
+                assert message.body.startswith(b"hello (answered by ")
+    finally:
+        output = run.interrupt()
+    assert f"localhost:{port}/api/events?topic=/topic/greetings&topic=/topic/test" in output
+    assert "backend | /topic/test: hello (answered by " in output
+    assert "Traceback" not in output
+    wait_until_none_is_left(arguments, run)
+
+
+def wait_until_heard(redis_url: str, run: MakeRun) -> None:
+    """Wait for the bridge and the back end: Redis keeps no greeting that nobody hears."""
+    deadline = time.monotonic() + TIMEOUT
+    with redis.Redis.from_url(redis_url) as client:
+        while len(client.pubsub_channels("GREETING_CHANNEL_*")) < 2:
+            assert time.monotonic() < deadline, run.output
+            time.sleep(0.1)
 
 
 def test_ctrl_c_ends_every_worker(arguments: list[str], tmp_path: Path) -> None:

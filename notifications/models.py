@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from django.db import models
+
+
+class DeadLetter(models.Model):
+    """
+    What the permissions and the admin's log of :mod:`notifications.dead_letters` belong to: the
+    letters themselves are in Redis, and there is no table.
+    """
+
+    id = models.CharField(max_length=300, primary_key=True)
+
+    class Meta:
+        managed = False
+        verbose_name = "dead letter"
+        default_permissions = ("view", "change", "delete")
+
+    def __str__(self) -> str:
+        return self.id

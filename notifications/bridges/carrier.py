@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
+from redis import RedisError
+
 from notifications import dead_letters
 from realtime.broker import start
 from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
-from realtime.scripts import Fence
+from realtime.scripts import TOO_EARLY, Fence
 
 from .lease import Lease
 from .routes import Arrival, IncomingRoute
@@ -51,24 +53,34 @@ class Carrier:
         #: By what is said: when it was last, and how often it was not since.
         self._said: dict[str, tuple[float, int]] = {}
 
-    def begin(self, arrival: Arrival) -> Begun:
+    def begin(self, arrival: Arrival, latest: dict[str, str] | None = None) -> Begun:
         """
         Begin to publish what came, or to put it aside; does not raise.
 
         Calls that are made in some order publish in that order. When the future has ended it goes
         to :meth:`settle`.
+
+        Args:
+            latest: By destination, the newest entry that was begun: without it having been taken
+                this one is not. It is kept up to date.
         """
+        latest = {} if latest is None else latest
         try:
             message = self.route.read(arrival)
-            fence = Fence(self.route.id, self.lease.number, arrival.entry)
-            return start(message, fence), "carried"
+            after = latest.get(message.destination, "")
+            fence = Fence(self.route.id, self.lease.number, arrival.entry, after)
+            future = start(message, fence)
         except Exception as error:
             return self._put_aside(arrival, error), "put_aside"
+        latest[message.destination] = arrival.entry
+        return future, "carried"
 
     def settle(self, begun: Begun) -> BaseException | None:
         """Count what has ended; return its error, if any: then it was not taken."""
         future, outcome = begun
         error = future.exception()
+        if error is None and future.result() == TOO_EARLY:
+            error = RedisError("an entry before it was not taken")
         if error is None:
             self.counts[outcome] += 1
         elif isinstance(error, Fenced):

@@ -28,9 +28,11 @@ from realtime.shards import open_pipeline, pipeline_to
 from .carrier import Begun, Carrier, settled
 from .routes import Arrival
 
-#: How many entries are read at once, and about how many bytes.
+#: How many entries are read at once, and about how many bytes; and how many such readings may have
+#: been begun and not ended.
 MAX_ENTRIES: Final = 1000
-MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_READINGS: Final = 4
 
 #: How long a reading waits for entries; who is to end waits for it.
 BLOCK_MILLISECONDS: Final = 500
@@ -88,7 +90,7 @@ class _Reader:
         self._numbers = itertools.count(1)
         #: By destination, the newest entry that was begun and is not known to be taken.
         self._latest: dict[str, str] = {}
-        #: What is being carried, the oldest first: a reading, and the one before it.
+        #: The readings that are being carried, the oldest first.
         self._under_way: deque[asyncio.Task[None]] = deque()
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
@@ -168,7 +170,7 @@ class _Reader:
 
     async def _carry(self, entries: list[Entry]) -> None:
         """
-        Begin with entries, and return when those before them have been taken.
+        Begin with entries; return when not too much is under way or, without entries, nothing.
 
         Raises:
             LeaseLost: If another process may carry them.
@@ -181,7 +183,7 @@ class _Reader:
         if there:
             self._adapt(there)
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
-        while len(self._under_way) > (1 if there else 0):
+        while len(self._under_way) >= (MAX_READINGS if there else 1):
             await asyncio.shield(self._under_way[0])
             self._under_way.popleft()
 

@@ -217,4 +217,5 @@ def _arrival(id: bytes, fields: list[bytes]) -> Arrival:
     milliseconds, _, number = id.partition(b"-")
     names_and_values = iter(fields)
     pairs = dict(zip(names_and_values, names_and_values, strict=True))
-    return Arrival(pairs, entry=f"{int(milliseconds):020d}-{int(number):020d}")
+    entry = milliseconds.rjust(20, b"0") + b"-" + number.rjust(20, b"0")
+    return Arrival(pairs, entry=entry.decode())

@@ -84,7 +84,8 @@ if route ~= '' then
   published = known[2] or ''
 end
 if KEYS[3] then
-  local first, entry = redis.call('GET', KEYS[3]), ARGV[9 + channels]
+  local entry, after = ARGV[9 + channels], ARGV[10 + channels]
+  local first = after <= published and redis.call('GET', KEYS[3])
   if first then
     redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
     if entry > published then redis.call('HSET', KEYS[1], newest, entry) end

@@ -99,7 +99,10 @@ async def test_a_repeat_with_the_same_key_holds_up_nothing(
         await layer.submit(group, envelope, history, "key", fence(7, entry))
     third = replace(fence(7, 3), after=fence(7, 2).entry)
     assert await layer.submit(*submission(3), None, third)
-    await listener.hears(1, 3)
+    overtaking = replace(fence(7, 5), after=fence(7, 4).entry)
+    assert await layer.submit(group, envelope, history, "key", overtaking) == TOO_EARLY
+    assert await layer.submit(*submission(4), None, fence(7, 4))
+    await listener.hears(1, 3, 4)
 
 
 async def test_publishes_to_one_topic_in_one_turn_travel_as_one_call(

@@ -91,7 +91,7 @@ class _Reader:
         #: By destination, the newest entry that was begun and is not known to be taken.
         self._latest: dict[str, str] = {}
         #: The readings that are being carried, the oldest first.
-        self._under_way: deque[asyncio.Task[None]] = deque()
+        self._under_way: deque[asyncio.Task[str]] = deque()
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
         self._pipeline = pipeline_to(route.url)
@@ -184,13 +184,13 @@ class _Reader:
             self._adapt(there)
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
         while len(self._under_way) >= (MAX_READINGS if there else 1):
-            await asyncio.shield(self._under_way[0])
+            self._forget(await asyncio.shield(self._under_way[0]))
             self._under_way.popleft()
 
     async def _acknowledge(
         self, entries: list[tuple[bytes, list[bytes]]], begun: list[Begun]
-    ) -> None:
-        """Acknowledge the entries that are taken; raise an error if it is not all."""
+    ) -> str:
+        """Acknowledge the entries that are taken; return the last, or raise if it is not all."""
         await settled([future for future, _ in begun])
         errors = [self._carrier.settle(each) for each in begun]
         taken = [id for (id, _), error in zip(entries, errors, strict=True) if error is None]
@@ -199,8 +199,11 @@ class _Reader:
         for error in filter(None, errors):
             self._carrier.lease.check()
             raise error
-        newest = _arrival(*entries[-1]).entry
-        self._latest = {name: each for name, each in self._latest.items() if each > newest}
+        return _as_text(entries[-1][0])
+
+    def _forget(self, taken: str) -> None:
+        """Forget what nothing has to wait for: all entries up to this one are taken."""
+        self._latest = {name: each for name, each in self._latest.items() if each > taken}
 
     def _adapt(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
         """Read as many entries as fit into the memory that is for them, by the last ones' size."""
@@ -214,8 +217,12 @@ class _Reader:
 
 
 def _arrival(id: bytes, fields: list[bytes]) -> Arrival:
-    milliseconds, _, number = id.partition(b"-")
     names_and_values = iter(fields)
     pairs = dict(zip(names_and_values, names_and_values, strict=True))
-    entry = milliseconds.rjust(20, b"0") + b"-" + number.rjust(20, b"0")
-    return Arrival(pairs, entry=entry.decode())
+    return Arrival(pairs, entry=_as_text(id))
+
+
+def _as_text(id: bytes) -> str:
+    """Return the id of an entry so that the texts of ids compare as ids do."""
+    milliseconds, _, number = id.partition(b"-")
+    return (milliseconds.rjust(20, b"0") + b"-" + number.rjust(20, b"0")).decode()

@@ -171,7 +171,7 @@ def start(message: Message, fence: Fence | None = None) -> asyncio.Future[Any]:
     Begin to publish a message; the future ends when Redis took it.
 
     Await :func:`room` before, where many may come. With a fence the future may fail with
-    :class:`.Fenced`; an entry that was published already counts as taken.
+    :class:`.Fenced`, or be :data:`.TOO_EARLY`; an entry that was published already counts as taken.
 
     Raises:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.

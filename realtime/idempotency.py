@@ -27,14 +27,14 @@ def once_of_user(user_name: str, key: str) -> str:
     return _once("user", user_name, key)
 
 
-def once_of_channel(channel: str, key: str) -> str:
+def once_of_route(route: str, key: str) -> str:
     """
-    Return the same for a key that came from a Redis channel.
+    Return the same for a key that came by a route of the bridges.
 
     Raises:
         ValueError: If the key is empty or too long.
     """
-    return _once("channel", channel, key)
+    return _once("route", route, key)
 
 
 def _once(kind: str, owner: str, key: str) -> str:

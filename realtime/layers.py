@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import redis
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -44,6 +44,8 @@ from .redis import Call, create_client, execute_all
 from .redis.cluster import ClusterClient
 from .scripts import PUBLISH, READ, SCRIPTS, Fence
 from .shards import LoopLayer, Sink
+
+_NO_FENCE: Final = Fence("", 0)
 
 
 class TopicLayer(RedisPubSubChannelLayer):
@@ -92,7 +94,8 @@ class TopicLayer(RedisPubSubChannelLayer):
 
         With ``history`` the message is kept, and the answer is its position, as bytes. With
         ``once`` the answer is what it was the first time, if that key was used lately. With
-        ``fence`` it is empty if the entry had been published, and :class:`.Fenced` may be raised.
+        ``fence`` it is empty if the entry had been published, or :data:`.TOO_EARLY`, and
+        :class:`.Fenced` may be raised.
         """
         layer = self._get_layer()
         pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
@@ -168,9 +171,9 @@ class TopicLayer(RedisPubSubChannelLayer):
         if history is None and once is None and fence is None:
             return [("PUBLISH", channel, data) for channel in reversed(channels)]
         kept = (history.size, history.ttl) if history is not None else (0, 0)
-        route, number, entry = (fence.route, fence.number, fence.entry) if fence else ("", 0, "")
-        keys, arguments = _publishing(channels, *kept, route, number)
-        content = (data, message["headers"]["message-id"], entry)
+        fence = fence or _NO_FENCE
+        keys, arguments = _publishing(channels, *kept, fence.route, fence.number)
+        content = (data, message["headers"]["message-id"], fence.entry, fence.after)
         if once is None:
             return [Call(PUBLISH, keys, arguments, content)]
         keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")

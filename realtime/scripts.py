@@ -24,11 +24,18 @@ class Fence:
         number: Greater than those of all who did before.
         entry: Which of its entries this is: a text greater than those of all entries before.
             What is not greater than the newest one published is not published again.
+        after: Which entry was begun before it for this destination, and may not have been taken.
+            If it was not, this one is not published, and the answer is :data:`TOO_EARLY`.
     """
 
     route: str
     number: int
     entry: str = ""
+    after: str = ""
+
+
+#: The answer for an entry that would overtake the one before it.
+TOO_EARLY: Final = 0
 
 
 # Returns where a history stands. Another epoch begins, if the server process that runs this is
@@ -60,19 +67,12 @@ end
 #: Publishes messages to one destination; returns a list of their ids.
 #:
 #: KEYS: position, entries[, once]. ARGV: run, size, ttl in ms, route, fence, how many Redis
-#: channels, these, and for each message: payload, id (which counts without a history), entry.
-#: With the key ``once`` it is one message, and its id is returned; if the key is there already,
-#: only its value. What was published for the route before has an empty id.
+#: channels, these, and for each message: payload, id (which counts without a history), entry, and
+#: the entry before it. With the key ``once`` it is one message, and its id is returned; if the key
+#: is there already, only its value. What was published for the route before has an empty id.
 PUBLISH: Final = Script(
     _STAND
     + """
-if KEYS[3] then
-  local first = redis.call('GET', KEYS[3])
-  if first then
-    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
-    return first
-  end
-end
 local size, ttl, route, channels = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[6]
 local fence, newest = 'fence:' .. route, 'entry:' .. route
 local published = ''
@@ -83,13 +83,24 @@ if route ~= '' then
   end
   published = known[2] or ''
 end
+if KEYS[3] then
+  local entry, after = ARGV[9 + channels], ARGV[10 + channels]
+  local first = after <= published and redis.call('GET', KEYS[3])
+  if first then
+    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
+    if entry > published then redis.call('HSET', KEYS[1], newest, entry) end
+    return first
+  end
+end
 local epoch, offset, ended, now
 if size > 0 then epoch, offset, ended, now = stand() end
 local ids = {}
-for each = 7 + channels, #ARGV, 3 do
-  local payload, id, entry = ARGV[each], ARGV[each + 1], ARGV[each + 2]
+for each = 7 + channels, #ARGV, 4 do
+  local payload, id, entry, after = unpack(ARGV, each, each + 3)
   if entry ~= '' and entry <= published then
     id = ''
+  elseif after > published then
+    id = 0
   else
     if size > 0 then
       offset = offset + 1
@@ -111,7 +122,7 @@ end
 if route ~= '' then redis.call('HSET', KEYS[1], fence, ARGV[5], newest, published) end
 if size > 0 or route ~= '' then redis.call('EXPIRE', KEYS[1], 2592000) end
 if KEYS[3] then
-  redis.call('SET', KEYS[3], ids[1], 'EX', 300)
+  if ids[1] ~= 0 then redis.call('SET', KEYS[3], ids[1], 'EX', 300) end
   return ids[1]
 end
 return ids

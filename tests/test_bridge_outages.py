@@ -16,7 +16,9 @@ from realtime.pages import read_page
 from tests.bridging import carrying, eventually, new_name, published
 from tests.valkeys import Server, closing
 
-ENTRIES = 3000
+ENTRIES = 12_000
+ROUNDS = 6
+TOPICS = 40
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def own_url(settings: Any) -> str:
 
 async def come_and_go(server: Server) -> None:
     """Take Redis away, in one way or another, and give it back."""
-    await asyncio.sleep(random.uniform(0.05, 0.3))
+    await asyncio.sleep(random.uniform(0, 0.15))
     if random.random() < 0.5:
         server.kill()
         await asyncio.sleep(random.uniform(0, 1))
@@ -53,24 +55,26 @@ async def test_what_redis_did_not_take_is_tried_again_in_order(
     redis_client: redis.Redis, own_url: str, other: Server
 ) -> None:
     topic, name = f"/topic/{new_name('outage')}", new_name("outage")
-    route = from_stream(name, to=topic, redis=own_url)
+    route = from_stream(name, redis=own_url)
 
     def fill(start: int) -> None:
         with redis_client.pipeline(transaction=False) as pipeline:
-            for number in range(start, start + ENTRIES // 6):
-                pipeline.xadd(name, {"message": f"{number}"})
+            for number in range(start, start + ENTRIES // ROUNDS):
+                fields = {"topic": f"{topic}/{number % TOPICS}", "message": f"{number}"}
+                pipeline.xadd(name, dict(fields))
             pipeline.execute()
 
     async with carrying(route):
-        for round in range(6):
-            await asyncio.to_thread(fill, round * ENTRIES // 6)
+        for start in range(0, ENTRIES, ENTRIES // ROUNDS):
+            await asyncio.to_thread(fill, start)
             await come_and_go(other)
         await eventually(lambda: redis_client.xinfo_groups(name)[0]["lag"] == 0)
         await eventually(lambda: redis_client.xpending(name, route.group)["pending"] == 0)
-    page = await asyncio.to_thread(read_page, topic)
-    numbers = [int(message.body) for message in page.messages]
-    assert numbers == list(range(ENTRIES - 100, ENTRIES))
-    assert page.position.offset == ENTRIES  # offsets count what was published
+    for first in range(TOPICS):
+        page = await asyncio.to_thread(read_page, f"{topic}/{first}")
+        numbers = [int(message.body) for message in page.messages]
+        assert numbers == list(range(first, ENTRIES, TOPICS))[-100:]
+        assert page.position.offset == ENTRIES // TOPICS  # offsets count what was published
 
 
 async def test_a_redis_that_hangs_longer_than_a_lease_loses_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import redis
@@ -14,7 +15,7 @@ from realtime.history import History
 from realtime.layers import TopicLayer
 from realtime.redis import Call, Fenced, Script
 from realtime.redis.commands import MAX_JOINED, answers_to, join
-from realtime.scripts import PUBLISH, Fence
+from realtime.scripts import PUBLISH, TOO_EARLY, Fence
 from tests.publishing import Listener, submission
 
 
@@ -68,6 +69,40 @@ async def test_an_entry_is_published_once_and_in_order(
     assert await publish(11, number=8) == b""
     await publish(12, number=8)
     await listener.hears(1, 2, 3, 10, 11, 12)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("once", [True, False])
+async def test_an_entry_does_not_overtake_the_one_before_it(
+    layer: TopicLayer, listener: Listener, kept: bool, once: bool
+) -> None:
+    def publish(entry: int, after: int = 0) -> asyncio.Future[bytes]:
+        group, envelope, history = submission(entry)
+        before = f"{after:020d}-{0:020d}" if after else ""
+        key = f"{entry}" if once else None
+        behind = replace(fence(7, entry), after=before)
+        return layer.submit(group, envelope, history if kept else None, key, behind)
+
+    assert await publish(1)
+    lost = [publish(3, after=2), publish(4, after=3)]  # 2 was not taken
+    assert await asyncio.gather(*lost) == [TOO_EARLY, TOO_EARLY]
+    again = [publish(entry, after=entry - 1) for entry in (2, 3, 4, 5)]
+    assert all(await asyncio.gather(*again))
+    await listener.hears(1, 2, 3, 4, 5)
+
+
+async def test_a_repeat_with_the_same_key_holds_up_nothing(
+    layer: TopicLayer, listener: Listener
+) -> None:
+    group, envelope, history = submission(1)
+    for entry in (1, 2):
+        await layer.submit(group, envelope, history, "key", fence(7, entry))
+    third = replace(fence(7, 3), after=fence(7, 2).entry)
+    assert await layer.submit(*submission(3), None, third)
+    overtaking = replace(fence(7, 5), after=fence(7, 4).entry)
+    assert await layer.submit(group, envelope, history, "key", overtaking) == TOO_EARLY
+    assert await layer.submit(*submission(4), None, fence(7, 4))
+    await listener.hears(1, 3, 4)
 
 
 async def test_publishes_to_one_topic_in_one_turn_travel_as_one_call(

@@ -18,7 +18,7 @@ from notifications.bridges import from_channel
 from notifications.bridges.formats import MESSAGE, read_envelope
 from notifications.bridges.routes import Arrival
 from realtime.broker import publish_many, send
-from realtime.idempotency import once_of_channel, once_of_user
+from realtime.idempotency import once_of_route, once_of_user
 from realtime.pages import read_page
 from tests.test_notification_api import Listener, bodies
 
@@ -135,4 +135,4 @@ def test_a_bridge_takes_the_key_out_of_the_headers_and_keeps_channels_apart() ->
 
 def test_no_name_makes_a_key_another_users() -> None:
     assert once_of_user("a", "b:c") != once_of_user("a:b", "c")
-    assert once_of_user("a", "b") != once_of_channel("a", "b")
+    assert once_of_user("a", "b") != once_of_route("a", "b")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, Literal
+
+from redis import RedisError
 
 from notifications import dead_letters
 from realtime.broker import start
 from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
-from realtime.scripts import Fence
+from realtime.scripts import TOO_EARLY, Fence
 
 from .lease import Lease
 from .routes import Arrival, IncomingRoute
@@ -47,27 +50,37 @@ class Carrier:
         self._pipeline = pipeline
         #: How often each outcome was, and ``errors``.
         self.counts: Counter[str] = Counter()
-        self._warned_at = -WARNING_SECONDS
-        self._unsaid = 0
+        #: By what is said: when it was last, and how often it was not since.
+        self._said: dict[str, tuple[float, int]] = {}
 
-    def begin(self, arrival: Arrival) -> Begun:
+    def begin(self, arrival: Arrival, latest: dict[str, str] | None = None) -> Begun:
         """
         Begin to publish what came, or to put it aside; does not raise.
 
         Calls that are made in some order publish in that order. When the future has ended it goes
         to :meth:`settle`.
+
+        Args:
+            latest: By destination, the newest entry that was begun: without it having been taken
+                this one is not. It is kept up to date.
         """
+        latest = {} if latest is None else latest
         try:
             message = self.route.read(arrival)
-            fence = Fence(self.route.id, self.lease.number, arrival.entry)
-            return start(message, fence), "carried"
+            after = latest.get(message.destination, "")
+            fence = Fence(self.route.id, self.lease.number, arrival.entry, after)
+            future = start(message, fence)
         except Exception as error:
             return self._put_aside(arrival, error), "put_aside"
+        latest[message.destination] = arrival.entry
+        return future, "carried"
 
     def settle(self, begun: Begun) -> BaseException | None:
         """Count what has ended; return its error, if any: then it was not taken."""
         future, outcome = begun
         error = future.exception()
+        if error is None and future.result() == TOO_EARLY:
+            error = RedisError("an entry before it was not taken")
         if error is None:
             self.counts[outcome] += 1
         elif isinstance(error, Fenced):
@@ -91,12 +104,14 @@ class Carrier:
         return self._pipeline.submit(dead_letters.command(self.route.id, reason, arrival.original))
 
     def _warn(self, text: str, reason: object, bug: Exception | None = None) -> None:
-        if time.monotonic() - self._warned_at < WARNING_SECONDS:
-            self._unsaid += 1
+        now = time.monotonic()
+        said_at, unsaid = self._said.get(text, (-math.inf, 0))
+        if now - said_at < WARNING_SECONDS:
+            self._said[text] = (said_at, unsaid + 1)
             return
-        unsaid = f" ({self._unsaid} more since the last such line)" if self._unsaid else ""
-        logger.warning(f"bridge %s: {text}%s", self.route.id, reason, unsaid, exc_info=bug)
-        self._warned_at, self._unsaid = time.monotonic(), 0
+        self._said[text] = (now, 0)
+        more = f" ({unsaid} more since the last such line)" if unsaid else ""
+        logger.warning(f"bridge %s: {text}%s", self.route.id, reason, more, exc_info=bug)
 
 
 async def settled(futures: Iterable[asyncio.Future[Any]]) -> None:

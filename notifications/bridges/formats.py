@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 
 from realtime.broker import Message
 from realtime.destinations import check_published
-from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_channel
+from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_route
 from realtime.sessions import Session
 from realtime.stomp import ProtocolError
 
@@ -54,7 +54,7 @@ def read(format: str, fields: Fields, to: str, owner: str) -> Message:
     """
     message = READERS[format](fields, to, owner)
     if _KEY in fields:
-        message.once = once_of_channel(owner, _text(fields, _KEY))
+        message.once = once_of_route(owner, _text(fields, _KEY))
     return message
 
 
@@ -75,7 +75,7 @@ def read_envelope(payload: bytes, owner: str = "") -> Message:
     if content.get("encoding") == "base64":
         body = _decode_base64(body)
     key = key_in(headers)
-    once = None if key is None else once_of_channel(owner, key)
+    once = None if key is None else once_of_route(owner, key)
     forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
     return Message.of(destination, body, forwarded, once=once)
 

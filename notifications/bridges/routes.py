@@ -97,7 +97,7 @@ class IncomingRoute:
         Raises:
             ValueError: If what came is none; says why.
         """
-        to = self.to if self.kind != "pattern" else self._fill(arrival.channel)
+        to = self._fill(arrival.channel) if self.kind == "pattern" and self.to else self.to
         return read(self.format, arrival.fields, to, self.id)
 
     def _fill(self, channel: bytes) -> str:

@@ -7,16 +7,16 @@ order. So it does again, as another consumer, whenever anything failed, or when 
 others have entries: a former holder that was asleep, or a connection given up, may still have
 been reading. Nothing after them is published before.
 
-The entries of one reading are begun in one turn of the event loop, and those of the next when all
-of them have ended. So they travel in one write, and if the link dies, what failed is the last of
-what was begun: its order can be kept.
+Those of one reading are published while the next are read and begun. Each says which one was begun
+before it for its destination, and is not taken unless that was: so what failed can be tried again
+in order, whatever has become of what came after it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections import deque
 from typing import Any, Final
 
 from redis import ResponseError
@@ -25,12 +25,14 @@ from realtime.broker import room
 from realtime.redis import REDIS_ERRORS, Call, Script, create_pool
 from realtime.shards import open_pipeline, pipeline_to
 
-from .carrier import Carrier, settled
+from .carrier import Begun, Carrier, settled
 from .routes import Arrival
 
-#: How many entries are read at once, and about how many bytes.
+#: How many entries are read at once, and about how many bytes; and how many such readings may have
+#: been begun and not ended.
 MAX_ENTRIES: Final = 1000
-MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_READINGS: Final = 4
 
 #: How long a reading waits for entries; who is to end waits for it.
 BLOCK_MILLISECONDS: Final = 500
@@ -86,6 +88,10 @@ class _Reader:
         self._stream, self._group = route.source, route.group
         self._consumer = ""
         self._numbers = itertools.count(1)
+        #: By destination, the newest entry that was begun and is not known to be taken.
+        self._latest: dict[str, str] = {}
+        #: The readings that are being carried, the oldest first.
+        self._under_way: deque[asyncio.Task[str]] = deque()
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
         self._pipeline = pipeline_to(route.url)
@@ -97,19 +103,26 @@ class _Reader:
     async def read(self) -> None:
         """Carry all entries in their order; return when it has to begin anew."""
         self._consumer = f"{self._carrier.lease.owner} {next(self._numbers)}"
+        self._latest.clear()
         try:
-            await self._make_group()
-            await self._carry_pending()
-            await self._carry_new()
+            await self._carry_all()
         except ResponseError as error:
             if not str(error).startswith(_NO_GROUP):
                 await self._pause(error)
         except REDIS_ERRORS as error:
             await self._pause(error)
 
+    async def _carry_all(self) -> None:
+        try:
+            await self._make_group()
+            await self._carry_pending()
+            await self._carry_new()
+        finally:
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+            self._under_way.clear()
+
     async def _pause(self, error: BaseException) -> None:
         self._carrier.failed(error)
-        self._count = 1  # or Redis might refuse some yet, and take those after them
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _make_group(self) -> None:
@@ -129,7 +142,7 @@ class _Reader:
             cursor, entries, *deleted = await self._submit(*claim, "COUNT", str(self._count))
             if deleted and deleted[0]:
                 self._carrier.failed(f"{len(deleted[0])} entries were deleted before their turn")
-            await _finished(self._carry(entries))
+            await self._carry(entries)
             if cursor == b"0-0":
                 return
 
@@ -138,8 +151,8 @@ class _Reader:
         reading = asyncio.ensure_future(self._read_new())
         try:
             while (entries := await reading) is not None:
-                reading = asyncio.ensure_future(self._read_new())  # while these are carried
-                await _finished(self._carry(entries))
+                reading = asyncio.ensure_future(self._read_new())
+                await self._carry(entries)
         finally:
             reading.cancel()
 
@@ -157,24 +170,40 @@ class _Reader:
 
     async def _carry(self, entries: list[Entry]) -> None:
         """
-        Carry entries, and acknowledge those that were taken.
+        Begin with entries; return when not too much is under way or, without entries, nothing.
 
         Raises:
-            One of :data:`.REDIS_ERRORS`, if it was not all.
+            LeaseLost: If another process may carry them.
+            One of :data:`.REDIS_ERRORS`, if not all of those before them were taken.
         """
         await room()
         self._carrier.lease.check()
         there = [(id, fields) for id, fields in filter(None, entries) if fields is not None]
-        begun = [self._carrier.begin(_arrival(id, fields)) for id, fields in there]
+        begun = [self._carrier.begin(_arrival(*entry), self._latest) for entry in there]
+        if there:
+            self._adapt(there)
+            self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
+        while len(self._under_way) >= (MAX_READINGS if there else 1):
+            self._forget(await asyncio.shield(self._under_way[0]))
+            self._under_way.popleft()
+
+    async def _acknowledge(
+        self, entries: list[tuple[bytes, list[bytes]]], begun: list[Begun]
+    ) -> str:
+        """Acknowledge the entries that are taken; return the last, or raise if it is not all."""
         await settled([future for future, _ in begun])
         errors = [self._carrier.settle(each) for each in begun]
-        taken = [id for (id, _), error in zip(there, errors, strict=True) if error is None]
+        taken = [id for (id, _), error in zip(entries, errors, strict=True) if error is None]
         if taken:
             await self._pipeline.submit(("XACK", self._stream, self._group, *taken))
-            self._adapt(there)
         for error in filter(None, errors):
             self._carrier.lease.check()
             raise error
+        return _as_text(entries[-1][0])
+
+    def _forget(self, taken: str) -> None:
+        """Forget what nothing has to wait for: all entries up to this one are taken."""
+        self._latest = {name: each for name, each in self._latest.items() if each > taken}
 
     def _adapt(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
         """Read as many entries as fit into the memory that is for them, by the last ones' size."""
@@ -188,18 +217,12 @@ class _Reader:
 
 
 def _arrival(id: bytes, fields: list[bytes]) -> Arrival:
-    milliseconds, _, number = id.partition(b"-")
     names_and_values = iter(fields)
     pairs = dict(zip(names_and_values, names_and_values, strict=True))
-    return Arrival(pairs, entry=f"{int(milliseconds):020d}-{int(number):020d}")
+    return Arrival(pairs, entry=_as_text(id))
 
 
-async def _finished(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for work, also when cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        task.exception()
-        raise
+def _as_text(id: bytes) -> str:
+    """Return the id of an entry so that the texts of ids compare as ids do."""
+    milliseconds, _, number = id.partition(b"-")
+    return (milliseconds.rjust(20, b"0") + b"-" + number.rjust(20, b"0")).decode()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -94,15 +95,32 @@ def gateway(mine: dict[str, str], tmp_path: Path) -> Iterator[Gateway]:
         yield gateway
 
 
+def pending(service: redis.Redis) -> int:
+    """Return how many entries a bridge has in hand."""
+    try:
+        return int(service.xpending(STREAM, GROUP)["pending"])
+    except redis.ResponseError:  # the group is not there yet
+        return 0
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> None:
+    """Return as soon as a condition holds, to the millisecond, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        pass
+
+
 async def append_and_kill(service: redis.Redis, bridges: Bridges) -> None:
     """Append entries, and kill the bridge while it carries them; again and again."""
     numbers, interrupted = Numbers(), 0
     for _ in range(KILLS):
         holder = await bridges.holder()
-        await asyncio.to_thread(numbers.append, service)
-        await asyncio.sleep(random.uniform(0, 0.15))
+        appending = asyncio.create_task(asyncio.to_thread(numbers.append, service))
+        await asyncio.to_thread(wait_until, lambda: pending(service), 5)
+        await asyncio.sleep(random.uniform(0, 0.03))
         bridges.kill(holder)
-        interrupted += service.xpending(STREAM, GROUP)["pending"] > 0
+        await appending
+        interrupted += pending(service) > 0
     print(f"{interrupted} of {KILLS} bridges were killed with entries in hand")
     numbers.append(service)
 

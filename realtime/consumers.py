@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
@@ -14,44 +14,30 @@ from django.conf import settings
 
 from . import __version__, broker
 from .access import authenticate_session, check_may_send, header
-from .broker import Message
 from .delivery import Start
-from .destinations import APPLICATION, check_destination, check_published
+from .destinations import APPLICATION, check_destination
 from .errors import as_stomp_error
-from .handlers import HandlerFailed, find_sender, find_subscriber
+from .handlers import HandlerFailed, find_subscriber
 from .heartbeats import Heartbeats
-from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
 from .node import this_node
 from .outbox import ATTACH, Outbox
 from .payload import Payload
+from .sends import Sends, all_done
 from .sessions import Session
 from .stomp import (
-    SECRET_HEADERS,
     Connection,
     Limits,
-    ProtocolError,
     StompError,
     TooSlow,
     events,
 )
 from .subscriptions import Subscriptions
-from .work import Done, Work
 
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
-#: How many SENDs of one session may be under way, to handlers and to all else; the next waits,
-#: and the client with it.
-MAX_IN_FLIGHT: Final = 500
-MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
-
 #: After so many requests of one client the others get a turn.
 YIELD_EVENTS: Final = 10
-
-#: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(
-    broker.PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS
-)
 
 
 class StompConsumer(AsyncConsumer):
@@ -96,11 +82,8 @@ class StompConsumer(AsyncConsumer):
         self.subscriptions = Subscriptions(
             self.session, self.connection, self.outbox, self.node.hub, self.fail
         )
+        self.sends = Sends(self.session, self.subscriptions, partial(self._ended, None))
         self._acted = 0
-        self._failed = False
-        self._subscribing = Work(settings.STOMP_MAX_SUBSCRIPTIONS)
-        self._sending = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
-        self._handling = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
         await self._serve(receive)
 
     async def _serve(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
@@ -172,7 +155,7 @@ class StompConsumer(AsyncConsumer):
         self, error: BaseException, receipt: str | None = None, close: int | None = None
     ) -> None:
         """Answer any error with ERROR and close: the one place where that is done."""
-        self._failed = True
+        self.sends.closed = True
         stomp_error = as_stomp_error(error)
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
@@ -202,12 +185,12 @@ class StompConsumer(AsyncConsumer):
         if event.destination.startswith(APPLICATION):
             handle, variables = find_subscriber(check_destination(event.destination))
             answer = self.subscriptions.expect_answer(event)
-            await self._handling.room()
+            await self.sends.handling.room()
             work = _answered(handle(self.session, **variables), answer)
-            self._handling.start(work, done=partial(self._finished, event))
+            self.sends.handling.start(work, done=partial(self._finished, event))
         else:
             heard = self.subscriptions.subscribe(event, partial(self._began, event))
-            self._subscribing.start(heard, done=partial(self._ended, event.receipt))
+            self.sends.subscribing.start(heard, done=partial(self._ended, event.receipt))
 
     def _began(self, event: events.Subscribe, start: Start) -> None:
         self._receipt(event, start.headers)
@@ -218,16 +201,12 @@ class StompConsumer(AsyncConsumer):
 
     def _send(self, event: events.Send) -> Awaitable[Any] | None:
         check_may_send(check_destination(event.destination))
-        message = self._message(event)
+        message = self.sends.message(event)
         if event.transaction is not None:
             broker.check_content(message)
             self._receipt(event)  # it is kept; COMMIT publishes it
             return None
-        done = partial(self._finished, event)
-        if self._has_to_wait(message):
-            return self._publish(message, done)
-        self._begin(message, done)
-        return None
+        return self.sends.start(message, partial(self._finished, event))
 
     def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
@@ -246,68 +225,14 @@ class StompConsumer(AsyncConsumer):
         work = []
         for request in event.requests:
             if isinstance(request, events.Send):
-                work.append(await self._publish(self._message(request)))
+                work.append(await self.sends.publish(self.sends.message(request)))
         # It may hold handlers, so it counts with them.
-        self._handling.start(_all_done(work), done=partial(self._finished, event))
+        self.sends.handling.start(all_done(work), done=partial(self._finished, event))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
-        for work in (self._subscribing, self._sending, self._handling):
-            await work.ended()
+        await self.sends.ended()
         last = self.connection.receipt(event.receipt) if event.receipt is not None else None
         self.outbox.close(last, 1000, "")
-
-    # Publishing
-
-    def _message(self, event: events.Send) -> Message:
-        """Return what a SEND publishes; what can be wrong with its destination is found here."""
-        headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
-        if event.destination.startswith(APPLICATION):
-            find_sender(event.destination)
-            if "reply-to" in headers:
-                headers["reply-to"] = self._hear_replies(headers["reply-to"])
-        else:
-            check_published(event.destination)
-        return Message(event.destination, event.body, headers, once=self._once(event))
-
-    def _once(self, event: events.Send) -> str | None:
-        key = key_in(event.headers)
-        try:
-            return None if key is None else once_of_user(self.session.user_name, key)
-        except ValueError as error:
-            raise ProtocolError(str(error), code="bad-header") from None
-
-    def _hear_replies(self, reply_to: str) -> str:
-        address, heard = self.subscriptions.hear_replies(reply_to)
-        if heard is not None:
-            self._subscribing.start(heard, done=partial(self._ended, None))
-        return address
-
-    async def _publish(self, message: Message, done: Done | None = None) -> asyncio.Future[Any]:
-        """Begin to publish a message, once that may be; the future ends when it is done."""
-        if self._subscribing:  # who subscribes, then publishes, expects to hear it
-            await self._subscribing.ended()
-        await self._work_for(message).room()
-        await broker.room()
-        return self._begin(message, done)
-
-    def _has_to_wait(self, message: Message) -> bool:
-        return bool(self._subscribing) or self._work_for(message).full or broker.busy()
-
-    def _work_for(self, message: Message) -> Work:
-        return self._handling if message.destination.startswith(APPLICATION) else self._sending
-
-    def _begin(self, message: Message, done: Done | None) -> asyncio.Future[Any]:
-        if self._failed:
-            raise StompError("the session has failed", code="internal-error")
-        self.session.messages_in += 1
-        work = self._work_for(message)
-        begun = broker.start(message) if work is self._sending else self._handle(message)
-        return work.start(begun, len(message.body), done)
-
-    def _handle(self, message: Message) -> Awaitable[Any]:
-        broker.check_content(message)
-        handle, variables = find_sender(message.destination)
-        return handle(message, self.session, **variables)
 
     # What becomes of it
 
@@ -337,23 +262,10 @@ class StompConsumer(AsyncConsumer):
             self._task.cancel()
 
 
-@lru_cache(maxsize=1024)
-def _is_forwarded(name: str) -> bool:
-    return name.lower() not in _NOT_FORWARDED
-
-
 async def _answered(content: Awaitable[Any], answer: Callable[[Any], None]) -> None:
     """Answer with the content once it is there, unless it is None."""
     if (awaited := await content) is not None:
         answer(awaited)
-
-
-async def _all_done(work: list[asyncio.Future[Any]]) -> None:
-    """Wait for all; raise the error that matters most, if any: a handler's own matters least."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    errors = [result for result in results if isinstance(result, BaseException)]
-    for error in sorted(errors, key=lambda error: isinstance(error, HandlerFailed)):
-        raise error
 
 
 _ACTIONS: Final[dict[type[events.Event], Callable[[StompConsumer, Any], Awaitable[Any] | None]]] = {

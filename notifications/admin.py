@@ -16,9 +16,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from redis import RedisError
 
-from . import dead_letters
+from .bridges import dead_letters
+from .bridges.dead_letters import Key, Outcome
 from .bridges.routes import IncomingRoute, incoming_routes
-from .dead_letters import Key, Outcome
 from .models import DeadLetter
 from .readable import readable
 

@@ -5,8 +5,8 @@ from django.db import models
 
 class DeadLetter(models.Model):
     """
-    What the permissions and the admin's log of :mod:`notifications.dead_letters` belong to: the
-    letters themselves are in Redis, and there is no table.
+    What permissions and the admin's log of dead letters belong to: the letters themselves are in
+    Redis (:mod:`notifications.bridges.dead_letters`), and there is no table.
     """
 
     id = models.CharField(max_length=300, primary_key=True)

@@ -11,9 +11,9 @@ from uuid import uuid4
 import redis
 from django.conf import settings
 
-from notifications.bridge_store import key_of
 from notifications.bridges.routes import IncomingRoute
 from notifications.bridges.runner import run_bridges
+from notifications.bridges.store import key_of
 from realtime.pages import read_page
 
 #: Generous: it only ends a test that would hang.

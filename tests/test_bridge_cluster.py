@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from notifications.bridge_store import key_of
 from notifications.bridges import from_channel, from_stream
 from notifications.bridges.routes import IncomingRoute
 from notifications.bridges.runner import run_bridges
+from notifications.bridges.store import key_of
 from realtime.pages import read_page
 from realtime.redis import create_client, execute_all
 from tests.bridging import eventually, new_name, published

@@ -9,8 +9,8 @@ import pytest
 import redis
 from django.conf import settings
 
-from notifications.bridge_store import key_of
 from notifications.bridges.lease import LEASE_SECONDS, SCRIPTS, Lease, LeaseLost
+from notifications.bridges.store import key_of
 from realtime.redis import create_pool
 from realtime.shards import open_pipeline
 from tests.bridging import new_name

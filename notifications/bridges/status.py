@@ -17,8 +17,8 @@ from redis import RedisError, ResponseError
 from realtime.redis import execute_all
 
 from . import dead_letters
-from .bridge_store import client_to, key_of
-from .bridges.routes import IncomingRoute, OutgoingRoute
+from .routes import IncomingRoute, OutgoingRoute
+from .store import client_to, key_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from redis import RedisError
 from realtime.redis import execute_all
 from realtime.redis.cluster import ClusterClient
 
-from .bridge_store import client_to, key_of
-from .bridges.routes import IncomingRoute
+from .routes import IncomingRoute
+from .store import client_to, key_of
 
 #: What is kept of one original: bytes of its names and values, and how many fields.
 MAX_BYTES: Final = 64 * 1024

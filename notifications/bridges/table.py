@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from .bridge_status import RouteStatus
+from .status import RouteStatus
 
 #: Stands for what there is not, or nobody knows.
 NOTHING: Final = "-"

@@ -20,7 +20,7 @@ def key_of(route_id: str, part: str) -> str:
 def prefix() -> str:
     """Return the name of this gateway, that keeps it apart from others on the same Redis."""
     layer: Any = settings.CHANNEL_LAYERS["default"]
-    name: str = layer["CONFIG"]["prefix"]
+    name: str = layer.get("CONFIG", {}).get("prefix", "gateway")
     return name
 
 

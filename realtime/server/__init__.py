@@ -8,6 +8,7 @@ have it. WebSockets are in :mod:`realtime.server.websocket`, HTTP in :mod:`realt
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import random
@@ -86,6 +87,7 @@ class GatewayServer(daphne.server.Server):
         # The names by which daphne 4.2 makes its factories.
         daphne.server.HTTPFactory = GatewayHTTPFactory
         daphne.server.WebSocketFactory = GatewayWebSocketFactory
+        gc.freeze()  # what is loaded by now stays: not to be looked at again and again
         super().run()
 
     def listen_success(self, port: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from tests.e2e.chaos.run import run
 
 SECONDS = 45
 
+#: Redis may be made to lose everything at once, when few have come back from anything else yet.
+TRUE_SHARE = 0.4
 
-@pytest.mark.skipif("CHAOS" not in os.environ, reason="make chaos runs it, CHAOS=1 this short form")
+
 async def test_every_client_has_every_message_once_or_was_told_where_and_only_where_it_is_due(
     tmp_path: Path,
 ) -> None:
-    print(await run(tmp_path, SECONDS, random.getrandbits(32)))
+    print(await run(tmp_path, SECONDS, random.getrandbits(32), TRUE_SHARE))
 
 
 @pytest.mark.parametrize(

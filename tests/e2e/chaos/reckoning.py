@@ -30,7 +30,7 @@ def summary_of(topics: Sequence[Topic], clients: Sequence[Client]) -> str:
     )
 
 
-def faults_of(topics: Sequence[Topic], clients: Sequence[Client]) -> list[str]:
+def faults_of(topics: Sequence[Topic], clients: Sequence[Client], true_share: float) -> list[str]:
     """Return everything that does not fit."""
     faults = [f"{topic.name}: {fault}" for topic in topics for fault in topic.faults()]
     for client in clients:
@@ -38,7 +38,7 @@ def faults_of(topics: Sequence[Topic], clients: Sequence[Client]) -> list[str]:
         faults += [f"{client.name}, {client.topic.name}: {each}" for each in found]
         faults += [f"  {each}" for each in client.recent if found]
     resumes = _resumes(clients)
-    if _share(resumes) < TRUE_SHARE:
+    if _share(resumes) < true_share:
         faults.append(f"few resumes were true: {resumes}")
     return faults
 

@@ -20,7 +20,7 @@ from tests.e2e.processes import Gateway, manage
 from .clients import Client
 from .model import Topic
 from .publishers import Publisher
-from .reckoning import faults_of, is_behind, summary_of
+from .reckoning import TRUE_SHARE, faults_of, is_behind, summary_of
 from .valkey import Valkey, look_into
 
 CLIENTS: Final = 200
@@ -229,9 +229,12 @@ class Chaos:
             topic.found(*states[topic.name], "Redis")
 
 
-async def run(folder: Path, seconds: float, seed: int) -> str:
+async def run(folder: Path, seconds: float, seed: int, true_share: float = TRUE_SHARE) -> str:
     """
     Let chaos rule for so long; return a summary.
+
+    Args:
+        true_share: How many of those who come back have to get everything, at least.
 
     Raises:
         Failed: If something does not fit the model; it says all about it.
@@ -251,7 +254,7 @@ async def run(folder: Path, seconds: float, seed: int) -> str:
             publisher.ending.set()
         await asyncio.gather(*publishing)
         await chaos.settle()
-        _check(chaos, seed, tasks)
+        _check(chaos, seed, tasks, true_share)
         return chaos.summary()
     finally:
         for client in chaos.clients:
@@ -262,11 +265,11 @@ async def run(folder: Path, seconds: float, seed: int) -> str:
         await asyncio.to_thread(chaos.end)
 
 
-def _check(chaos: Chaos, seed: int, tasks: list[asyncio.Task[None]]) -> None:
+def _check(chaos: Chaos, seed: int, tasks: list[asyncio.Task[None]], true_share: float) -> None:
     faults = [
         f"{task.exception()!r}" for task in tasks if task.done() and task.exception() is not None
     ]
-    faults += faults_of(chaos.topics, chaos.clients)
+    faults += faults_of(chaos.topics, chaos.clients, true_share)
     if faults:
         trees = [f"{topic.name}: {topic.parents}" for topic in chaos.topics]
         raise Failed("\n".join([f"seed {seed}", *chaos.events, *trees, chaos.summary(), *faults]))

@@ -16,6 +16,7 @@ many are missing before it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,12 +70,17 @@ class LossyQueue:
         self._latest = latest
         self._waiting: dict[str, Payload] = {}
         self._dropped = 0
+        self._told: Mapping[str, str] = {}
+
+    def tell(self, headers: Mapping[str, str]) -> None:
+        """Say this in headers of the next MESSAGE that is sent, whichever that is."""
+        self._told = headers
 
     def deliver(self, payload: Payload) -> None:
         """Send a MESSAGE now, or keep it, or drop an older one for it."""
         outbox = self._outbox
         if not outbox.blocked and not self._waiting and outbox.has_room(payload.size, 0.5):
-            outbox.deliver(payload)
+            outbox.deliver(self._annotated(payload))
             return
         key = payload.destination if self._latest else payload.message_id
         if key in self._waiting:
@@ -95,10 +101,7 @@ class LossyQueue:
         payload = self._waiting.pop(next(iter(self._waiting)))
         self._outbox.release(payload)
         self._outbox.messages += 1
-        if self._dropped:
-            payload = payload.with_headers({"dropped": str(self._dropped)})
-            self._dropped = 0
-        return payload
+        return self._annotated(payload)
 
     def discard(self) -> None:
         """Forget what waits: the subscription ended."""
@@ -106,6 +109,12 @@ class LossyQueue:
             self._outbox.release(payload)
         self._waiting.clear()
         self._outbox.remove_source(self)
+
+    def _annotated(self, payload: Payload) -> Payload:
+        """Return a MESSAGE with what its client has to be told; a loss outdates what came before."""
+        told, dropped, self._told, self._dropped = self._told, self._dropped, {}, 0
+        headers = {} if told and b"\nrecovered:" in payload.data else dict(told)
+        return payload.with_headers(headers | ({"dropped": str(dropped)} if dropped else {}))
 
     def _drop(self, key: str) -> None:
         self._outbox.release(self._waiting.pop(key))

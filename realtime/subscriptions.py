@@ -201,7 +201,7 @@ class Subscriptions:
             subscription.deliver = entry.queue.deliver
             return
         if told:
-            _tell_with_first_message(subscription, told)
+            _tell_with_first_message(entry, told)
         for frames in missed:
             subscription.deliver(frames.frame_for(subscription.key))
 
@@ -277,12 +277,17 @@ def _replay_count(header: str) -> int:
     return int(header)
 
 
-def _tell_with_first_message(subscription: Subscription, headers: dict[str, str]) -> None:
+def _tell_with_first_message(entry: _Entry, headers: dict[str, str]) -> None:
+    subscription, queue = entry.subscription, entry.queue
     deliver, lost = subscription.deliver, subscription.lost
 
     def first(payload: Payload) -> None:
         subscription.deliver, subscription.lost = deliver, lost
-        deliver(payload.with_headers(headers))
+        if isinstance(queue, LossyQueue):  # it may drop this one
+            queue.tell(headers)
+            deliver(payload)
+        else:
+            deliver(payload.with_headers(headers))
 
     def outdated(position: Position, reason: Reason) -> None:
         subscription.deliver, subscription.lost = deliver, lost

@@ -271,6 +271,25 @@ async def test_latest_keeps_the_newest_of_each_destination_and_says_how_many_are
     assert session.outbox.held_bytes == 0
 
 
+async def test_what_is_to_be_told_is_told_with_the_first_message_that_is_not_dropped() -> None:
+    session = Session()
+    transport = session.attach(room=0)
+    queue = LossyQueue(session.outbox, latest=True)
+    queue.deliver(message(0))
+    await this_flusher().flushed()
+    queue.tell({"recovered": "true"})
+    for number in range(1, 4):
+        queue.deliver(message(number))
+    transport.drain()
+    await this_flusher().flushed()
+    assert numbers(transport.writes[1]) == [3]
+    assert transport.writes[1].count(b"recovered:true\n") == 1
+    queue.tell({"recovered": "true"})
+    queue.deliver(message(4).with_headers({"recovered": "false"}))
+    await this_flusher().flushed()
+    assert b"recovered:true" not in transport.writes[2]
+
+
 async def test_drop_oldest_keeps_as_many_as_fit() -> None:
     size = message(0).size
     session = Session(max_bytes=10 * size)

@@ -111,7 +111,7 @@ class LossyQueue:
         self._outbox.remove_source(self)
 
     def _annotated(self, payload: Payload) -> Payload:
-        """Return a MESSAGE with what its client has to be told; a loss outdates what came before."""
+        """Return a MESSAGE with what its client has to be told; a loss outdates what was before."""
         told, dropped, self._told, self._dropped = self._told, self._dropped, {}, 0
         headers = {} if told and b"\nrecovered:" in payload.data else dict(told)
         return payload.with_headers(headers | ({"dropped": str(dropped)} if dropped else {}))

@@ -72,7 +72,7 @@ def message(number: int, size: int = 0, destination: str = "/topic/a") -> Payloa
 
 def numbers(data: bytes) -> list[int]:
     """Return the numbers of the messages in some WebSocket frames."""
-    return [int(each) for each in re.findall(rb"MESSAGE\n(?:.+\n)?\n(\d{4})", data)]
+    return [int(each) for each in re.findall(rb"MESSAGE\n(?:.+\n)*\n(\d{4})", data)]
 
 
 async def test_what_is_written_in_one_turn_leaves_in_one_write() -> None:

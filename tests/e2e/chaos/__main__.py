@@ -2,9 +2,9 @@
 ``python -m tests.e2e.chaos --seconds 600 --seed 7``: chaos, and what is true after it.
 
 200 clients follow some topics on two gateways, come and go; publishers count. Meanwhile Redis is
-killed and comes back with its data, with an older copy of them, or with nothing; its connections
-are killed, it freezes; gateways are killed and come back. In the end everything has to fit
-the model: see :mod:`tests.e2e.chaos.model`.
+killed and comes back with its data, with an older copy of them, or with nothing, or a replica that
+lags takes over; its connections are killed, it freezes; gateways are killed and come back. In the
+end everything has to fit the model: see :mod:`tests.e2e.chaos.model`.
 
 The seed decides what happens and in which order, not what the machine makes of it.
 """

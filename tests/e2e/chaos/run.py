@@ -115,6 +115,17 @@ class Chaos:
         """It comes back with what was copied earlier."""
         await self._another_run(self.folder / "copy", keep=False)
 
+    async def fail_over_redis(self) -> None:
+        """A replica takes over that has lost its link a while ago."""
+        folder = self.folder / f"valkey-{self.counts['fail over redis'] + 1}"
+        replica = await asyncio.to_thread(self.valkey.replicate, folder)
+        await asyncio.sleep(random.uniform(0, 2))
+        failed, self.valkey = self.valkey, replica
+        failed.kill()
+        await asyncio.to_thread(self._look_into, failed.folder)
+        await asyncio.to_thread(self._look)
+        await asyncio.to_thread(replica.take_over, failed.port)
+
     async def freeze_redis(self) -> None:
         """Commands wait for it; some for longer than anybody waits for an answer."""
         seconds = random.choice([random.uniform(0.2, 3), random.uniform(0.2, 8)])
@@ -190,7 +201,7 @@ class Chaos:
         end = self.clock() + seconds
         to_redis: dict[Event, int] = {
             self.kill_redis: 5, self.copy_redis: 3, self.roll_back_redis: 1, self.lose_redis: 1,
-            self.freeze_redis: 2,
+            self.freeze_redis: 2, self.fail_over_redis: 1,
         }  # fmt: skip
         to_others: dict[Event, int] = {
             self.kill_subscribers: 4, self.kill_connections: 2, self.kill_gateway: 2,

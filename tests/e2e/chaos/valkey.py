@@ -31,15 +31,20 @@ class Valkey:
     def __init__(self, folder: Path, port: int = 0) -> None:
         self.folder = folder
         self.port = port
-        socket = f"{folder}.socket"
-        self.url = f"redis://127.0.0.1:{port}/0" if port else f"unix://{socket}"
-        self._command = [
-            str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1",
-            *(() if port else ("--unixsocket", socket)), "--dir", str(folder),
-            "--logfile", f"{folder}.log", "--appendonly", "yes", "--appendfsync", "always",
-            "--auto-aof-rewrite-percentage", "0", "--save", "",
-        ]  # fmt: skip
         self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.folder}.socket"
+
+    @property
+    def _command(self) -> list[str]:
+        return [
+            str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1",
+            *(() if self.port else ("--unixsocket", f"{self.folder}.socket")),
+            "--dir", str(self.folder), "--logfile", f"{self.folder}.log", "--appendonly", "yes",
+            "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0", "--save", "",
+        ]  # fmt: skip
 
     def start(self) -> None:
         """Start with what is in the folder; return when it serves."""
@@ -72,6 +77,34 @@ class Valkey:
         """Return the answer to a command."""
         with redis.Redis.from_url(self.url, retry=None) as client:
             return client.execute_command(*command)
+
+    def replicate(self, folder: Path) -> Valkey:
+        """Return another server with what this one holds now; what comes later it does not get."""
+        replica = Valkey(folder)
+        replica.start()
+        try:
+            replica.execute("REPLICAOF", "127.0.0.1", str(self.port))
+            deadline = time.monotonic() + DEADLINE
+            while not replica._has_all():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            replica.execute("REPLICAOF", "NO", "ONE")
+        except BaseException:
+            replica.kill()
+            raise
+        return replica
+
+    def take_over(self, port: int) -> None:
+        """Serve on the port of a server that died."""
+        self.execute("CONFIG", "SET", "port", str(port))
+        self.port = port
+
+    def _has_all(self) -> bool:
+        """Return whether all has come from the primary, and is on the disk."""
+        with redis.Redis.from_url(self.url, retry=None) as client:
+            info = client.info()
+        on_disk = not (info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
+        return info.get("master_link_status") == "up" and on_disk
 
     def copy_to(self, folder: Path) -> None:
         """Copy what is on the disk; the end may be cut off, as after a crash."""

@@ -8,14 +8,12 @@ for each route of the bridges its ``fence:`` and newest ``entry:``) and its entr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .redis import Script
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(NamedTuple):
     """
     Who publishes, where only one at a time may: see :class:`.Fenced`.
 

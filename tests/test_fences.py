@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 import redis
@@ -80,7 +79,7 @@ async def test_an_entry_does_not_overtake_the_one_before_it(
         group, envelope, history = submission(entry)
         before = f"{after:020d}-{0:020d}" if after else ""
         key = f"{entry}" if once else None
-        behind = replace(fence(7, entry), after=before)
+        behind = fence(7, entry)._replace(after=before)
         return layer.submit(group, envelope, history if kept else None, key, behind)
 
     assert await publish(1)
@@ -97,9 +96,9 @@ async def test_a_repeat_with_the_same_key_holds_up_nothing(
     group, envelope, history = submission(1)
     for entry in (1, 2):
         await layer.submit(group, envelope, history, "key", fence(7, entry))
-    third = replace(fence(7, 3), after=fence(7, 2).entry)
+    third = fence(7, 3)._replace(after=fence(7, 2).entry)
     assert await layer.submit(*submission(3), None, third)
-    overtaking = replace(fence(7, 5), after=fence(7, 4).entry)
+    overtaking = fence(7, 5)._replace(after=fence(7, 4).entry)
     assert await layer.submit(group, envelope, history, "key", overtaking) == TOO_EARLY
     assert await layer.submit(*submission(4), None, fence(7, 4))
     await listener.hears(1, 3, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Iterable
@@ -21,9 +22,10 @@ from .outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between writes: of what opened and closed, and of the counters that changed.
+#: Seconds between writes of what opened and closed; each brings the changes of one part in so many
+#: of the other sessions as well.
 WRITE_SECONDS: Final = 2.0
-COUNTERS_SECONDS: Final = 6.0
+_PARTS: Final = 3
 
 #: Its own, so that a storm of logins does not make this node look dead.
 _thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="realtime-sessions")
@@ -92,20 +94,22 @@ class SessionWriter:
 
     async def run(self) -> None:
         """Write until cancelled."""
-        rounds = 0
-        while True:
-            await self.write(counters=rounds % round(COUNTERS_SECONDS / WRITE_SECONDS) == 0)
-            rounds += 1
+        for part in itertools.cycle(range(_PARTS)):
+            await self.write(part)
             await asyncio.sleep(WRITE_SECONDS)
 
-    async def write(self, *, counters: bool = True) -> None:
-        """Bring the database up to date: once, now."""
+    async def write(self, part: int | None = None) -> None:
+        """
+        Bring the database up to date: once, now. Of those that were there before only a part, if
+        one is given: a thread that writes many takes time from the event loop.
+        """
         live = {session: _changing_values(session) for session in self._live}
         gone = [session.id for session in self._written if session not in live]
         changed = {
             session: state
             for session, state in live.items()
-            if session not in self._written or (counters and self._written[session] != state)
+            if session not in self._written
+            or (part in (None, _part_of(session)) and self._written[session] != state)
         }
         try:
             await in_database(self._save, list(changed), gone, threads=_thread)
@@ -170,6 +174,10 @@ def _changing_values(session: Session) -> tuple[Any, ...]:
         session.messages_in,
         session.messages_out,
     )
+
+
+def _part_of(session: Session) -> int:
+    return hash(session.id) % _PARTS
 
 
 def _batches(ids: list[str]) -> Iterable[list[str]]:

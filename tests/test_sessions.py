@@ -87,8 +87,23 @@ async def test_a_node_that_was_taken_for_dead_writes_its_sessions_again() -> Non
     writer.opened(Session())
     await writer.write()
     await NodeRecord.objects.all().adelete()
-    await writer.write(counters=False)
+    await writer.write(0)
     assert len(await rows()) == 1
+
+
+async def test_changes_are_written_part_by_part() -> None:
+    writer = SessionWriter("node-a")
+    sessions = [Session() for _ in range(60)]
+    for session in sessions:
+        writer.opened(session)
+    await writer.write()
+    for session in sessions:
+        session.messages_in = 7
+    written = []
+    for part in range(3):
+        await writer.write(part)
+        written.append(sum(row.messages_in == 7 for row in await rows()))
+    assert 0 < written[0] < written[1] < written[2] == 60
 
 
 async def test_a_node_that_ends_takes_its_rows_with_it() -> None:

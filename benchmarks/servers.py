@@ -166,12 +166,7 @@ def gateway(
         "REDIS_PREFIX": name,
         "STOMP_ROUTING": routing,
     }
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v", "0"],
-        cwd=PROJECT,
-        env=environment(**variables),
-        check=True,
-    )
+    migrate(variables)
     ports = [free_port() for _ in range(nodes)]
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
     server.http = f"http://127.0.0.1:{ports[0]}"
@@ -184,6 +179,11 @@ def gateway(
     if bridge:
         server.pids["server"] = [site.spawn(procfile("bridge"), **variables)]
     return server
+
+
+def migrate(variables: dict[str, str]) -> None:
+    command = [sys.executable, "manage.py", "migrate", "-v", "0"]
+    subprocess.run(command, cwd=PROJECT, env=environment(**variables), check=True)
 
 
 def procfile(name: str) -> str:

@@ -56,13 +56,7 @@ class StompConsumer(AsyncConsumer):
             address=(scope.get("client") or ("",))[0],
             user_agent=header(scope, b"user-agent") or "",
         )
-        self.connection = Connection(
-            limits=Limits(
-                max_frame_bytes=settings.STOMP_MAX_FRAME_BYTES,
-                max_subscriptions=settings.STOMP_MAX_SUBSCRIPTIONS,
-            ),
-            heartbeat_ms=(settings.STOMP_HEARTBEAT_MS, settings.STOMP_HEARTBEAT_MS),
-        )
+        self.connection = _new_connection()
         self.outbox = self.session.outbox = Outbox(
             send,
             max_bytes=settings.STOMP_SEND_BUFFER_BYTES,
@@ -260,6 +254,15 @@ class StompConsumer(AsyncConsumer):
         self._abandoned = True
         if self._task is not None:
             self._task.cancel()
+
+
+def _new_connection() -> Connection:
+    limits = Limits(
+        max_frame_bytes=settings.STOMP_MAX_FRAME_BYTES,
+        max_subscriptions=settings.STOMP_MAX_SUBSCRIPTIONS,
+    )
+    heartbeat_ms = settings.STOMP_HEARTBEAT_MS
+    return Connection(limits=limits, heartbeat_ms=(heartbeat_ms, heartbeat_ms))
 
 
 async def _answered(content: Awaitable[Any], answer: Callable[[Any], None]) -> None:

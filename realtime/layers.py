@@ -22,7 +22,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -40,9 +39,9 @@ from .history import (
     parse_ended,
     split_position,
 )
-from .redis import Call, create_client, execute_all
+from .redis import Call, Command, create_client, execute_all
 from .redis.cluster import ClusterClient
-from .scripts import PUBLISH, READ, SCRIPTS, Fence
+from .scripts import PUBLISH, READ, SCRIPTS, Fence, history_keys, publishing_to
 from .shards import LoopLayer, Sink
 
 _NO_FENCE: Final = Fence("", 0)
@@ -164,7 +163,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         history: History | None = None,
         once: str | None = None,
         fence: Fence | None = None,
-    ) -> list[tuple[Any, ...] | Call]:
+    ) -> list[Command]:
         """Return what publishes a message; the answer to the last one counts."""
         data = self.serialize(message)
         channels = self.group_channels(group, message)
@@ -172,7 +171,7 @@ class TopicLayer(RedisPubSubChannelLayer):
             return [("PUBLISH", channel, data) for channel in reversed(channels)]
         kept = (history.size, history.ttl) if history is not None else (0, 0)
         fence = fence or _NO_FENCE
-        keys, arguments = _publishing(channels, *kept, fence.route, fence.number)
+        keys, arguments = publishing_to(channels, *kept, fence.route, fence.number)
         content = (data, message["headers"]["message-id"], fence.entry, fence.after)
         if once is None:
             return [Call(PUBLISH, keys, arguments, content)]
@@ -234,12 +233,9 @@ class TopicLayer(RedisPubSubChannelLayer):
         return self._log(answer, history)
 
     def _reading(self, group: str, history: History, count: int) -> Call:
+        channel = self._group_channel_prefix + group
         wanted = str(min(count, history.size))
-        return Call(
-            READ,
-            history_keys(self._group_channel_prefix + group),
-            (wanted, str(history.ttl * 1000)),
-        )
+        return Call(READ, history_keys(channel), (wanted, str(history.ttl * 1000)))
 
     def _log(self, answer: list[Any], history: History) -> Log:
         epoch, offset, ended, now, newest = answer
@@ -304,18 +300,3 @@ class TopicLayer(RedisPubSubChannelLayer):
             layer = self._layers[loop] = LoopLayer(*self._args, **self._kwargs, channel_layer=self)
             _wrap_close(self, loop)
         return layer
-
-
-@lru_cache(maxsize=65536)
-def _publishing(
-    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the keys, and the arguments before the messages, with which a group is published."""
-    arguments = (str(size), str(ttl * 1000), route, str(number), str(len(channels)), *channels)
-    return history_keys(channels[0]), arguments
-
-
-@lru_cache(maxsize=65536)
-def history_keys(channel: str) -> tuple[str, ...]:
-    """Return where the position and the entries of a group are; in one slot of a cluster."""
-    return f"{{{channel}}}:position", f"{{{channel}}}:entries"

@@ -60,6 +60,21 @@ class Outbox:
         abandon: Called when not even the close can be sent.
     """
 
+    #: Whether the client has to be waited for.
+    blocked = False
+    #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
+    waiting_bytes = 0
+    held_bytes = 0
+    #: MESSAGE frames that were written.
+    messages = 0
+    #: When something was last sent, in seconds of the loop's clock.
+    last_sent = 0.0
+    _closed = False
+    _last: dict[str, Any] | None = None  # the event that closes the WebSocket
+    _ended = False  # it was sent
+    _progress = (0.0, 0)  # when the client took something, and how many bytes were buffered then
+    _task: asyncio.Task[None] | None = None  # awaits ``send``
+
     def __init__(
         self,
         send: Send,
@@ -80,20 +95,6 @@ class Outbox:
         self._transport: Transport | None = None
         self._waiting: deque[Payload] = deque()
         self._sources: dict[Source, None] = {}
-        self._task: asyncio.Task[None] | None = None  # awaits ``send``
-        self._closed = False
-        self._last: dict[str, Any] | None = None  # the event that closes the WebSocket
-        self._ended = False  # it was sent
-        #: Whether the client has to be waited for.
-        self.blocked = False
-        self._progress = (0.0, 0)  # when, and how many bytes were buffered then
-        #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
-        self.waiting_bytes = 0
-        self.held_bytes = 0
-        #: MESSAGE frames that were written.
-        self.messages = 0
-        #: When something was last sent, in seconds of the loop's clock.
-        self.last_sent = 0.0
 
     def attach(self, transport: Transport) -> None:
         """Write to a transport from now on; the server calls this when the WebSocket is open."""

@@ -8,6 +8,7 @@ for each route of the bridges its ``fence:`` and newest ``entry:``) and its entr
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from .redis import Script
@@ -144,3 +145,18 @@ return {epoch, offset, ended, string.format('%.0f', now), entries}
 )
 
 SCRIPTS: Final = (PUBLISH, READ)
+
+
+@lru_cache(maxsize=65536)
+def publishing_to(
+    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys of PUBLISH, and its arguments before the messages; ``ttl`` is in seconds."""
+    arguments = (str(size), str(ttl * 1000), route, str(number), str(len(channels)), *channels)
+    return history_keys(channels[0]), arguments
+
+
+@lru_cache(maxsize=65536)
+def history_keys(channel: str) -> tuple[str, ...]:
+    """Return where the position and the entries of a group are; in one slot of a cluster."""
+    return f"{{{channel}}}:position", f"{{{channel}}}:entries"

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .room import Room
+
 #: Called with the future of work that has ended.
 Done = Callable[[asyncio.Future[Any]], object]
 
@@ -23,7 +25,7 @@ class Work:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._under_way: dict[asyncio.Future[Any], tuple[int, Done | None]] = {}
-        self._waiting_for_room: list[asyncio.Future[None]] = []
+        self._room = Room(lambda: self.full)
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -48,10 +50,7 @@ class Work:
 
     async def room(self) -> None:
         """Return when one more may be started."""
-        while self.full:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting_for_room.append(waiter)
-            await waiter
+        await self._room.wait()
 
     async def ended(self) -> None:
         """Return when nothing that was under way is so any more."""
@@ -65,11 +64,4 @@ class Work:
             future.exception()  # who started it has looked, or does not care
         if done is not None:
             done(future)
-        if self._waiting_for_room and not self.full:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        waiting, self._waiting_for_room = self._waiting_for_room, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._room.look()

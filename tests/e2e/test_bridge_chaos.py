@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -84,17 +84,6 @@ class Numbers:
             pipeline.execute()
 
 
-@pytest.fixture
-def mine(variables: dict[str, str], own_valkey: ValkeyServer) -> dict[str, str]:
-    return {**variables, "REDIS_URL": f"{own_valkey.connection_url}/0"}
-
-
-@pytest.fixture
-def gateway(mine: dict[str, str], tmp_path: Path) -> Iterator[Gateway]:
-    with Gateway(tmp_path / "gateway", **mine) as gateway:
-        yield gateway
-
-
 def pending(service: redis.Redis) -> int:
     """Return how many entries a bridge has in hand."""
     try:
@@ -135,12 +124,12 @@ async def receive(client: StompClient) -> dict[str, list[int]]:
 
 
 async def test_every_entry_is_delivered_once_and_in_order_whoever_is_killed(
-    gateway: Gateway, mine: dict[str, str], own_valkey: ValkeyServer, tmp_path: Path
+    own_gateway: Gateway, own_variables: dict[str, str], own_valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
         service = stack.enter_context(redis.Redis.from_url(own_valkey.connection_url))
-        bridges = Bridges(stack, tmp_path, service, mine)
-        async with StompClient(gateway.stomp) as client:
+        bridges = Bridges(stack, tmp_path, service, own_variables)
+        async with StompClient(own_gateway.stomp) as client:
             for topic in range(TOPICS):
                 await client.subscribe(f"/topic/chaos/{topic}", f"{topic}")
             receiving = asyncio.create_task(receive(client))

@@ -69,26 +69,17 @@ class Bridges:
 
 @pytest.fixture
 def service(own_valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    """A client of a Redis on which no other bridge is."""
+    """A client of a Redis on which no other bridge is; it answers with bytes."""
     with redis.Redis.from_url(own_valkey.connection_url) as client:
         yield client
 
 
 @pytest.fixture
-def mine(variables: dict[str, str], own_valkey: ValkeyServer) -> dict[str, str]:
-    return {**variables, "REDIS_URL": f"{own_valkey.connection_url}/0"}
-
-
-@pytest.fixture
-def gateway(mine: dict[str, str], tmp_path: Path) -> Iterator[Gateway]:
-    with Gateway(tmp_path / "gateway", **mine) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def bridges(mine: dict[str, str], service: redis.Redis, tmp_path: Path) -> Iterator[Bridges]:
+def bridges(
+    own_variables: dict[str, str], service: redis.Redis, tmp_path: Path
+) -> Iterator[Bridges]:
     with ExitStack() as stack:
-        yield Bridges(stack, tmp_path, service, **mine)
+        yield Bridges(stack, tmp_path, service, **own_variables)
 
 
 async def bodies(client: StompClient, count: int) -> list[bytes]:
@@ -105,10 +96,10 @@ def append(client: redis.Redis, topic: str, *numbers: int) -> None:
 
 
 async def test_after_sigkill_another_carries_what_was_left_and_what_comes(
-    gateway: Gateway, bridges: Bridges, service: redis.Redis
+    own_gateway: Gateway, bridges: Bridges, service: redis.Redis
 ) -> None:
     topic = "/topic/takeover/killed"
-    async with StompClient(gateway.stomp) as client:
+    async with StompClient(own_gateway.stomp) as client:
         await client.subscribe(topic)
         holder = await bridges.settle()
         append(service, topic, 0, 1)
@@ -125,10 +116,10 @@ async def test_after_sigkill_another_carries_what_was_left_and_what_comes(
 
 
 async def test_who_was_stopped_and_goes_on_publishes_nothing_stale(
-    gateway: Gateway, bridges: Bridges, service: redis.Redis
+    own_gateway: Gateway, bridges: Bridges, service: redis.Redis
 ) -> None:
     topic = "/topic/takeover/stopped"
-    async with StompClient(gateway.stomp) as client:
+    async with StompClient(own_gateway.stomp) as client:
         await client.subscribe(topic)
         await client.subscribe("/topic/greetings", "1")
         holder = await bridges.settle()
@@ -155,10 +146,10 @@ async def test_who_was_stopped_and_goes_on_publishes_nothing_stale(
 
 
 async def test_on_sigterm_the_lease_is_given_back_at_once(
-    gateway: Gateway, bridges: Bridges, service: redis.Redis
+    own_gateway: Gateway, bridges: Bridges, service: redis.Redis
 ) -> None:
     topic = "/topic/takeover/terminated"
-    async with StompClient(gateway.stomp) as client:
+    async with StompClient(own_gateway.stomp) as client:
         await client.subscribe(topic)
         holder = await bridges.settle()
         append(service, topic, *range(100))
@@ -170,7 +161,7 @@ async def test_on_sigterm_the_lease_is_given_back_at_once(
 
 
 async def test_a_bridge_says_what_it_carries_in_lines_of_json(
-    gateway: Gateway, bridges: Bridges, service: redis.Redis
+    own_gateway: Gateway, bridges: Bridges, service: redis.Redis
 ) -> None:
     holder = await bridges.settle()
     append(service, "/topic/takeover/told", 1)

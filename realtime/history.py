@@ -97,6 +97,10 @@ class Position:
         """Return where one stands before the last messages, so many of them."""
         return Position(self.epoch, self.offset - count)
 
+    def after(self, count: int) -> Position:
+        """Return where one stands after so many more messages."""
+        return Position(self.epoch, self.offset + count)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -194,18 +198,6 @@ class Log:
         now = time.monotonic()
         while self.entries and self.entries[0].expires <= now:
             self.entries.popleft()
-
-
-#: What stands before a payload that has a position; no message of a channel layer starts so.
-POSITION_MARK: Final = b"\x01"
-
-
-def split_position(data: bytes) -> tuple[str | None, bytes]:
-    """Return the position that a script has put before a payload, if any, and the payload."""
-    if data[:1] != POSITION_MARK:
-        return None, data
-    end = data.index(b"\n")
-    return data[1:end].decode(), data[end + 1 :]
 
 
 def parse_ended(text: bytes) -> dict[str, int]:

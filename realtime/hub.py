@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -80,19 +80,27 @@ class Hub:
             self._remove(topic, subscription)
 
     def deliver(
-        self, message: Message, position: Position | None = None, pattern: str | None = None
+        self,
+        messages: Sequence[Message],
+        first: Position | None = None,
+        pattern: str | None = None,
     ) -> int:
         """
-        Hand a message to the local subscriptions of its destination or, if it came through
-        the glob of some patterns, of those that stand for it; return to how many.
+        Hand messages to the local subscriptions of their destination or, if they came through
+        the glob of some patterns, of those that stand for it; return how often.
+
+        Args:
+            messages: All to one destination, each the next in its history.
+            first: Where the first of them stands there.
         """
+        destination = messages[0].destination
         if pattern is None:
-            topic = self._topics.get(message.destination)
-            return topic.receive(message, position) if topic is not None else 0
+            topic = self._topics.get(destination)
+            return topic.receive(messages, first) if topic is not None else 0
         count = 0
         for name in tuple(self._patterns.get(pattern, ())):
-            if name in self._topics and compile_pattern(name).fullmatch(message.destination):
-                count += self._topics[name].receive(message, None)
+            if name in self._topics and compile_pattern(name).fullmatch(destination):
+                count += self._topics[name].receive(messages, None)
         return count
 
     async def close(self) -> None:
@@ -205,38 +213,59 @@ class Hub:
         return channel
 
     def _receive(
-        self, envelope: dict[str, Any], pattern: str | None = None
+        self, envelopes: Sequence[dict[str, Any]], first: str = "", pattern: str | None = None
     ) -> Awaitable[None] | None:
-        """Deliver what came; return what to wait for before the next, if anything."""
-        try:
-            message = open_envelope(envelope)
-            if message is None:
-                logger.warning(
-                    "skipped a message of type %r, version %r: another release sent it",
-                    envelope.get("type"),
-                    envelope.get("v"),
-                )
-            else:
-                position = envelope.get("position")
-                at = Position.parse(position) if position is not None else None
-                self._delivered += self.deliver(message, at, pattern)
-        except Exception:  # one bad message must not end the others
-            logger.exception("a message could not be delivered")
+        """Deliver what came together; return what to wait for before the next, if anything."""
+        at = Position.parse(first)
+        messages: list[Message] = []
+        for envelope in envelopes:
+            message = _open(envelope, None if at is None else str(at.after(len(messages))))
+            if message is not None:
+                messages.append(message)
+            else:  # those after it follow nothing, and will be read from the history
+                self._deliver(messages, at, pattern)
+                at, messages = at and at.after(len(messages) + 1), []
+        self._deliver(messages, at, pattern)
         if self._delivered < YIELD_DELIVERIES:
             return None
         self._delivered = 0
         return this_flusher().flushed()
 
+    def _deliver(
+        self, messages: list[Message], first: Position | None, pattern: str | None
+    ) -> None:
+        try:
+            if messages:
+                self._delivered += self.deliver(messages, first, pattern)
+        except Exception:  # what goes wrong here must not end the others
+            logger.exception("a message could not be delivered")
+
     async def _receive_all(self, channel: str) -> None:
         """Receive from a channel layer that can't call us."""
         while True:
             try:
-                wait = self._receive(await self._layer.receive(channel))
+                wait = self._receive([await self._layer.receive(channel)])
             except Exception:
                 logger.exception("the channel layer failed")
                 wait = asyncio.sleep(0.05)
             if wait is not None:
                 await wait
+
+
+def _open(envelope: dict[str, Any], id: str | None) -> Message | None:
+    """Return the message in an envelope, or None if there is none that can be read."""
+    try:
+        message = open_envelope(envelope, id)
+    except Exception:  # one bad message must not end the others
+        logger.exception("a message could not be read")
+        return None
+    if message is None:
+        logger.warning(
+            "skipped a message of type %r, version %r: another release sent it",
+            envelope.get("type"),
+            envelope.get("v"),
+        )
+    return message
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -37,7 +36,6 @@ from .history import (
     Log,
     Position,
     parse_ended,
-    split_position,
 )
 from .redis import Call, Command, create_client, execute_all
 from .redis.cluster import ClusterClient
@@ -72,40 +70,34 @@ class TopicLayer(RedisPubSubChannelLayer):
         self._group_channel_prefix = f"{prefix}__group__"
         self._clients: dict[int, redis.Redis | ClusterClient] = {}
 
-    def deserialize(self, data: bytes) -> Any:
-        position, payload = split_position(data)
-        message = self._serializer.deserialize(payload)
-        if position is not None:
-            message["position"] = position
-        return message
-
     def submit(
         self,
         group: str,
-        message: dict[str, Any],
+        messages: Sequence[dict[str, Any]],
         history: History | None = None,
         once: str | None = None,
         fence: Fence | None = None,
     ) -> asyncio.Future[Any]:
         """
         Send to a group as ``group_send`` does, in the order of the calls; the future ends when
-        Redis took the message, or with one of :data:`.REDIS_ERRORS`.
+        Redis took all of the messages, or with one of :data:`.REDIS_ERRORS`.
 
-        With ``history`` the message is kept, and the answer is its position, as bytes. With
-        ``once`` the answer is what it was the first time, if that key was used lately. With
-        ``fence`` it is empty if the entry had been published, or :data:`.TOO_EARLY`, and
-        :class:`.Fenced` may be raised.
+        With ``history`` the messages are kept, and the answer is a list of their positions, as
+        bytes. With ``once`` it is one message, and its position what it was the first time, if
+        that key was used lately. With ``fence`` those are empty whose entries had been published,
+        or :data:`.TOO_EARLY`, and :class:`.Fenced` may be raised. They are
+        :data:`.MAX_JOINED` messages at most.
         """
         layer = self._get_layer()
         pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
-        *others, last = self._commands(group, message, history, once, fence)
+        *others, last = self._commands(group, messages, history, once, fence)
         for command in others:
             pipeline.submit(command)
         return pipeline.submit(last, replicas=self.replicas)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self.room()
-        await self.submit(group, message)
+        await self.submit(group, [message])
 
     async def check(self) -> None:
         """
@@ -135,9 +127,9 @@ class TopicLayer(RedisPubSubChannelLayer):
             await shard.pipeline.room()
             await shard.subscriber.caught_up()
 
-    def submit_many_sync(self, messages: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def submit_many_sync(self, submissions: Iterable[tuple[Any, ...]]) -> list[Any]:
         """
-        Send messages, each the arguments of :meth:`submit`, from synchronous code, in one round
+        Send messages, with the arguments of :meth:`submit`, from synchronous code, in one round
         trip to each Redis, on connections that threads share; return the answers.
 
         Raises:
@@ -145,7 +137,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         """
         commands: dict[int, list[Any]] = {}
         places = []
-        for group, *rest in messages:
+        for group, *rest in submissions:
             shard = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
             of_shard = commands.setdefault(shard, [])
             of_shard += self._commands(group, *rest)
@@ -159,24 +151,29 @@ class TopicLayer(RedisPubSubChannelLayer):
     def _commands(
         self,
         group: str,
-        message: dict[str, Any],
+        messages: Sequence[dict[str, Any]],
         history: History | None = None,
         once: str | None = None,
         fence: Fence | None = None,
     ) -> list[Command]:
-        """Return what publishes a message; the answer to the last one counts."""
-        data = self.serialize(message)
-        channels = self.group_channels(group, message)
-        if history is None and once is None and fence is None:
-            return [("PUBLISH", channel, data) for channel in reversed(channels)]
+        """Return what publishes messages; the answer to the last one counts."""
+        channels = self.group_channels(group, messages[0])
+        payloads = [self.serialize(message) for message in messages]
+        if history is None and once is None and fence is None and len(messages) == 1:
+            return [("PUBLISH", channel, payloads[0]) for channel in reversed(channels)]
         kept = (history.size, history.ttl) if history is not None else (0, 0)
-        fence = fence or _NO_FENCE
-        keys, arguments = publishing_to(channels, *kept, fence.route, fence.number)
-        content = (data, message["headers"]["message-id"], fence.entry, fence.after)
+        route, number, entries, after = fence or _NO_FENCE
+        keys, arguments = publishing_to(channels, *kept, route, number, after)
+        content: list[str | bytes] = []
+        for message, payload, entry in zip(
+            messages, payloads, entries or [""] * len(messages), strict=True
+        ):
+            content += (payload, message["headers"]["message-id"], entry)
+        size = sum(map(len, payloads))
         if once is None:
-            return [Call(PUBLISH, keys, arguments, content)]
+            return [Call(PUBLISH, keys, arguments, content, len(messages), size)]
         keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
-        return [Call(PUBLISH, keys, (*arguments, *content))]
+        return [Call(PUBLISH, keys, (*arguments, *content), size=size)]
 
     def group_channels(self, group: str, message: dict[str, Any]) -> tuple[str, ...]:
         """
@@ -246,17 +243,17 @@ class TopicLayer(RedisPubSubChannelLayer):
             if int(entry_offset) != offset - number:
                 break  # what is older belongs to something that Redis has forgotten
             expires = clock + history.ttl - (int(now) - int(milliseconds)) / 1000
-            message = open_envelope(self.deserialize(data))
+            position = log.position.before(number)
+            message = open_envelope(self.deserialize(data), str(position))
             if message is None:
                 break
-            position = str(Position(log.position.epoch, offset - number))
-            log.entries.appendleft(Entry(offset - number, expires, replace(message, id=position)))
+            log.entries.appendleft(Entry(position.offset, expires, message))
         return log
 
     async def listen(self, sink: Sink, renewed: Callable[[], None] = lambda: None) -> str:
         """
-        Return a new channel whose messages go to a function at once, in order: no queue, so
-        nothing can overflow. It must not raise.
+        Return a new channel whose messages go to a function at once, in order, those that came
+        as one together: no queue, so nothing can overflow. It must not raise.
 
         ``renewed`` is called when a lost connection was replaced: messages may be missing.
         """

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from .flusher import this_flusher
-from .payload import Payload
+from .payload import Burst, Payload
 from .stomp import TooSlow
 
 #: The key of ASGI's ``websocket.accept`` under which a session offers :meth:`Outbox.attach`.
@@ -40,8 +40,8 @@ class Transport(Protocol):
 class Source(Protocol):
     """What keeps frames back while the client is slow, and gives them when it is not."""
 
-    def take(self) -> Payload | None:
-        """Return the next frame to write, or None if there is none."""
+    def take(self) -> Payload | Burst | None:
+        """Return the next frames to write, or None if there are none."""
 
 
 class Outbox:
@@ -93,7 +93,7 @@ class Outbox:
         self._abandon = abandon
         self._flusher = this_flusher()
         self._transport: Transport | None = None
-        self._waiting: deque[Payload] = deque()
+        self._waiting: deque[Payload | Burst] = deque()
         self._sources: dict[Source, None] = {}
 
     def attach(self, transport: Transport) -> None:
@@ -102,13 +102,13 @@ class Outbox:
         transport.resume = self._resume
         self._schedule()
 
-    def deliver(self, payload: Payload) -> None:
-        """Queue a MESSAGE frame."""
-        self.messages += 1
+    def deliver(self, payload: Payload | Burst) -> None:
+        """Queue MESSAGE frames."""
+        self.messages += payload.count
         self.write(payload)
 
-    def write(self, payload: Payload) -> None:
-        """Queue a frame; after :meth:`close` nothing happens."""
+    def write(self, payload: Payload | Burst) -> None:
+        """Queue frames; after :meth:`close` nothing happens."""
         size = self.waiting_bytes + payload.size
         if size + self.held_bytes > self._max_bytes or self._closed:
             self._overflow()
@@ -119,9 +119,9 @@ class Outbox:
         if len(waiting) == 1 and not self.blocked:
             self._flusher.add(self)
 
-    def hold(self, payload: Payload) -> bool:
+    def hold(self, payload: Payload | Burst) -> bool:
         """
-        Count a frame that waits elsewhere against the budget; return whether it fits.
+        Count what waits elsewhere against the budget; return whether it fits.
 
         Call :meth:`release` before it is written or dropped.
         """
@@ -136,7 +136,7 @@ class Outbox:
         waiting = self.waiting_bytes + self.held_bytes
         return not self._closed and waiting + size <= self._max_bytes * share
 
-    def release(self, payload: Payload) -> None:
+    def release(self, payload: Payload | Burst) -> None:
         """Undo :meth:`hold`."""
         self.held_bytes -= payload.size
 
@@ -228,7 +228,7 @@ class Outbox:
             size += payload.size
         return b"".join(frames)
 
-    def _next(self) -> Payload | None:
+    def _next(self) -> Payload | Burst | None:
         if self._waiting:
             payload = self._waiting.popleft()
             self.waiting_bytes = max(0, self.waiting_bytes - payload.size)
@@ -274,10 +274,11 @@ class Outbox:
         loop = asyncio.get_running_loop()
         try:
             while (payload := self._next()) is not None:
-                self._block(loop.time(), 0)
-                await self._send(payload.event)
-                self.blocked = False
-                self.last_sent = loop.time()
+                for each in payload.payloads:
+                    self._block(loop.time(), 0)
+                    await self._send(each.event)
+                    self.blocked = False
+                    self.last_sent = loop.time()
             if self._last is not None:
                 last, self._last = self._last, None
                 self._ended = True

@@ -1,8 +1,8 @@
-"""A STOMP frame as it travels to any number of clients."""
+"""STOMP frames as they travel to any number of clients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .websocket_frames import TEXT, frame_head
@@ -19,6 +19,9 @@ class Payload:
 
     __slots__ = ("_head", "destination", "frame", "message_id", "size")
 
+    #: How many frames it is.
+    count = 1
+
     def __init__(self, data: bytes, destination: str = "", message_id: str = "") -> None:
         head = frame_head(len(data), _is_text(data))
         self._head = len(head)
@@ -27,6 +30,11 @@ class Payload:
         #: The STOMP frame in a WebSocket frame of its own, as it travels, and its size.
         self.frame = head + data
         self.size = len(self.frame)
+
+    @property
+    def payloads(self) -> Sequence[Payload]:
+        """Its frames, one by one."""
+        return (self,)
 
     @property
     def data(self) -> bytes:
@@ -48,6 +56,23 @@ class Payload:
         if self.frame[0] == TEXT:
             return {"type": "websocket.send", "text": self.data.decode()}
         return {"type": "websocket.send", "bytes": self.data}
+
+
+class Burst:
+    """MESSAGE frames that came together: written at once, to any number of sessions."""
+
+    __slots__ = ("count", "frame", "payloads", "size")
+
+    def __init__(self, payloads: Sequence[Payload]) -> None:
+        self.payloads = payloads
+        self.count = len(payloads)
+        self.frame = b"".join([payload.frame for payload in payloads])
+        self.size = len(self.frame)
+
+
+def together(payloads: Sequence[Payload]) -> Payload | Burst:
+    """Return frames, at least one, as one thing to write."""
+    return payloads[0] if len(payloads) == 1 else Burst(payloads)
 
 
 def _is_text(data: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .delivery import FrameKey, MessageFrames
 from .outbox import Outbox
-from .payload import Payload
+from .payload import Burst, Payload
 
 
 class Replay:
@@ -37,16 +37,17 @@ class Replay:
         self._key = key
         self._told = told
         self._done = done
-        self._waiting: deque[Payload] = deque()
+        self._waiting: deque[Payload | Burst] = deque()
         outbox.add_source(self)
 
-    def deliver(self, payload: Payload) -> None:
-        """Keep a MESSAGE until the old ones are delivered."""
+    def deliver(self, payload: Payload | Burst) -> None:
+        """Keep MESSAGE frames until the old ones are delivered."""
         if self._outbox.hold(payload):
             self._waiting.append(payload)
 
-    def take(self) -> Payload | None:
-        """Return the next MESSAGE to write, or None if there is none."""
+    def take(self) -> Payload | Burst | None:
+        """Return what to write next, or None if there is nothing."""
+        payload: Payload | Burst
         if self._missed:
             payload = self._missed.popleft().frame_for(self._key).with_headers(self._told)
             self._told = {}
@@ -56,7 +57,7 @@ class Replay:
         else:
             self._done()
             return None
-        self._outbox.messages += 1
+        self._outbox.messages += payload.count
         return payload
 
     def discard(self) -> None:

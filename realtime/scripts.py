@@ -8,7 +8,9 @@ for each route of the bridges its ``fence:`` and newest ``entry:``) and its entr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import Final, NamedTuple
 
 from .redis import Script
@@ -21,15 +23,16 @@ class Fence(NamedTuple):
     Args:
         route: For what.
         number: Greater than those of all who did before.
-        entry: Which of its entries this is: a text greater than those of all entries before.
-            What is not greater than the newest one published is not published again.
-        after: Which entry was begun before it for this destination, and may not have been taken.
-            If it was not, this one is not published, and the answer is :data:`TOO_EARLY`.
+        entries: Which of its entries the messages are, one for each: a text greater than those of
+            all entries before. What is not greater than the newest one published is not published
+            again. Without entries everything is.
+        after: Which entry was begun before them for this destination, and may not have been taken.
+            If it was not, these are not published, and the answers are :data:`TOO_EARLY`.
     """
 
     route: str
     number: int
-    entry: str = ""
+    entries: Sequence[str] = ()
     after: str = ""
 
 
@@ -43,8 +46,8 @@ _STAND: Final = """
 local function stand()
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'run', 'ended', 'time')
   local epoch, offset, ended = meta[1], tonumber(meta[2] or 0), meta[4] or ''
-  local clock = redis.call('TIME')
-  local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(meta[5] or 0))
+  local clock, last = redis.call('TIME'), tonumber(meta[5] or 0)
+  local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
   if meta[3] ~= ARGV[1] then
     if epoch then
       local kept = {}
@@ -59,20 +62,24 @@ local function stand()
     redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'run', ARGV[1], 'ended', ended)
     if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
   end
-  return epoch, offset, ended, now
+  return epoch, offset, ended, now, last
 end
 """
 
 #: Publishes messages to one destination; returns a list of their ids.
 #:
-#: KEYS: position, entries[, once]. ARGV: run, size, ttl in ms, route, fence, how many Redis
-#: channels, these, and for each message: payload, id (which counts without a history), entry, and
-#: the entry before it. With the key ``once`` it is one message, and its id is returned; if the key
-#: is there already, only its value. What was published for the route before has an empty id.
+#: KEYS: position, entries[, once]. ARGV: run, size, ttl in ms, route, fence, the entry before, how
+#: many Redis channels, these, and for each message: payload, id (which counts without a history)
+#: and entry. With the key ``once`` it is one message; if the key is there already, it is not
+#: published, and has the id of the first one. What was published for the route before has an
+#: empty id.
+#:
+#: What is published travels as one message of each Redis channel: see :func:`read_published`.
 PUBLISH: Final = Script(
     _STAND
     + """
-local size, ttl, route, channels = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[6]
+local size, ttl, route, after = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[6]
+local messages = 8 + ARGV[7]
 local fence, newest = 'fence:' .. route, 'entry:' .. route
 local published = ''
 if route ~= '' then
@@ -83,19 +90,22 @@ if route ~= '' then
   published = known[2] or ''
 end
 if KEYS[3] then
-  local entry, after = ARGV[9 + channels], ARGV[10 + channels]
+  local entry = ARGV[messages + 2]
   local first = after <= published and redis.call('GET', KEYS[3])
   if first then
     redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
     if entry > published then redis.call('HSET', KEYS[1], newest, entry) end
-    return first
+    return {first}
   end
 end
-local epoch, offset, ended, now
-if size > 0 then epoch, offset, ended, now = stand() end
-local ids = {}
-for each = 7 + channels, #ARGV, 4 do
-  local payload, id, entry, after = unpack(ARGV, each, each + 3)
+local epoch, offset, ended, now, last, at
+if size > 0 then
+  epoch, offset, ended, now, last = stand()
+  at = string.format('%.0f-', now)
+end
+local ids, batch, first = {}, {}, ''
+for each = messages, #ARGV, 3 do
+  local payload, id, entry = unpack(ARGV, each, each + 2)
   if entry ~= '' and entry <= published then
     id = ''
   elseif after > published then
@@ -104,26 +114,35 @@ for each = 7 + channels, #ARGV, 4 do
     if size > 0 then
       offset = offset + 1
       id = epoch .. '-' .. offset
-      local at = string.format('%.0f-%.0f', now, offset)
-      redis.call('XADD', KEYS[2], 'MAXLEN', size, at, 'd', payload)
-      payload = '\\1' .. id .. '\\n' .. payload
+      redis.call('XADD', KEYS[2], 'MAXLEN', size, at .. offset, 'd', payload)
+      if #batch == 0 then first = id end
     end
-    for channel = 7, 6 + channels do redis.call('PUBLISH', ARGV[channel], payload) end
+    batch[#batch + 1] = struct.pack('>I4', #payload)
+    batch[#batch + 1] = payload
     if entry ~= '' then published = entry end
   end
   ids[#ids + 1] = id
 end
+if #batch > 0 then
+  local together = '\\1' .. first .. '\\n' .. table.concat(batch)
+  for channel = 8, messages - 1 do redis.call('PUBLISH', ARGV[channel], together) end
+end
+-- Whether it is the first time in a period, as far as that is known: the clock may have gone back.
+local function first_in(period)
+  return now == last or math.floor(now / period) ~= math.floor(last / period)
+end
 if size > 0 then
-  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now - ttl))
   redis.call('HSET', KEYS[1], 'offset', offset, 'time', string.format('%.0f', now))
-  redis.call('PEXPIRE', KEYS[2], ttl)
+  if first_in(ttl) then
+    redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now - ttl))
+    redis.call('PEXPIRE', KEYS[2], 2 * ttl)
+  end
 end
 if route ~= '' then redis.call('HSET', KEYS[1], fence, ARGV[5], newest, published) end
-if size > 0 or route ~= '' then redis.call('EXPIRE', KEYS[1], 2592000) end
-if KEYS[3] then
-  if ids[1] ~= 0 then redis.call('SET', KEYS[3], ids[1], 'EX', 300) end
-  return ids[1]
+if size > 0 and first_in(3600000) or size == 0 and route ~= '' then
+  redis.call('EXPIRE', KEYS[1], 2592000)
 end
+if KEYS[3] and ids[1] ~= 0 then redis.call('SET', KEYS[3], ids[1], 'EX', 300) end
 return ids
 """
 )
@@ -147,12 +166,35 @@ return {epoch, offset, ended, string.format('%.0f', now), entries}
 SCRIPTS: Final = (PUBLISH, READ)
 
 
+#: What stands before messages that a script has published; no message of a channel layer starts so.
+_MARK: Final = b"\x01"
+_SIZE: Final = Struct(">I")
+
+
+def read_published(data: bytes) -> tuple[str, list[bytes]]:
+    """
+    Return the position of the first message of those that came as one, and their payloads.
+
+    Without a history the position is "". What was published without a script is one payload.
+    """
+    if data[:1] != _MARK:
+        return "", [data]
+    at = data.index(b"\n") + 1
+    first, payloads = data[1 : at - 1].decode(), []
+    while at < len(data):
+        start = at + 4
+        at = start + _SIZE.unpack_from(data, at)[0]
+        payloads.append(data[start:at])
+    return first, payloads
+
+
 @lru_cache(maxsize=65536)
 def publishing_to(
-    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int
+    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int, after: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the keys of PUBLISH, and its arguments before the messages; ``ttl`` is in seconds."""
-    arguments = (str(size), str(ttl * 1000), route, str(number), str(len(channels)), *channels)
+    fence = (route, str(number), after)
+    arguments = (str(size), str(ttl * 1000), *fence, str(len(channels)), *channels)
     return history_keys(channels[0]), arguments
 
 

@@ -112,7 +112,11 @@ class Sends:
             raise StompError("the session has failed", code="internal-error")
         self._session.messages_in += 1
         work = self._work_for(message)
-        begun = self._handle(message) if work is self.handling else broker.start(message)
+        begun = (
+            self._handle(message)
+            if work is self.handling
+            else broker.start([broker.check(message)])
+        )
         return work.start(begun, len(message.body), done)
 
     def _handle(self, message: Message) -> Awaitable[Any]:

@@ -18,13 +18,13 @@ from .redis.cluster_pipeline import ClusterPipeline
 from .redis.link import Pool
 from .redis.pipeline import Pipeline
 from .redis.subscriber import Receive, Subscriber
-from .scripts import SCRIPTS
+from .scripts import SCRIPTS, read_published
 
 logger = logging.getLogger(__name__)
 
-#: Takes a message and, where it came through a pattern, the pattern; what it returns is awaited
-#: before the next.
-Sink = Callable[[dict[str, Any], str | None], Awaitable[object] | None]
+#: Takes messages that came as one; the position of the first, or ""; and, where they came through
+#: a pattern, the pattern. What it returns is awaited before the next.
+Sink = Callable[[list[dict[str, Any]], str, str | None], Awaitable[object] | None]
 
 #: After so many messages into queues those who read them have their turn.
 YIELD_MESSAGES: Final = 50
@@ -90,11 +90,14 @@ class LoopLayer(RedisPubSubLoopLayer):
         self, channels: Iterable[str], data: bytes, pattern: str | None = None
     ) -> Awaitable[object] | None:
         wait = None
+        first, payloads = read_published(data)
         for channel in tuple(channels):
             if channel in self.sinks:
-                wait = self.sinks[channel](self.channel_layer.deserialize(data), pattern) or wait
+                messages = [self.channel_layer.deserialize(payload) for payload in payloads]
+                wait = self.sinks[channel](messages, first, pattern) or wait
             elif channel in self.channels:
-                self._queue(channel, data)
+                for payload in payloads:
+                    self._queue(channel, payload)
         if self._queued >= YIELD_MESSAGES:
             self._queued = 0
             wait = wait or asyncio.sleep(0)

@@ -22,7 +22,7 @@ from typing import Final
 
 from .destinations import check_pattern, check_topic, covers, is_pattern
 from .outbox import Outbox
-from .payload import Payload
+from .payload import Burst, Payload
 from .routing import load_routes
 
 POLICIES: Final = ("close", "latest", "drop-oldest")
@@ -76,8 +76,12 @@ class LossyQueue:
         """Say this in headers of the next MESSAGE that is sent, whichever that is."""
         self._told = headers
 
-    def deliver(self, payload: Payload) -> None:
-        """Send a MESSAGE now, or keep it, or drop an older one for it."""
+    def deliver(self, payload: Payload | Burst) -> None:
+        """Send each MESSAGE now, or keep it, or drop an older one for it."""
+        for each in payload.payloads:
+            self._deliver(each)
+
+    def _deliver(self, payload: Payload) -> None:
         outbox = self._outbox
         if not outbox.blocked and not self._waiting and outbox.has_room(payload.size, 0.5):
             outbox.deliver(self._annotated(payload))

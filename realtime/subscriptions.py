@@ -26,7 +26,7 @@ from .destinations import (
 from .history import MAX_REPLAY, Position, Reason, history_of
 from .hub import Hub
 from .outbox import Outbox
-from .payload import Payload
+from .payload import Burst, Payload, together
 from .replay import Replay
 from .sessions import Session
 from .slow_clients import LossyQueue, policy_of
@@ -281,13 +281,14 @@ def _tell_with_first_message(entry: _Entry, headers: dict[str, str]) -> None:
     subscription, queue = entry.subscription, entry.queue
     deliver, lost = subscription.deliver, subscription.lost
 
-    def first(payload: Payload) -> None:
+    def first(payload: Payload | Burst) -> None:
         subscription.deliver, subscription.lost = deliver, lost
         if isinstance(queue, LossyQueue):  # it may drop this one
             queue.tell(headers)
             deliver(payload)
         else:
-            deliver(payload.with_headers(headers))
+            next_one, *others = payload.payloads
+            deliver(together([next_one.with_headers(headers), *others]))
 
     def outdated(position: Position, reason: Reason) -> None:
         subscription.deliver, subscription.lost = deliver, lost

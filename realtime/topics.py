@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from .broker import Message
 from .delivery import FrameKey, MessageFrames, Start, Subscription
 from .history import MAX_REPLAY, History, Log, Lost, Position, Reason
+from .payload import together
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -88,25 +89,31 @@ class Topic:
         else:
             self._begin(subscription)
 
-    def receive(self, message: Message, position: Position | None) -> int:
-        """Deliver a message to all who hear; return to how many."""
-        if position is None or self._history is None:
-            return self._deliver(MessageFrames(message))
+    def receive(self, messages: Sequence[Message], first: Position | None) -> int:
+        """Deliver messages to all who hear, the first of which stands here; return how often."""
+        if first is None or self._history is None:
+            return self._deliver(list(map(MessageFrames, messages)))
         if self._reading is not None:
             if len(self._early) >= MAX_EARLY:
                 self._early.clear()
-            self._early.append((position, message))
-        if self._stalled or self._position is None:
+            self._early += [(first.after(n), message) for n, message in enumerate(messages)]
+        here = self._position
+        if self._stalled or here is None:
             return 0
-        if position.follows(self._position):
-            self._position = position
-            if self._log is not None:
-                self._log.append(position, message)
-            return self._deliver(MessageFrames(message))
-        if position.epoch != self._position.epoch or position.offset > self._position.offset:
+        known = here.offset + 1 - first.offset if first.epoch == here.epoch else 0
+        if known >= len(messages):
+            return 0
+        if known > 0:
+            messages, first = messages[known:], first.after(known)
+        if not first.follows(here):
             self._stalled = True
             self._read_soon()
-        return 0
+            return 0
+        self._position = first.after(len(messages) - 1)
+        if self._log is not None:
+            for number, message in enumerate(messages):
+                self._log.append(first.after(number), message)
+        return self._deliver(list(map(MessageFrames, messages)))
 
     def compare(self, position: Position) -> None:
         """Take note of where Redis stood: what has not come by now is missing, and read."""
@@ -124,11 +131,11 @@ class Topic:
     def _hear(self, subscription: Subscription) -> None:
         self._hearing.setdefault(subscription.key, {})[subscription] = None
 
-    def _deliver(self, frames: MessageFrames) -> int:
+    def _deliver(self, frames: Sequence[MessageFrames]) -> int:
         count = 0
         for key, alike in tuple(self._hearing.items()):
-            payload = frames.frame_for(key)
-            count += len(alike)
+            payload = together([each.frame_for(key) for each in frames])
+            count += len(alike) * len(frames)
             for subscription in tuple(alike):
                 subscription.deliver(payload)
         return count
@@ -199,7 +206,7 @@ class Topic:
             missing = log.left(position)
             self._tell_lost(log.position.before(len(missing)), lost.reason)
         for message in missing:
-            self._deliver(MessageFrames(message))
+            self._deliver([MessageFrames(message)])
 
     def _tell_lost(self, position: Position, reason: Reason) -> None:
         for subscription in [each for alike in self._hearing.values() for each in alike]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from realtime.broker import Message, envelope
+from realtime.broker import Message, check
 from realtime.history import History, Log, Position
 from realtime.layers import TopicLayer
 from tests.valkeys import TIMEOUT
@@ -17,7 +17,7 @@ KEPT = History("/topic/**", size=10_000)
 
 def submission(number: int, group: str = "group") -> tuple[Any, ...]:
     message = Message("/topic/group", b"%d" % number)
-    return group, envelope(message), KEPT
+    return group, [check(message).envelope], KEPT
 
 
 async def published(layer: TopicLayer, number: int, group: str = "group") -> Position:
@@ -25,7 +25,7 @@ async def published(layer: TopicLayer, number: int, group: str = "group") -> Pos
     async with asyncio.timeout(TIMEOUT):
         while True:
             try:
-                answer = await layer.submit(*submission(number, group))
+                (answer,) = await layer.submit(*submission(number, group))
             except redis.RedisError:
                 await asyncio.sleep(0.1)
             else:
@@ -57,8 +57,8 @@ class Listener:
         async with asyncio.timeout(TIMEOUT):
             await self._renewed.wait()
 
-    def _receive(self, message: dict[str, Any], pattern: str | None) -> None:
-        self.got.append(int(message["body"]))
+    def _receive(self, messages: list[dict[str, Any]], first: str, pattern: str | None) -> None:
+        self.got += [int(message["body"]) for message in messages]
 
 
 def kept_since(log: Log, position: Position) -> list[int]:

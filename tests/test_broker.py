@@ -13,7 +13,7 @@ from realtime.broker import (
     PROTOCOL_HEADERS,
     Message,
     MessageTooLarge,
-    envelope,
+    check,
     open_envelope,
     publish,
 )
@@ -23,7 +23,7 @@ from realtime.destinations import group_name
 
 def published(headers: Any) -> dict[str, str]:
     """Return the headers of a message as they travel, without its id."""
-    headers = envelope(Message("/topic/a", b"x", headers))["headers"]
+    headers = check(Message("/topic/a", b"x", headers)).envelope["headers"]
     del headers["message-id"]
     return headers
 
@@ -39,7 +39,7 @@ def test_headers_of_the_protocol_itself_are_left_out() -> None:
 @pytest.mark.parametrize("acknowledged", [False, True])
 def test_no_header_of_a_publisher_stands_for_one_of_the_gateway(acknowledged: bool) -> None:
     given = dict.fromkeys(PROTOCOL_HEADERS, "9")
-    message = open_envelope(envelope(Message("/topic/a", b"x", given, "m1")))
+    message = open_envelope(check(Message("/topic/a", b"x", given, "m1")).envelope)
     assert message is not None
     frame = MessageFrames(message).frame_for(("1.2", "0", acknowledged)).data
     assert frame.split(b"\n\n")[0].split(b"\n") == [

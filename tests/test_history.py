@@ -14,7 +14,6 @@ from realtime.history import (
     Position,
     history_of,
     parse_ended,
-    split_position,
 )
 
 
@@ -118,8 +117,3 @@ def test_topics_have_a_history_unless_a_route_says_otherwise() -> None:
     assert default == History("/topic/**", size=100, ttl=300)
     assert history_of("/user/alice/queue/a") is None
     assert history_of("/temp-queue/session/a") is None
-
-
-def test_a_payload_may_have_a_position_before_it() -> None:
-    assert split_position(b"\x81\xa1a\x01") == (None, b"\x81\xa1a\x01")
-    assert split_position(b"\x01e-7\n\x81\n\xa1") == ("e-7", b"\x81\n\xa1")

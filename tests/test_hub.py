@@ -14,7 +14,7 @@ from realtime.broker import Message, apublish, publish
 from realtime.delivery import MessageFrames, Subscription
 from realtime.destinations import group_name
 from realtime.hub import Hub
-from realtime.payload import Payload
+from realtime.payload import Burst, Payload
 
 
 @pytest.fixture
@@ -33,9 +33,10 @@ class Listener:
         self.payloads: list[Payload] = []
         self.subscription = Subscription(destination, id, version, self.deliver)
 
-    def deliver(self, payload: Payload) -> None:
-        self.payloads.append(payload)
-        self.queue.put_nowait(payload.data)
+    def deliver(self, payload: Payload | Burst) -> None:
+        for each in payload.payloads:
+            self.payloads.append(each)
+            self.queue.put_nowait(each.data)
 
     async def body(self) -> bytes:
         data = await asyncio.wait_for(self.queue.get(), 15)
@@ -56,7 +57,7 @@ async def test_a_message_is_encoded_once_for_all_who_can_share_it(
 ) -> None:
     decoded: list[Any] = []
     monkeypatch.setattr(
-        hub, "open_envelope", lambda e: decoded.append(e) or broker.open_envelope(e)
+        hub, "open_envelope", lambda e, id: decoded.append(e) or broker.open_envelope(e, id)
     )
     listeners = [Listener("/topic/a", id=str(number % 2)) for number in range(10)]
     for listener in listeners:
@@ -101,7 +102,7 @@ async def test_a_message_of_another_release_is_skipped_and_the_next_is_delivered
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     layer, group = get_channel_layer(), group_name("/topic/a")
-    good = broker.envelope(Message("/topic/a", b""))
+    good = broker.check(Message("/topic/a", b"")).envelope
     for bad in (
         {"type": "close"},
         {"type": "websocket.disconnect"},
@@ -115,6 +116,18 @@ async def test_a_message_of_another_release_is_skipped_and_the_next_is_delivered
     assert await listener.body() == b"good"
     assert listener.queue.empty()
     assert "skipped a message of type 'close'" in caplog.text
+
+
+async def test_what_can_not_be_read_does_not_take_along_what_came_with_it(
+    a_hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = Listener("/topic/a")
+    await a_hub.subscribe(listener.subscription)
+    first, last = (broker.check(Message("/topic/a", body)).envelope for body in (b"1", b"2"))
+    a_hub._receive([first, {"type": "stomp.message", "v": 1}, {**first, "v": 99}, last])
+    assert [await listener.body() for _ in range(2)] == [b"1", b"2"]
+    assert "a message could not be read" in caplog.text
+    assert "version 99" in caplog.text
 
 
 async def test_a_synchronous_caller_publishes_too(a_hub: Hub) -> None:

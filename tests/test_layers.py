@@ -48,7 +48,7 @@ async def test_what_is_sent_to_a_group_arrives_in_order(layer: TopicLayer) -> No
 async def test_synchronous_code_sends_to_a_group_without_a_loop(layer: TopicLayer) -> None:
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
-    messages = [("group", {"type": "t", "n": n}) for n in range(3)]
+    messages = [("group", [{"type": "t", "n": n}]) for n in range(3)]
     await asyncio.to_thread(layer.submit_many_sync, messages)
     assert await received(layer, channel, 3) == [0, 1, 2]
 
@@ -57,7 +57,7 @@ async def test_synchronous_code_sends_many_to_groups_in_order(layer: TopicLayer)
     channel = await layer.new_channel()
     await layer.group_add("even", channel)
     await layer.group_add("odd", channel)
-    pairs = [(("even", "odd")[n % 2], {"type": "t", "n": n}) for n in range(3000)]
+    pairs = [(("even", "odd")[n % 2], [{"type": "t", "n": n}]) for n in range(3000)]
     receiving = asyncio.create_task(received(layer, channel, 3000))
     await asyncio.to_thread(layer.submit_many_sync, pairs)
     assert await receiving == list(range(3000))
@@ -189,7 +189,8 @@ async def test_a_listener_gets_what_comes_at_once_and_what_it_returns_is_awaited
     got: list[Any] = []
     go_on = asyncio.Event()
 
-    def sink(message: dict[str, Any], pattern: str | None) -> Any:
+    def sink(messages: list[dict[str, Any]], first: str, pattern: str | None) -> Any:
+        (message,) = messages
         got.append(message["n"])
         return go_on.wait() if message["n"] == 1 else None
 
@@ -208,7 +209,9 @@ async def test_patterns_of_groups_are_heard_also_of_groups_whose_names_are_hashe
     layer: TopicLayer,
 ) -> None:
     got: list[tuple[str, str | None]] = []
-    channel = await layer.listen(lambda message, pattern: got.append((message["n"], pattern)))
+    channel = await layer.listen(
+        lambda messages, first, pattern: got.append((messages[0]["n"], pattern))
+    )
     pattern = group_pattern("/topic/orders/**")
     await layer.pattern_add(pattern, channel)
     long = "/topic/orders/" + "x" * 200
@@ -230,7 +233,7 @@ async def test_who_publishes_waits_while_too_much_is_on_its_way(
 ) -> None:
     monkeypatch.setattr("realtime.redis.pipeline.MAX_COMMANDS", 3)
     await layer.group_send("group", {"type": "t"})
-    sent = [layer.submit("group", {"type": "t"}) for _ in range(3)]
+    sent = [layer.submit("group", [{"type": "t"}]) for _ in range(3)]
     room = asyncio.ensure_future(layer.room())
     await asyncio.sleep(0)
     assert not room.done()
@@ -298,7 +301,9 @@ async def test_a_link_that_falls_silent_is_replaced_and_the_process_never_stands
     async with Proxy(own_valkey.port) as proxy:
         layer = TopicLayer(hosts=[proxy.url], prefix="test")
         got: list[int] = []
-        channel = await layer.listen(lambda message, pattern: got.append(message["n"]))
+        channel = await layer.listen(
+            lambda messages, first, pattern: got.extend(message["n"] for message in messages)
+        )
         await layer.group_add("group", channel)
         await layer.group_send("group", {"type": "t", "n": 0})
         gap = asyncio.create_task(longest_gap(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from rest_framework.test import APIClient
 
 from realtime.broker import Message, open_envelope
 from realtime.destinations import group_name
+from realtime.history import Position
 from realtime.layers import TopicLayer
+from realtime.scripts import read_published
 
 URL = "/api/notification"
 
@@ -38,14 +41,23 @@ class Listener:
     """Hear a topic on Redis, as a node would."""
 
     def __init__(self, client: redis.Redis, topic: str) -> None:
+        self.waiting: deque[tuple[str | None, bytes]] = deque()
         self.pubsub = client.pubsub(ignore_subscribe_messages=True)
         self.pubsub.subscribe(f"gateway__group__{group_name(topic)}")
         while self.pubsub.get_message(timeout=5) is not None:
             pass
 
     def message(self, seconds: float = 5) -> Message | None:
-        raw = self.pubsub.get_message(timeout=seconds)
-        return open_envelope(TopicLayer().deserialize(raw["data"])) if raw else None
+        if not self.waiting:
+            raw = self.pubsub.get_message(timeout=seconds)
+            if raw is None:
+                return None
+            first, payloads = read_published(raw["data"])
+            at = Position.parse(first)
+            for number, payload in enumerate(payloads):
+                self.waiting.append((str(at.after(number)) if at else None, payload))
+        id, payload = self.waiting.popleft()
+        return open_envelope(TopicLayer().deserialize(payload), id)
 
 
 @pytest.fixture

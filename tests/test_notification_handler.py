@@ -125,13 +125,13 @@ def test_a_request_takes_one_hop_to_a_thread(
             hops.append(self._thread_name_prefix)
             return super().submit(*args, **kwargs)
 
-    def publish(messages: Any) -> list[str]:
+    def publish(checked: Any) -> list[str]:
         hops.append(threading.current_thread().name)
-        return [message.id for message in messages]
+        return [each.message.id for each in checked]
 
     with Threads(1, thread_name_prefix="only") as threads:
         monkeypatch.setattr(handler, "_threads", threads)
-        monkeypatch.setattr(views, "publish_many", publish)
+        monkeypatch.setattr(views, "publish_checked", publish)
         assert call(token)["status"] == 202
     assert hops == ["only", "only_0"]
 

@@ -22,7 +22,7 @@ from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.destinations import group_name
 from realtime.history import MAX_REPLAY, Position, Reason, history_of
 from realtime.hub import Hub
-from realtime.payload import Payload
+from realtime.payload import Burst, Payload
 from realtime.scripts import history_keys
 
 SIZE = 100  # of the default history
@@ -107,13 +107,14 @@ class Client:
         for frames in missed:
             self.deliver(frames.frame_for(self.subscription.key))
 
-    def deliver(self, payload: Payload) -> None:
-        head, _, body = payload.data.partition(b"\n\n")
-        self.got.append(int(body[:-1]))
-        position = Position.parse(payload.message_id)
-        assert position is not None and self.position is not None
-        assert position.offset == self.position.offset + 1
-        self.position = position
+    def deliver(self, payload: Payload | Burst) -> None:
+        for each in payload.payloads:
+            head, _, body = each.data.partition(b"\n\n")
+            self.got.append(int(body[:-1]))
+            position = Position.parse(each.message_id)
+            assert position is not None and self.position is not None
+            assert position.offset == self.position.offset + 1
+            self.position = position
 
     def lost(self, position: Position, reason: Reason) -> None:
         self.position = position

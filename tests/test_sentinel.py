@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from realtime.broker import Message, envelope
+from realtime.broker import Message, check
 from realtime.history import Lost
 from realtime.layers import TopicLayer
 from realtime.redis import create_client, create_pool, without_password
@@ -93,7 +93,7 @@ async def test_a_primary_that_hangs_and_comes_back_is_left_by_all_links(watched:
     position = await published(layer, 2)
     assert time.monotonic() - started < 6
     # A plain PUBLISH would be taken by anybody: who hears it is what counts.
-    plain = ("group", envelope(Message("/topic/group", b"3")))
+    plain = ("group", [check(Message("/topic/group", b"3")).envelope])
     await asyncio.to_thread(layer.submit_many_sync, [plain])
     await layer.submit(*plain)
     await listener.hears(0, 1, 2, 3, 3)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from realtime.broker import Message
 from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.history import History, Log, Position
-from realtime.payload import Payload
+from realtime.payload import Burst, Payload
 from realtime.topics import Topic
 
 NAME = "/topic/a"
@@ -58,8 +58,8 @@ class Listener:
         for frames in missed:
             self.deliver(frames.frame_for(self.subscription.key))
 
-    def deliver(self, payload: Payload) -> None:
-        self.got.append(payload.data.partition(b"\n\n")[2][:-1])
+    def deliver(self, payload: Payload | Burst) -> None:
+        self.got += [each.data.partition(b"\n\n")[2][:-1] for each in payload.payloads]
 
 
 async def topic_of(redis: Redis) -> Topic:
@@ -136,7 +136,7 @@ async def test_who_can_not_be_where_it_says_is_refused_after_one_reading() -> No
     await subscribed(topic, strange)
     assert strange.start == Start(Position("e", 3), False, "epoch")
     assert redis.reads == 2
-    topic.receive(message(Position("e", 4)), Position("e", 4))
+    topic.receive([message(Position("e", 4))], Position("e", 4))
     assert strange.got == [b"4"]
 
 
@@ -166,3 +166,35 @@ async def test_what_was_heard_before_all_was_lost_is_not_delivered_again_from_a_
         topic.compare(log.position)
         await asyncio.sleep(0.01)
     assert listener.got == [b"1"]
+
+
+def messages(first: int, last: int) -> list[Message]:
+    return [message(Position("e", offset)) for offset in range(first, last + 1)]
+
+
+async def test_of_messages_that_come_together_what_is_known_is_left_out() -> None:
+    topic = await topic_of(Redis(log_of(3)))
+    listener = Listener()
+    await subscribed(topic, listener)
+    assert topic.receive(messages(2, 3), Position("e", 2)) == 0
+    assert topic.receive(messages(2, 5), Position("e", 2)) == 2
+    assert topic.receive(messages(6, 6), Position("e", 6)) == 1
+    assert listener.got == [b"4", b"5", b"6"]
+
+
+async def test_after_a_gap_what_comes_together_waits_for_the_history() -> None:
+    redis = Redis(log_of(3))
+    topic = await topic_of(redis)
+    listener = Listener()
+    await subscribed(topic, listener)
+    redis.log = log_of(6)
+    redis.answer.clear()
+    assert topic.receive(messages(5, 6), Position("e", 5)) == 0
+    await asyncio.sleep(0)
+    assert topic.receive(messages(6, 8), Position("e", 6)) == 0  # comes while it is being read
+    redis.answer.set()
+    async with asyncio.timeout(15):
+        while len(listener.got) < 5:
+            await asyncio.sleep(0.01)
+    assert listener.got == [b"4", b"5", b"6", b"7", b"8"]
+    assert topic.receive(messages(9, 9), Position("e", 9)) == 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from redis import RedisError
 
-from realtime.broker import start
+from realtime.broker import Checked, check, in_batches, start
 from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
@@ -30,8 +31,24 @@ WARNING_SECONDS: Final = 60.0
 #: What became, or is to become, of what came; each is counted.
 Outcome = Literal["carried", "put_aside"]
 
-#: What was begun with one message: ends when Redis took it.
-Begun = tuple[asyncio.Future[Any], Outcome]
+#: What a message is taken for at least, in bytes of memory.
+MESSAGE_BYTES: Final = 1024
+
+
+class Begun(NamedTuple):
+    """
+    What was begun with some messages.
+
+    Args:
+        future: Ends when Redis took them.
+        messages: How many they are.
+        size: How many bytes of memory they are taken for.
+    """
+
+    future: asyncio.Future[Any]
+    outcome: Outcome
+    messages: int
+    size: int
 
 
 class Carrier:
@@ -53,55 +70,82 @@ class Carrier:
         #: By what is said: when it was last, and how often it was not since.
         self._said: dict[str, tuple[float, int]] = {}
 
-    def begin(self, arrival: Arrival, latest: dict[str, str] | None = None) -> Begun:
+    def begin(
+        self, arrivals: Iterable[Arrival], latest: dict[str, str] | None = None
+    ) -> list[Begun]:
         """
         Begin to publish what came, or to put it aside; does not raise.
 
-        Calls that are made in some order publish in that order. When the future has ended it goes
-        to :meth:`settle`.
+        Messages and calls keep their order. When a future has ended it goes to :meth:`settle`.
 
         Args:
             latest: By destination, the newest entry that was begun: without it having been taken
-                this one is not. It is kept up to date.
+                these are not. It is kept up to date.
         """
         latest = {} if latest is None else latest
-        try:
-            message = self.route.read(arrival)
-            after = latest.get(message.destination, "")
-            fence = Fence(self.route.id, self.lease.number, arrival.entry, after)
-            future = start(message, fence)
-        except Exception as error:
-            return self._put_aside(arrival, error), "put_aside"
-        latest[message.destination] = arrival.entry
-        return future, "carried"
+        begun: list[Begun] = []
+        readable: list[tuple[Arrival, Checked]] = []
+        for arrival in arrivals:
+            try:
+                readable.append((arrival, check(self.route.read(arrival))))
+            except Exception as error:
+                begun += self._publish(readable, latest)
+                begun.append(self._put_aside(arrival, error))
+                readable = []
+        return begun + self._publish(readable, latest)
 
-    def settle(self, begun: Begun) -> BaseException | None:
-        """Count what has ended; return its error, if any: then it was not taken."""
-        future, outcome = begun
-        error = future.exception()
-        if error is None and future.result() == TOO_EARLY:
-            error = RedisError("an entry before it was not taken")
-        if error is None:
-            self.counts[outcome] += 1
-        elif isinstance(error, Fenced):
+    def settle(self, begun: Begun) -> list[BaseException | None]:
+        """Count what has ended; return the error of each message that was not taken, or None."""
+        error = begun.future.exception()
+        if isinstance(error, Fenced):
             self.lease.give_up()
-        else:
-            self.failed(error)
-        return error
+        elif error is not None:
+            self.failed(error, begun.messages)
+        if error is not None:
+            return [error] * begun.messages
+        self.counts[begun.outcome] += begun.messages
+        if begun.outcome != "carried" or TOO_EARLY not in begun.future.result():
+            return [None] * begun.messages
+        error = RedisError("an entry before it was not taken")
+        refused = [answer == TOO_EARLY for answer in begun.future.result()]
+        self.counts["carried"] -= sum(refused)
+        self.failed(error, sum(refused))
+        return [error if each else None for each in refused]
 
     def ready(self) -> None:
         """Tell operators that nothing is missed from now on."""
         logger.info("bridge %s: carried by this process", self.route.id)
 
-    def failed(self, error: BaseException | str) -> None:
-        """Count an error, and tell operators, but not too often."""
-        self.counts["errors"] += 1
+    def failed(self, error: BaseException | str, count: int = 1) -> None:
+        """Count errors, and tell operators, but not too often."""
+        self.counts["errors"] += count
         self._warn("%s", error)
 
-    def _put_aside(self, arrival: Arrival, error: Exception) -> asyncio.Future[Any]:
+    def _publish(
+        self, readable: list[tuple[Arrival, Checked]], latest: dict[str, str]
+    ) -> list[Begun]:
+        begun = []
+        arrivals = iter([arrival for arrival, _ in readable])
+        for batch in in_batches([checked for _, checked in readable]):
+            of_batch = list(itertools.islice(arrivals, len(batch)))
+            entries = tuple([arrival.entry for arrival in of_batch])
+            destination = batch[0].message.destination
+            after = latest.get(destination, "")
+            try:
+                future = start(batch, Fence(self.route.id, self.lease.number, entries, after))
+            except Exception as error:
+                begun += [self._put_aside(arrival, error) for arrival in of_batch]
+            else:
+                latest[destination] = entries[-1]
+                size = sum(map(_size, of_batch))
+                begun.append(Begun(future, "carried", len(batch), size))
+        return begun
+
+    def _put_aside(self, arrival: Arrival, error: Exception) -> Begun:
         reason = str(error) or repr(error)
         self._warn("put aside: %s", reason, None if isinstance(error, ValueError) else error)
-        return self._pipeline.submit(dead_letters.command(self.route.id, reason, arrival.original))
+        command = dead_letters.command(self.route.id, reason, arrival.original)
+        return Begun(self._pipeline.submit(command), "put_aside", 1, _size(arrival))
 
     def _warn(self, text: str, reason: object, bug: Exception | None = None) -> None:
         now = time.monotonic()
@@ -112,6 +156,10 @@ class Carrier:
         self._said[text] = (now, 0)
         more = f" ({unsaid} more since the last such line)" if unsaid else ""
         logger.warning(f"bridge %s: {text}%s", self.route.id, reason, more, exc_info=bug)
+
+
+def _size(arrival: Arrival) -> int:
+    return MESSAGE_BYTES + sum(map(len, arrival.fields.values()))
 
 
 async def settled(futures: Iterable[asyncio.Future[Any]]) -> None:

@@ -20,7 +20,7 @@ from .routes import Arrival
 #: Seconds until a Redis that was away is asked again.
 RETRY_SECONDS: Final = 1.0
 
-#: How many messages of one route may be under way; beyond that it is not read.
+#: What may be under way of one route, begun together or alone; beyond that it is not read.
 MAX_UNDER_WAY: Final = 1000
 MAX_UNDER_WAY_BYTES: Final = 8 * 1024 * 1024
 
@@ -32,16 +32,15 @@ async def carry_channels(carrier: Carrier) -> None:
 
     Redis may come and go. What is published while nobody hears it is lost.
     """
-    route = carrier.route
-    under_way = Work(MAX_UNDER_WAY, MAX_UNDER_WAY_BYTES)
-    subscriber = Subscriber(create_pool(route.url), partial(_receive, carrier, under_way))
+    reader = ChannelReader(carrier)
+    subscriber = Subscriber(create_pool(carrier.route.url), reader.receive)
     try:
         await _subscribe(subscriber, carrier)
         carrier.ready()
         await asyncio.Event().wait()
     finally:
         await subscriber.aclose()
-        await under_way.ended()
+        await reader.ended()
 
 
 async def _subscribe(subscriber: Subscriber, carrier: Carrier) -> None:
@@ -54,17 +53,34 @@ async def _subscribe(subscriber: Subscriber, carrier: Carrier) -> None:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-def _receive(
-    carrier: Carrier, under_way: Work, name: bytes, channel: bytes, payload: bytes
-) -> Awaitable[object] | None:
-    """Begin with what came; return what has to be waited for before the next."""
-    if not carrier.lease.held:
-        carrier.failed("a message came late, and was dropped: another process may have carried it")
-        return None
-    begun = carrier.begin(Arrival({MESSAGE: payload}, channel))
-    under_way.start(begun[0], len(payload), partial(_ended, carrier, begun))
-    return under_way.room() if under_way.full else None
+class ChannelReader:
+    """Carry what is heard, all of one turn of the loop together."""
 
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        self._heard: list[Arrival] = []
+        self._under_way = Work(MAX_UNDER_WAY, MAX_UNDER_WAY_BYTES)
 
-def _ended(carrier: Carrier, begun: Begun, future: asyncio.Future[Any]) -> None:
-    carrier.settle(begun)
+    def receive(self, name: bytes, channel: bytes, payload: bytes) -> Awaitable[object] | None:
+        """Take what came; return what has to be waited for before the next."""
+        if not self._heard:
+            asyncio.get_running_loop().call_soon(self._begin)
+        self._heard.append(Arrival({MESSAGE: payload}, channel))
+        return self._under_way.room() if self._under_way.full else None
+
+    async def ended(self) -> None:
+        """Return when all that was heard is published, or has failed."""
+        self._begin()
+        await self._under_way.ended()
+
+    def _begin(self) -> None:
+        heard, self._heard = self._heard, []
+        if heard and not self._carrier.lease.held:
+            late = "messages came late, and were dropped: another process may have carried them"
+            self._carrier.failed(late, len(heard))
+            return
+        for begun in self._carrier.begin(heard):
+            self._under_way.start(begun.future, begun.size, partial(self._ended, begun))
+
+    def _ended(self, begun: Begun, future: asyncio.Future[Any]) -> None:
+        self._carrier.settle(begun)

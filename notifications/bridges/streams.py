@@ -179,7 +179,7 @@ class _Reader:
         await room()
         self._carrier.lease.check()
         there = [(id, fields) for id, fields in filter(None, entries) if fields is not None]
-        begun = [self._carrier.begin(_arrival(*entry), self._latest) for entry in there]
+        begun = self._carrier.begin(itertools.starmap(_arrival, there), self._latest)
         if there:
             self._adapt(there)
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
@@ -191,8 +191,8 @@ class _Reader:
         self, entries: list[tuple[bytes, list[bytes]]], begun: list[Begun]
     ) -> str:
         """Acknowledge the entries that are taken; return the last, or raise if it is not all."""
-        await settled([future for future, _ in begun])
-        errors = [self._carrier.settle(each) for each in begun]
+        await settled([each.future for each in begun])
+        errors = list(itertools.chain.from_iterable(map(self._carrier.settle, begun)))
         taken = [id for (id, _), error in zip(entries, errors, strict=True) if error is None]
         if taken:
             await self._pipeline.submit(("XACK", self._stream, self._group, *taken))

@@ -21,8 +21,10 @@ REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 5.0
 
-#: How many calls travel as one at most: Redis does nothing else meanwhile.
+#: How many things, and about how many bytes, travel in one call at most: Redis does nothing else
+#: meanwhile.
 MAX_JOINED: Final = 100
+MAX_JOINED_BYTES: Final = 64 * 1024
 
 
 class Script:
@@ -39,14 +41,19 @@ class Call(NamedTuple):
     """
     A call of a script, with its arguments after the first.
 
-    Calls with ``more`` that follow each other and differ in nothing else may travel as one, with
-    the ``more`` of all; the script answers with a list, one for each.
+    Args:
+        more: Further arguments, for each of ``parts`` things. Calls with some that follow each
+            other and differ in nothing else may travel as one, with those of all. The script
+            answers with a list; each call's answer is its part.
+        size: How many bytes it has, about.
     """
 
     script: Script
     keys: tuple[str, ...]
     arguments: tuple[Any, ...]
-    more: tuple[Any, ...] = ()
+    more: Sequence[Any] = ()
+    parts: int = 0
+    size: int = 0
 
 
 class Fenced(redis.ResponseError):
@@ -59,31 +66,29 @@ Command = tuple[Any, ...] | Call
 def join(commands: Iterable[Command]) -> list[list[Command]]:
     """Return the commands in their order, those that travel as one together."""
     joined: list[list[Command]] = []
+    parts = size = 0
     for command in commands:
-        if joined and _go_together(joined[-1], command):
-            joined[-1].append(command)
-        else:
-            joined.append([command])
+        if isinstance(command, Call):
+            parts, size = parts + command.parts, size + command.size
+            fits = parts <= MAX_JOINED and size <= MAX_JOINED_BYTES
+            if fits and joined and _are_alike(joined[-1][0], command):
+                joined[-1].append(command)
+                continue
+            parts, size = command.parts, command.size
+        joined.append([command])
     return joined
 
 
-def _go_together(before: list[Command], command: Command) -> bool:
-    return (
-        isinstance(command, Call)
-        and len(command.more) > 0
-        and command[:3] == before[0][:3]
-        and isinstance(before[0], Call)
-        and len(before) < MAX_JOINED
-    )
+def _are_alike(before: Command, command: Call) -> bool:
+    return command.parts > 0 and isinstance(before, Call) and command[:3] == before[:3]
 
 
 def pack(commands: list[Command], run: str = "") -> bytes:
     """Return commands that travel as one, of strings and bytes, as they do."""
     command = commands[0]
     if isinstance(command, Call):
-        script, keys, arguments, more = command
-        if len(commands) > 1:
-            more = tuple(itertools.chain.from_iterable([each[3] for each in commands]))
+        script, keys, arguments, *_ = command
+        more = itertools.chain.from_iterable([each[3] for each in commands])
         command = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments, *more)
     packed: bytes = hiredis.pack_command(command)
     return packed
@@ -93,8 +98,11 @@ def answers_to(commands: list[Command], answer: Any) -> list[Any]:
     """Return the answer to each of the commands that travelled as one."""
     if isinstance(answer, Exception):
         return [answer] * len(commands)
-    command = commands[0]
-    return answer if isinstance(command, Call) and command.more else [answer]
+    if len(commands) == 1:
+        return [answer]
+    rest = iter(answer)
+    calls = [command for command in commands if isinstance(command, Call)]
+    return [list(itertools.islice(rest, call.parts)) for call in calls]
 
 
 def preparation(scripts: Iterable[Script]) -> list[tuple[str, ...]]:

@@ -68,7 +68,7 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        size = sum(map(len, command.more if isinstance(command, Call) else command))
+        size = command.size if isinstance(command, Call) else sum(map(len, command))
         if not self._unsent and self._connecting is None:
             loop.call_soon(self._send)
         answer = self._hold(future, replicas) if replicas else future

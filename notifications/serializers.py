@@ -11,7 +11,7 @@ from realtime.broker import Message
 from realtime.destinations import DestinationError, check_published
 
 
-def read_notification(data: Any) -> Message:
+def read_notification(data: Any, once: str | None = None) -> Message:
     """
     Return the message that ``{"topic": ..., "message": ...}`` asks for.
 
@@ -25,7 +25,7 @@ def read_notification(data: Any) -> Message:
         _fail(non_field_errors=f"a notification is an object, not {type(data).__name__}")
     errors = _topic_errors(data)
     try:
-        message = Message.of(data.get("topic", ""), data["message"])
+        message = Message.of(data.get("topic", ""), data["message"], once=once)
     except KeyError:
         errors["message"] = "This field is required."
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -76,8 +77,7 @@ class NotificationView(APIView):
             return _answer_list(request.data, once)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        message = serializer.validated_data
-        message.once = once
+        message = replace(serializer.validated_data, once=once)
         try:
             checked = check(message)
         except MessageTooLarge as error:
@@ -150,9 +150,7 @@ def _answer_list(items: list[Any], once: str | None) -> Response:
 def _read(item: Any, once: str | None) -> Checked | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
-        message = read_notification(item)
-        message.once = once
-        return check(message)
+        return check(read_notification(item, once))
     except ValidationError as error:
         return error.detail
     except MessageTooLarge as error:

@@ -30,8 +30,13 @@ class AckWindow:
 
     def deliver(self, payload: Payload | Burst) -> None:
         """Send MESSAGE frames now, or when the client has acknowledged enough."""
-        for each in payload.payloads:
-            self._deliver(each)
+        if len(self._unacknowledged) + payload.count <= self._prefetch:
+            for each in payload.payloads:
+                self._unacknowledged[each.message_id] = None
+            self._outbox.deliver(payload)
+        else:
+            for each in payload.payloads:
+                self._deliver(each)
 
     def _deliver(self, payload: Payload) -> None:
         if len(self._unacknowledged) < self._prefetch:

@@ -6,6 +6,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
+from .redis.commands import MAX_JOINED_BYTES
+
 
 class RealtimeConfig(AppConfig):
     name = "realtime"
@@ -56,11 +58,12 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
                 id="realtime.E002",
             )
         )
-    if 2 * body > settings.STOMP_SEND_BUFFER_BYTES:
+    burst = max(body, MAX_JOINED_BYTES)
+    if 2 * burst > settings.STOMP_SEND_BUFFER_BYTES:
         errors.append(
             checks.Error(
-                "STOMP_SEND_BUFFER_BYTES is less than two of the largest messages",
-                hint=f"Set it to {2 * body} or more, or one message closes its subscribers.",
+                "STOMP_SEND_BUFFER_BYTES is less than two of the largest messages, or bursts",
+                hint=f"Set it to {2 * burst} or more, or one of them closes its subscribers.",
                 id="realtime.E003",
             )
         )

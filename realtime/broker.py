@@ -189,10 +189,11 @@ def start(batch: Sequence[Checked], fence: Fence | None = None) -> asyncio.Futur
     :class:`.Fenced`, or be a list in which some are :data:`.TOO_EARLY`; an entry that was published
     already counts as taken.
     """
-    group, envelopes, *options = _submission(batch)
+    submission = _submission(batch)
     layer = get_channel_layer()
     if hasattr(type(layer), "submit"):
-        return layer.submit(group, envelopes, *options, fence)
+        return layer.submit(*submission, fence)
+    group, envelopes, *_ = submission
     return asyncio.gather(*(layer.group_send(group, envelope) for envelope in envelopes))
 
 
@@ -215,8 +216,7 @@ def in_batches(messages: Iterable[Checked]) -> Iterator[list[Checked]]:
     destination, once, size = "", None, 0
     for each in messages:
         message = each.message
-        message_size = len(message.body) + sum(map(len, message.headers.values()))
-        size += message_size
+        size += each.size
         if batch and (
             message.destination != destination
             or message.once is not None
@@ -225,7 +225,7 @@ def in_batches(messages: Iterable[Checked]) -> Iterator[list[Checked]]:
             or size > MAX_JOINED_BYTES
         ):
             yield batch
-            batch, size = [], message_size
+            batch, size = [], each.size
         batch.append(each)
         destination, once = message.destination, message.once
     if batch:
@@ -236,24 +236,25 @@ def _submission(
     batch: Sequence[Checked],
 ) -> tuple[str, list[dict[str, Any]], History | None, str | None]:
     """Return what the channel layer takes."""
-    message, _ = batch[0]
+    message = batch[0].message
+    destination = message.destination
     envelopes = [each.envelope for each in batch]
-    return group_name(message.destination), envelopes, history_of(message.destination), message.once
+    return group_name(destination), envelopes, history_of(destination), message.once
 
 
 def _ids_of(batch: Sequence[Checked], answer: Any) -> list[str]:
     """Return the ids of messages: Redis gives them to those that are kept."""
     if not isinstance(answer, list):
-        return [message.id for message, _ in batch]
+        return [each.message.id for each in batch]
     return [
-        given.decode() if isinstance(given, bytes) else message.id
-        for (message, _), given in zip(batch, answer, strict=True)
+        given.decode() if isinstance(given, bytes) else each.message.id
+        for each, given in zip(batch, answer, strict=True)
     ]
 
 
-def check_content(message: Message) -> None:
+def check_content(message: Message) -> int:
     """
-    Check body and headers.
+    Check body and headers; return how many bytes they have.
 
     Raises:
         MessageTooLarge: If they are over their limits.
@@ -264,8 +265,7 @@ def check_content(message: Message) -> None:
         raise MessageTooLarge(
             f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
         )
-    if not _are_plain(message.headers):
-        _check_headers(message.headers)
+    return size + (_size_if_plain(message.headers) or _check_headers(message.headers))
 
 
 @cached_setting
@@ -273,22 +273,24 @@ def _max_body_bytes() -> int:
     return int(settings.STOMP_MAX_BODY_BYTES)
 
 
-def _are_plain(headers: Mapping[str, str]) -> bool:
-    """Return whether nothing can be wrong with headers, at the first glance."""
+def _size_if_plain(headers: Mapping[str, str]) -> int:
+    """Return the size of headers with which nothing can be wrong, at the first glance, or 0."""
     try:
         text = "".join([*headers, *headers.values()])
     except TypeError:
-        return False
-    return len(text) <= MAX_HEADER_BYTES and text.isascii() and "" not in headers
+        return 0
+    plain = len(text) <= MAX_HEADER_BYTES and text.isascii() and "" not in headers
+    return len(text) if plain else 0
 
 
-def _check_headers(headers: Mapping[str, str]) -> None:
+def _check_headers(headers: Mapping[str, str]) -> int:
     size = sum([_header_size(name, value) for name, value in headers.items()])
     if size > MAX_HEADERS_BYTES:
         raise MessageTooLarge(
             f"headers of {size} bytes are over the limit of {MAX_HEADERS_BYTES}",
             code="header-too-long",
         )
+    return size
 
 
 def _header_size(name: Any, value: Any) -> int:
@@ -304,10 +306,14 @@ def _header_size(name: Any, value: Any) -> int:
 
 
 class Checked(NamedTuple):
-    """A message that can be published, and the envelope in which it travels between nodes."""
+    """
+    A message that can be published, the envelope in which it travels between nodes, and how many
+    bytes its destination, headers and body have.
+    """
 
     message: Message
     envelope: dict[str, Any]
+    size: int
 
 
 def check(message: Message) -> Checked:
@@ -317,19 +323,19 @@ def check(message: Message) -> Checked:
     Raises:
         DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
     """
-    check_published(message.destination)
-    check_content(message)
+    destination = check_published(message.destination)
+    size = len(destination) + check_content(message)
     headers = message.headers
     if not PROTOCOL_HEADERS.isdisjoint(headers):
         headers = {name: headers[name] for name in headers if name not in PROTOCOL_HEADERS}
     envelope = {
         "type": ENVELOPE_TYPE,
         "v": ENVELOPE_VERSION,
-        "destination": message.destination,
+        "destination": destination,
         "headers": {**headers, "message-id": message.id},
         "body": message.body,
     }
-    return Checked(message, envelope)
+    return Checked(message, envelope, size)
 
 
 def open_envelope(envelope: Mapping[str, Any], id: str | None = None) -> Message | None:
@@ -337,8 +343,11 @@ def open_envelope(envelope: Mapping[str, Any], id: str | None = None) -> Message
     Return the message in an envelope, or None if this release can't read it; with another id than
     it had, where Redis gave it one.
     """
-    if (envelope.get("type"), envelope.get("v")) != (ENVELOPE_TYPE, ENVELOPE_VERSION):
+    if envelope.get("v") != ENVELOPE_VERSION or envelope.get("type") != ENVELOPE_TYPE:
         return None
-    headers = dict(envelope["headers"])
-    own_id = headers.pop("message-id", "")
-    return Message(envelope["destination"], envelope["body"], headers, id or own_id)
+    try:
+        headers = dict(envelope["headers"])
+        own_id = headers.pop("message-id", "")
+        return Message(envelope["destination"], envelope["body"], headers, id or own_id)
+    except (KeyError, TypeError, ValueError):
+        return None

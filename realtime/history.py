@@ -97,9 +97,13 @@ class Position:
         """Return where one stands before the last messages, so many of them."""
         return Position(self.epoch, self.offset - count)
 
+    def ids(self, count: int) -> list[str]:
+        """Return the ids of so many messages, the first of which stands here."""
+        return [str(self.after(number)) for number in range(count)]
+
     def after(self, count: int) -> Position:
         """Return where one stands after so many more messages."""
-        return Position(self.epoch, self.offset + count)
+        return Position(self.epoch, self.offset + count) if count else self
 
 
 @dataclass(frozen=True, slots=True)

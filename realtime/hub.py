@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -216,29 +217,68 @@ class Hub:
         self, envelopes: Sequence[dict[str, Any]], first: str = "", pattern: str | None = None
     ) -> Awaitable[None] | None:
         """Deliver what came together; return what to wait for before the next, if anything."""
-        at = Position.parse(first)
-        messages: list[Message] = []
-        for envelope in envelopes:
-            message = _open(envelope, None if at is None else str(at.after(len(messages))))
-            if message is not None:
-                messages.append(message)
-            else:  # those after it follow nothing, and will be read from the history
-                self._deliver(messages, at, pattern)
-                at, messages = at and at.after(len(messages) + 1), []
-        self._deliver(messages, at, pattern)
+        at = Position.parse(first) if first else None
+        ids: Iterable[str | None] = (first or None,)
+        if len(envelopes) > 1:
+            ids = at.ids(len(envelopes)) if at is not None else itertools.repeat(None)
+        messages = list(map(open_envelope, envelopes, ids))
+        readable = [message for message in messages if message is not None]
+        if len(readable) == len(messages):
+            return self._deliver_in_turns(readable, at, pattern)
+        self._deliver_readable(envelopes, messages, at, pattern)
+        return None
+
+    def _deliver_in_turns(
+        self, messages: Sequence[Message], first: Position | None, pattern: str | None
+    ) -> Awaitable[None] | None:
+        """Deliver, no more at once than others can wait for; return what to wait for."""
+        step = len(messages)
+        if step > 1:
+            step = max(1, YIELD_DELIVERIES // self._kinds(messages[0].destination, pattern))
+        rest = messages[step:]
+        try:
+            self._delivered += self.deliver(messages[:step], first, pattern)
+        except Exception:  # what goes wrong here must not end the others
+            logger.exception("a message could not be delivered")
+        if rest:
+            later = self._deliver_later(rest, first and first.after(step), pattern)
+            return asyncio.ensure_future(later)
         if self._delivered < YIELD_DELIVERIES:
             return None
         self._delivered = 0
         return this_flusher().flushed()
 
-    def _deliver(
-        self, messages: list[Message], first: Position | None, pattern: str | None
+    async def _deliver_later(
+        self, messages: Sequence[Message], first: Position | None, pattern: str | None
     ) -> None:
-        try:
-            if messages:
-                self._delivered += self.deliver(messages, first, pattern)
-        except Exception:  # what goes wrong here must not end the others
-            logger.exception("a message could not be delivered")
+        self._delivered = 0
+        await this_flusher().flushed()
+        wait = self._deliver_in_turns(messages, first, pattern)
+        if wait is not None:
+            await wait
+
+    def _kinds(self, destination: str, pattern: str | None) -> int:
+        """Return how many different frames each message becomes, or 1."""
+        names = (destination,) if pattern is None else tuple(self._patterns.get(pattern, ()))
+        return sum(self._topics[name].kinds for name in names if name in self._topics) or 1
+
+    def _deliver_readable(
+        self,
+        envelopes: Sequence[dict[str, Any]],
+        messages: Sequence[Message | None],
+        first: Position | None,
+        pattern: str | None,
+    ) -> None:
+        """Deliver one by one what can be read: what comes after the rest follows nothing."""
+        for number, (envelope, message) in enumerate(zip(envelopes, messages, strict=True)):
+            if message is None:
+                logger.warning(
+                    "skipped a message of type %r, version %r: another release sent it",
+                    envelope.get("type"),
+                    envelope.get("v"),
+                )
+            else:
+                self.deliver([message], first and first.after(number), pattern)
 
     async def _receive_all(self, channel: str) -> None:
         """Receive from a channel layer that can't call us."""
@@ -250,22 +290,6 @@ class Hub:
                 wait = asyncio.sleep(0.05)
             if wait is not None:
                 await wait
-
-
-def _open(envelope: dict[str, Any], id: str | None) -> Message | None:
-    """Return the message in an envelope, or None if there is none that can be read."""
-    try:
-        message = open_envelope(envelope, id)
-    except Exception:  # one bad message must not end the others
-        logger.exception("a message could not be read")
-        return None
-    if message is None:
-        logger.warning(
-            "skipped a message of type %r, version %r: another release sent it",
-            envelope.get("type"),
-            envelope.get("v"),
-        )
-    return message
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:

@@ -274,11 +274,14 @@ class Outbox:
         loop = asyncio.get_running_loop()
         try:
             while (payload := self._next()) is not None:
-                for each in payload.payloads:
-                    self._block(loop.time(), 0)
-                    await self._send(each.event)
-                    self.blocked = False
-                    self.last_sent = loop.time()
+                if isinstance(payload, Burst):
+                    self._waiting.extendleft(reversed(payload.payloads))
+                    self.waiting_bytes += payload.size
+                    continue
+                self._block(loop.time(), 0)
+                await self._send(payload.event)
+                self.blocked = False
+                self.last_sent = loop.time()
             if self._last is not None:
                 last, self._last = self._last, None
                 self._ended = True

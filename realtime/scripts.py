@@ -46,8 +46,8 @@ _STAND: Final = """
 local function stand()
   local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'run', 'ended', 'time')
   local epoch, offset, ended = meta[1], tonumber(meta[2] or 0), meta[4] or ''
-  local clock, last = redis.call('TIME'), tonumber(meta[5] or 0)
-  local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), last)
+  local clock = redis.call('TIME')
+  local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(meta[5] or 0))
   if meta[3] ~= ARGV[1] then
     if epoch then
       local kept = {}
@@ -62,13 +62,13 @@ local function stand()
     redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', offset, 'run', ARGV[1], 'ended', ended)
     if offset == 0 then redis.call('EXPIRE', KEYS[1], 86400) end
   end
-  return epoch, offset, ended, now, last
+  return epoch, offset, ended, now
 end
 """
 
 #: Publishes messages to one destination; returns a list of their ids.
 #:
-#: KEYS: position, entries[, once]. ARGV: run, size, ttl in ms, route, fence, the entry before, how
+#: KEYS: position, entries[, once]. ARGV: run, the entry before, size, ttl in ms, route, fence, how
 #: many Redis channels, these, and for each message: payload, id (which counts without a history)
 #: and entry. With the key ``once`` it is one message; if the key is there already, it is not
 #: published, and has the id of the first one. What was published for the route before has an
@@ -78,29 +78,29 @@ end
 PUBLISH: Final = Script(
     _STAND
     + """
-local size, ttl, route, after = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[6]
+local after, size, ttl, route = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local messages = 8 + ARGV[7]
 local fence, newest = 'fence:' .. route, 'entry:' .. route
 local published = ''
 if route ~= '' then
   local known = redis.call('HMGET', KEYS[1], fence, newest)
-  if known[1] and tonumber(known[1]) > tonumber(ARGV[5]) then
+  if known[1] and tonumber(known[1]) > tonumber(ARGV[6]) then
     return redis.error_reply('FENCED ' .. route .. ' has another holder')
   end
   published = known[2] or ''
 end
 if KEYS[3] then
   local entry = ARGV[messages + 2]
-  local first = after <= published and redis.call('GET', KEYS[3])
-  if first then
-    redis.call('SET', KEYS[3], first, 'KEEPTTL')  -- or WAIT would not wait for the first time
+  local earlier = after <= published and redis.call('GET', KEYS[3])
+  if earlier then
+    redis.call('SET', KEYS[3], earlier, 'KEEPTTL')  -- or WAIT would not wait for the first time
     if entry > published then redis.call('HSET', KEYS[1], newest, entry) end
-    return {first}
+    return {earlier}
   end
 end
-local epoch, offset, ended, now, last, at
+local epoch, offset, ended, now, at
 if size > 0 then
-  epoch, offset, ended, now, last = stand()
+  epoch, offset, ended, now = stand()
   at = string.format('%.0f-', now)
 end
 local ids, batch, first = {}, {}, ''
@@ -127,19 +127,15 @@ if #batch > 0 then
   local together = '\\1' .. first .. '\\n' .. table.concat(batch)
   for channel = 8, messages - 1 do redis.call('PUBLISH', ARGV[channel], together) end
 end
--- Whether it is the first time in a period, as far as that is known: the clock may have gone back.
-local function first_in(period)
-  return now == last or math.floor(now / period) ~= math.floor(last / period)
-end
 if size > 0 then
   redis.call('HSET', KEYS[1], 'offset', offset, 'time', string.format('%.0f', now))
-  if first_in(ttl) then
+  if redis.call('PTTL', KEYS[2]) < ttl then
     redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now - ttl))
     redis.call('PEXPIRE', KEYS[2], 2 * ttl)
   end
 end
-if route ~= '' then redis.call('HSET', KEYS[1], fence, ARGV[5], newest, published) end
-if size > 0 and first_in(3600000) or size == 0 and route ~= '' then
+if route ~= '' then redis.call('HSET', KEYS[1], fence, ARGV[6], newest, published) end
+if (size > 0 or route ~= '') and redis.call('TTL', KEYS[1]) < 2588400 then
   redis.call('EXPIRE', KEYS[1], 2592000)
 end
 if KEYS[3] and ids[1] ~= 0 then redis.call('SET', KEYS[3], ids[1], 'EX', 300) end
@@ -190,11 +186,13 @@ def read_published(data: bytes) -> tuple[str, list[bytes]]:
 
 @lru_cache(maxsize=65536)
 def publishing_to(
-    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int, after: str
+    channels: tuple[str, ...], size: int, ttl: int, route: str, number: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the keys of PUBLISH, and its arguments before the messages; ``ttl`` is in seconds."""
-    fence = (route, str(number), after)
-    arguments = (str(size), str(ttl * 1000), *fence, str(len(channels)), *channels)
+    """
+    Return the keys of PUBLISH, and its arguments between the entry before and the messages;
+    ``ttl`` is in seconds.
+    """
+    arguments = (str(size), str(ttl * 1000), route, str(number), str(len(channels)), *channels)
     return history_keys(channels[0]), arguments
 
 

@@ -93,7 +93,7 @@ class LoopLayer(RedisPubSubLoopLayer):
         first, payloads = read_published(data)
         for channel in tuple(channels):
             if channel in self.sinks:
-                messages = [self.channel_layer.deserialize(payload) for payload in payloads]
+                messages = [self._deserialize(payload) for payload in payloads]
                 wait = self.sinks[channel](messages, first, pattern) or wait
             elif channel in self.channels:
                 for payload in payloads:
@@ -102,6 +102,15 @@ class LoopLayer(RedisPubSubLoopLayer):
             self._queued = 0
             wait = wait or asyncio.sleep(0)
         return wait
+
+    def _deserialize(self, payload: bytes) -> dict[str, Any]:
+        """Return a message, or an empty one if it can't be read: others came with it."""
+        try:
+            message: dict[str, Any] = self.channel_layer.deserialize(payload)
+        except Exception:
+            logger.exception("a message could not be read")
+            return {}
+        return message
 
     def _queue(self, channel: str, data: bytes) -> None:
         self._queued += 1

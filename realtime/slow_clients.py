@@ -22,7 +22,7 @@ from typing import Final
 
 from .destinations import check_pattern, check_topic, covers, is_pattern
 from .outbox import Outbox
-from .payload import Burst, Payload
+from .payload import Burst, Payload, together
 from .routing import load_routes
 
 POLICIES: Final = ("close", "latest", "drop-oldest")
@@ -78,12 +78,22 @@ class LossyQueue:
 
     def deliver(self, payload: Payload | Burst) -> None:
         """Send each MESSAGE now, or keep it, or drop an older one for it."""
-        for each in payload.payloads:
-            self._deliver(each)
+        first, *others = payload.payloads
+        if not self._passes(payload.size):
+            for each in payload.payloads:
+                self._deliver(each)
+        elif self._told or self._dropped:
+            self._outbox.deliver(together([self._annotated(first), *others]))
+        else:
+            self._outbox.deliver(payload)
+
+    def _passes(self, size: int) -> bool:
+        outbox = self._outbox
+        return not outbox.blocked and not self._waiting and outbox.has_room(size, 0.5)
 
     def _deliver(self, payload: Payload) -> None:
         outbox = self._outbox
-        if not outbox.blocked and not self._waiting and outbox.has_room(payload.size, 0.5):
+        if self._passes(payload.size):
             outbox.deliver(self._annotated(payload))
             return
         key = payload.destination if self._latest else payload.message_id

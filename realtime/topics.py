@@ -56,6 +56,11 @@ class Topic:
         self._early: list[tuple[Position, Message]] = []  # what came while it was being read
         self._waiting: dict[Subscription, asyncio.Future[None]] = {}
 
+    @property
+    def kinds(self) -> int:
+        """How many different frames a message becomes."""
+        return len(self._hearing)
+
     def add(self, subscription: Subscription) -> None:
         """Take in a subscription; where there is no history it hears at once."""
         self.members[subscription] = None
@@ -92,7 +97,7 @@ class Topic:
     def receive(self, messages: Sequence[Message], first: Position | None) -> int:
         """Deliver messages to all who hear, the first of which stands here; return how often."""
         if first is None or self._history is None:
-            return self._deliver(list(map(MessageFrames, messages)))
+            return self._deliver(messages)
         if self._reading is not None:
             if len(self._early) >= MAX_EARLY:
                 self._early.clear()
@@ -113,7 +118,7 @@ class Topic:
         if self._log is not None:
             for number, message in enumerate(messages):
                 self._log.append(first.after(number), message)
-        return self._deliver(list(map(MessageFrames, messages)))
+        return self._deliver(messages)
 
     def compare(self, position: Position) -> None:
         """Take note of where Redis stood: what has not come by now is missing, and read."""
@@ -131,7 +136,8 @@ class Topic:
     def _hear(self, subscription: Subscription) -> None:
         self._hearing.setdefault(subscription.key, {})[subscription] = None
 
-    def _deliver(self, frames: Sequence[MessageFrames]) -> int:
+    def _deliver(self, messages: Sequence[Message]) -> int:
+        frames = list(map(MessageFrames, messages))
         count = 0
         for key, alike in tuple(self._hearing.items()):
             payload = together([each.frame_for(key) for each in frames])
@@ -206,7 +212,7 @@ class Topic:
             missing = log.left(position)
             self._tell_lost(log.position.before(len(missing)), lost.reason)
         for message in missing:
-            self._deliver([MessageFrames(message)])
+            self._deliver([message])
 
     def _tell_lost(self, position: Position, reason: Reason) -> None:
         for subscription in [each for alike in self._hearing.values() for each in alike]:

@@ -107,6 +107,14 @@ async def stubborn(scope: Any, receive: Any, send: Any) -> None:
             await asyncio.sleep(600)
 
 
+async def show(scope: Any, receive: Any, send: Any) -> None:
+    """Be attached, and show what comes."""
+    await accept(receive, send, **{"realtime.attach": lambda transport: None})
+    while (message := await receive())["type"] == "websocket.receive":
+        see("came", message["bytes"])
+    see("gone", message["code"])
+
+
 def frame(payload: bytes) -> bytes:
     assert 126 <= len(payload) < 65536
     return b"\x82\x7e" + len(payload).to_bytes(2, "big") + payload

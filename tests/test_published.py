@@ -79,17 +79,40 @@ async def test_a_plain_consumer_receives_one_by_one_what_came_together(layer: To
         assert [(await layer.receive(channel))["body"] for _ in range(3)] == [b"0", b"1", b"2"]
 
 
-async def test_what_is_kept_expires_no_earlier_than_it_should(
+async def test_what_is_kept_expires_no_earlier_than_it_should_and_always(
     layer: TopicLayer, redis_client: redis.Redis
 ) -> None:
-    history = History("/topic/**", size=3, ttl=100)
     group, envelopes, _ = submission(1)
-    for _ in range(5):
-        await layer.submit(group, envelopes, history)
     position, entries = history_keys(f"{layer.prefix}__group__{group}")
+
+    async def publish(ttl: int) -> None:
+        await layer.submit(group, envelopes, History("/topic/**", size=3, ttl=ttl))
+        assert 1000 * ttl - 1000 < redis_client.pttl(entries) <= 2000 * ttl
+        assert redis_client.ttl(position) >= 30 * 24 * 3600 - 3600
+
+    for _ in range(5):
+        await publish(100)
     assert redis_client.xlen(entries) == 3
-    assert 100_000 < redis_client.pttl(entries) <= 200_000
-    assert redis_client.ttl(position) > 29 * 24 * 3600
+    await publish(1000)  # somebody has changed the routing table
+    redis_client.pexpire(entries, 99_999)
+    redis_client.expire(position, 24 * 3600)
+    await publish(100)
+    redis_client.delete(entries)
+    await publish(100)
+
+
+async def test_old_entries_go_when_the_time_of_their_stream_is_renewed(
+    layer: TopicLayer, redis_client: redis.Redis
+) -> None:
+    group, envelopes, _ = submission(1)
+    _, entries = history_keys(f"{layer.prefix}__group__{group}")
+    short = History("/topic/**", size=100, ttl=1)
+    await layer.submit(group, envelopes, short)
+    await asyncio.sleep(1.2)  # of the two seconds that the stream has
+    await layer.submit(group, envelopes, short)
+    assert redis_client.xlen(entries) == 1
+    (log,) = await layer.read_history([(group, short)], 10)
+    assert (log.position.offset, len(log.entries)) == (2, 1)
 
 
 def checked(body: bytes = b"", destination: str = "/topic/a", **options: Any) -> Checked:
@@ -110,8 +133,8 @@ def test_messages_go_together_as_long_as_they_go_to_one_destination() -> None:
 
 
 def test_large_messages_do_not_go_together() -> None:
-    half = checked(b"x" * (MAX_JOINED_BYTES // 2))
-    more = checked(b"x" * (MAX_JOINED_BYTES // 2), headers={"n": "1"})
+    body = b"x" * (MAX_JOINED_BYTES // 2 - len("/topic/a"))
+    half, more = checked(body), checked(body, headers={"n": "1"})
     assert sizes(half, half, half) == [2, 1]
     assert sizes(half, more, half) == [1, 1, 1]
 
@@ -166,6 +189,33 @@ async def test_of_a_burst_no_more_is_sent_than_may_be_unacknowledged() -> None:
     window.acknowledge("id-2")
     await this_flusher().flushed()
     assert numbers(b"".join(transport.writes)) == [1, 2, 3]
+
+
+async def test_who_may_drop_gets_a_burst_whole_while_it_reads() -> None:
+    session = Session()
+    transport = session.attach()
+    queue = LossyQueue(session.outbox, latest=True)
+    queue.tell({"recovered": "true"})
+    queue.deliver(burst(1, 2, 3))
+    queue.deliver(burst(4, 5))
+    await this_flusher().flushed()
+    data = b"".join(transport.writes)
+    assert numbers(data) == [1, 2, 3, 4, 5]
+    assert data.count(b"recovered:true") == 1
+    assert data.index(b"recovered:true") < data.index(b"0001")
+
+
+async def test_without_a_transport_too_what_waits_is_dropped_at_the_end() -> None:
+    session = Session(max_bytes=burst(*range(10)).size)
+    session.let_go.clear()
+    session.outbox.deliver(burst(*range(10)))
+    await asyncio.sleep(0.01)
+    assert session.outbox.waiting_bytes == burst(*range(9)).size
+    session.outbox.close(b"ERROR\n\n\0", 1013, "too slow", at_once=True)
+    session.let_go.set()
+    await session.outbox.flushed()
+    sent = [event.get("text", event["type"]) for event in session.events]
+    assert [text[:5] for text in sent] == ["MESSA", "ERROR", "webso"]
 
 
 async def test_of_a_burst_a_slow_client_gets_the_newest() -> None:

@@ -134,7 +134,11 @@ class Carrier:
             try:
                 future = start(batch, Fence(self.route.id, self.lease.number, entries, after))
             except Exception as error:
-                begun += [self._put_aside(arrival, error) for arrival in of_batch]
+                if len(batch) == 1:
+                    begun.append(self._put_aside(of_batch[0], error))
+                else:  # which one is it?
+                    for each in zip(of_batch, batch, strict=True):
+                        begun += self._publish([each], latest)
             else:
                 latest[destination] = entries[-1]
                 size = sum(map(_size, of_batch))

@@ -87,8 +87,9 @@ def pack(commands: list[Command], run: str = "") -> bytes:
     """Return commands that travel as one, of strings and bytes, as they do."""
     command = commands[0]
     if isinstance(command, Call):
-        script, keys, arguments, *_ = command
-        more = itertools.chain.from_iterable([each[3] for each in commands])
+        script, keys, arguments, more, *_ = command
+        if len(commands) > 1:
+            more = list(itertools.chain.from_iterable([each[3] for each in commands]))
         command = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments, *more)
     packed: bytes = hiredis.pack_command(command)
     return packed

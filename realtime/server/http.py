@@ -23,9 +23,9 @@ class GatewayRequest(Paced, WebRequest):
     _refused = False
     _endless = False
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         # Django reads forms; Twisted would before, and spends 200 us on each content-type.
-        super().__init__(*args, parsePOSTFormSubmission=False)
+        super().__init__(*args, parsePOSTFormSubmission=False, **options)
 
     # The body
 

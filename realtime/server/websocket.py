@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from random import uniform
 from types import SimpleNamespace
 from typing import Any, Final
@@ -41,7 +42,8 @@ class GatewayProtocol(Paced, WebSocketProtocol):
     One WebSocket.
 
     To an application that accepts with ``"realtime.attach": attach`` it hands itself, for frames
-    that the application has encoded: :meth:`write`, :attr:`resume`, :attr:`buffered`.
+    that the application has encoded: :meth:`write`, :attr:`resume`, :attr:`buffered`. To such an
+    application what comes is a stream of bytes: messages that were read together are one event.
     """
 
     #: Called when all that was written has left, after a :meth:`write` that returned False.
@@ -111,7 +113,10 @@ class GatewayProtocol(Paced, WebSocketProtocol):
     def _consume(self) -> None:
         if self.data and self._takes_messages():
             # autobahn (26.10) spends 20 us on each, most of it on what is not used here.
-            self.data = take_messages(self.data, self.maxFramePayloadSize, self._take_message)
+            taken: list[bytes] = []
+            take = partial(self._collect, taken) if self.attached else self._take_message
+            self.data = take_messages(self.data, self.maxFramePayloadSize, take)
+            self._hand_over(taken)
         if self.data:
             self.consumeData()
 
@@ -125,6 +130,23 @@ class GatewayProtocol(Paced, WebSocketProtocol):
         except UnicodeDecodeError:
             self._invalid_payload("the text is not valid UTF-8")
         return self._takes_messages()
+
+    def _collect(self, taken: list[bytes], data: bytes, text: bool) -> bool:
+        """Add a message to those that an application which writes bytes takes together."""
+        try:
+            if text and not data.isascii():
+                data.decode()
+        except UnicodeDecodeError:
+            self._hand_over(taken)
+            self._invalid_payload("the text is not valid UTF-8")
+            return False
+        taken.append(data)
+        return True
+
+    def _hand_over(self, taken: list[bytes]) -> None:
+        if taken:
+            self.onMessage(b"".join(taken), True)
+            taken.clear()
 
     def processData(self) -> bool:
         return self.reading and super().processData()

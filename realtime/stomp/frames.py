@@ -62,7 +62,7 @@ def encode_headers(headers: Mapping[str, str], version: str) -> bytes:
 
 def encode_header(name: str, value: str, version: str) -> bytes:
     """Return a header's line, with its line end."""
-    if TO_ESCAPE.search(value) or TO_ESCAPE.search(name):
+    if TO_ESCAPE.search(f"{name}{value}"):
         name, value = escape_name(name, version), escape(value, version)
     return f"{name}:{value}\n".encode()
 

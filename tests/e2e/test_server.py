@@ -79,6 +79,19 @@ def test_a_client_that_stops_reading_is_waited_for_and_costs_little(server: Serv
     client.close()
 
 
+@pytest.mark.daphne
+def test_to_whom_writes_by_itself_what_is_read_together_comes_together(server: Server) -> None:
+    client = server.upgraded("/show")
+    client.sendall(b"\x81\x81\0\0\0\0a\x82\x81\0\0\0\0\xff\x81\x82\0\0\0\0\xc3\xa9")
+    server.wait_for_output(f"came {b'a' + bytes([0xFF, 0xC3, 0xA9])!r}")
+    client.sendall(b"\x81\x81\0\0\0\0b\x81\x81\0\0\0\0\xff\x81\x81\0\0\0\0c")
+    server.wait_for_output("came b'b'")
+    assert client.recv(100)[2:4] == (1007).to_bytes(2, "big")
+    client.close()
+    server.wait_for_output("gone 100")
+    assert "came b'c'" not in server.output
+
+
 def test_the_kernel_takes_little_for_a_client_that_does_not_read(server: Server) -> None:
     server.upgraded("/attach").close()
     server.wait_for_output("unsent 131072")

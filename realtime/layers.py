@@ -42,6 +42,7 @@ from .history import (
 )
 from .redis import Call, Command, create_client, execute_all
 from .redis.cluster import ClusterClient
+from .redis.commands import Publication
 from .scripts import PUBLISH, READ, SCRIPTS, Fence, history_keys, publishing_to
 from .shards import LoopLayer, Sink
 
@@ -181,7 +182,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         channels = self.group_channels(group, messages[0])
         if history is None and once is None and fence is None and len(messages) == 1:
             payload = self.serialize(messages[0])
-            return [("PUBLISH", channel, payload) for channel in reversed(channels)]
+            return [Publication("PUBLISH", channel, payload) for channel in reversed(channels)]
         kept = (history.size, history.ttl) if history is not None else (0, 0)
         route, number, entries, after = fence or _NO_FENCE
         keys, arguments = publishing_to(channels, *kept, route, number)

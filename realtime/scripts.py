@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from struct import Struct
 from typing import Final, NamedTuple
 
 from .redis import Script
@@ -74,7 +73,7 @@ end
 #: published, and has the id of the first one. What was published for the route before has an
 #: empty id.
 #:
-#: What is published travels as one message of each Redis channel: see :func:`read_published`.
+#: What is published travels together: see :mod:`realtime.redis.bundles`.
 PUBLISH: Final = Script(
     _STAND
     + """
@@ -103,7 +102,7 @@ if size > 0 then
   epoch, offset, ended, now = stand()
   at = string.format('%.0f-', now)
 end
-local ids, batch, first = {}, {}, ''
+local ids, bundle, first = {}, {}, ''
 for each = messages, #ARGV, 3 do
   local payload, id, entry = unpack(ARGV, each, each + 2)
   if entry ~= '' and entry <= published then
@@ -115,16 +114,16 @@ for each = messages, #ARGV, 3 do
       offset = offset + 1
       id = epoch .. '-' .. offset
       redis.call('XADD', KEYS[2], 'MAXLEN', size, at .. offset, 'd', payload)
-      if #batch == 0 then first = id end
+      if #bundle == 0 then first = id end
     end
-    batch[#batch + 1] = struct.pack('>I4', #payload)
-    batch[#batch + 1] = payload
+    bundle[#bundle + 1] = struct.pack('>I4', #payload)
+    bundle[#bundle + 1] = payload
     if entry ~= '' then published = entry end
   end
   ids[#ids + 1] = id
 end
-if #batch > 0 then
-  local together = '\\1' .. first .. '\\n' .. table.concat(batch)
+if #bundle > 0 then
+  local together = '\\1' .. first .. '\\n' .. table.concat(bundle)
   for channel = 8, messages - 1 do redis.call('PUBLISH', ARGV[channel], together) end
 end
 if size > 0 then
@@ -160,28 +159,6 @@ return {epoch, offset, ended, string.format('%.0f', now), entries}
 )
 
 SCRIPTS: Final = (PUBLISH, READ)
-
-
-#: What stands before messages that a script has published; no message of a channel layer starts so.
-_MARK: Final = b"\x01"
-_SIZE: Final = Struct(">I")
-
-
-def read_published(data: bytes) -> tuple[str, list[bytes]]:
-    """
-    Return the position of the first message of those that came as one, and their payloads.
-
-    Without a history the position is "". What was published without a script is one payload.
-    """
-    if data[:1] != _MARK:
-        return "", [data]
-    at = data.index(b"\n") + 1
-    first, payloads = data[1 : at - 1].decode(), []
-    while at < len(data):
-        start = at + 4
-        at = start + _SIZE.unpack_from(data, at)[0]
-        payloads.append(data[start:at])
-    return first, payloads
 
 
 @lru_cache(maxsize=65536)

@@ -13,12 +13,13 @@ from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
 from .redis import Script, create_pool, per_loop
+from .redis.bundles import unbundle
 from .redis.cluster import ClusterPool
 from .redis.cluster_pipeline import ClusterPipeline
 from .redis.link import Pool
 from .redis.pipeline import Pipeline
 from .redis.subscriber import Receive, Subscriber
-from .scripts import SCRIPTS, read_published
+from .scripts import SCRIPTS
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class LoopLayer(RedisPubSubLoopLayer):
         self, channels: Iterable[str], data: bytes, pattern: str | None = None
     ) -> Awaitable[object] | None:
         wait = None
-        first, payloads = read_published(data)
+        first, payloads = unbundle(data)
         for channel in tuple(channels):
             if channel in self.sinks:
                 messages = [self._deserialize(payload) for payload in payloads]

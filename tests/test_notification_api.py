@@ -18,7 +18,7 @@ from realtime.broker import Message, open_envelope
 from realtime.destinations import group_name
 from realtime.history import Position
 from realtime.layers import TopicLayer
-from realtime.scripts import read_published
+from realtime.redis.bundles import unbundle
 
 URL = "/api/notification"
 
@@ -52,7 +52,7 @@ class Listener:
             raw = self.pubsub.get_message(timeout=seconds)
             if raw is None:
                 return None
-            first, payloads = read_published(raw["data"])
+            first, payloads = unbundle(raw["data"])
             at = Position.parse(first)
             for number, payload in enumerate(payloads):
                 self.waiting.append((str(at.after(number)) if at else None, payload))

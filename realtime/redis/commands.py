@@ -12,6 +12,7 @@ import hiredis
 import redis
 from redis.exceptions import RedisError
 
+from .bundles import bundle
 from .replicas import check_replicas, wait_command
 
 #: What a command can raise when Redis is away, hangs or refuses.
@@ -56,11 +57,22 @@ class Call(NamedTuple):
     size: int = 0
 
 
+class Publication(NamedTuple):
+    """
+    What publishes a payload to those who can :func:`.unbundle`. Those of one Redis channel that
+    follow each other may travel as one.
+    """
+
+    command: str
+    channel: str
+    payload: bytes
+
+
 class Fenced(redis.ResponseError):
     """A script refuses: somebody else has taken over since."""
 
 
-Command = tuple[Any, ...] | Call
+Command = tuple[Any, ...] | Call | Publication
 
 
 def join(commands: Iterable[Command]) -> list[list[Command]]:
@@ -68,39 +80,57 @@ def join(commands: Iterable[Command]) -> list[list[Command]]:
     joined: list[list[Command]] = []
     parts = size = 0
     for command in commands:
-        if isinstance(command, Call):
-            parts, size = parts + command.parts, size + command.size
-            fits = parts <= MAX_JOINED and size <= MAX_JOINED_BYTES
-            if fits and joined and _are_alike(joined[-1][0], command):
-                joined[-1].append(command)
-                continue
-            parts, size = command.parts, command.size
-        joined.append([command])
+        more_parts, more_size = _weight(command)
+        parts, size = parts + more_parts, size + more_size
+        fits = more_parts > 0 and parts <= MAX_JOINED and size <= MAX_JOINED_BYTES
+        if fits and joined and _are_alike(joined[-1][0], command):
+            joined[-1].append(command)
+        else:
+            joined.append([command])
+            parts, size = more_parts, more_size
     return joined
 
 
-def _are_alike(before: Command, command: Call) -> bool:
-    return command.parts > 0 and isinstance(before, Call) and command[:3] == before[:3]
+def _weight(command: Command) -> tuple[int, int]:
+    """Return how many things a command has that may go with others, and their bytes."""
+    if isinstance(command, Call):
+        return command.parts, command.size
+    return (1, len(command.payload)) if isinstance(command, Publication) else (0, 0)
+
+
+def _are_alike(before: Command, command: Command) -> bool:
+    """Return whether commands differ only in what can go together."""
+    if isinstance(command, Call):
+        return isinstance(before, Call) and command[:3] == before[:3]
+    return isinstance(before, Publication) and command[:2] == before[:2]
 
 
 def pack(commands: list[Command], run: str = "") -> bytes:
     """Return commands that travel as one, of strings and bytes, as they do."""
+    packed: bytes = hiredis.pack_command(_as_one(commands, run))
+    return packed
+
+
+def _as_one(commands: list[Command], run: str) -> tuple[Any, ...]:
     command = commands[0]
     if isinstance(command, Call):
         script, keys, arguments, more, *_ = command
         if len(commands) > 1:
-            more = list(itertools.chain.from_iterable([each[3] for each in commands]))
-        command = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments, *more)
-    packed: bytes = hiredis.pack_command(command)
-    return packed
+            calls = [each.more for each in commands if isinstance(each, Call)]
+            more = list(itertools.chain.from_iterable(calls))
+        return ("EVALSHA", script.sha, len(keys), *keys, run, *arguments, *more)
+    if len(commands) > 1:
+        payloads = [each.payload for each in commands if isinstance(each, Publication)]
+        return (*command[:2], bundle(payloads))
+    return command
 
 
 def answers_to(commands: list[Command], answer: Any) -> list[Any]:
     """Return the answer to each of the commands that travelled as one."""
     if isinstance(answer, Exception):
         return [answer] * len(commands)
-    if len(commands) == 1:
-        return [answer]
+    if len(commands) == 1 or not isinstance(commands[0], Call):
+        return [answer] * len(commands)
     rest = iter(answer)
     calls = [command for command in commands if isinstance(command, Call)]
     return [list(itertools.islice(rest, call.parts)) for call in calls]

@@ -28,7 +28,7 @@ async def http_application(scope: Any, receive: Any, send: Any) -> None:
     elif scope["path"].removesuffix("/") == "/api/events":
         await event_stream(scope, receive, send)
     else:
-        api = scope["path"].startswith("/api/")
+        api = scope["path"].startswith("/api/") or scope["path"] == "/metrics"
         await (api_application if api else django_application)(scope, receive, send)
 
 

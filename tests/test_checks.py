@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing
+from realtime.redis.commands import MAX_JOINED_BYTES
 from realtime.routing import load_routes
 
 
@@ -33,6 +34,14 @@ def test_frames_that_the_server_can_not_carry_are_an_error(settings: Any) -> Non
 
 def test_a_send_buffer_holds_two_of_the_largest_messages(settings: Any) -> None:
     settings.STOMP_SEND_BUFFER_BYTES = 2 * settings.STOMP_MAX_BODY_BYTES
+    assert check_limits(None) == []
+    settings.STOMP_SEND_BUFFER_BYTES -= 1
+    assert [error.id for error in check_limits(None)] == ["realtime.E003"]
+
+
+def test_a_send_buffer_holds_two_of_the_largest_bursts(settings: Any) -> None:
+    settings.STOMP_MAX_FRAME_BYTES = settings.STOMP_MAX_BODY_BYTES = 4096
+    settings.STOMP_SEND_BUFFER_BYTES = 2 * MAX_JOINED_BYTES
     assert check_limits(None) == []
     settings.STOMP_SEND_BUFFER_BYTES -= 1
     assert [error.id for error in check_limits(None)] == ["realtime.E003"]

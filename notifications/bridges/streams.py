@@ -7,7 +7,7 @@ order. So it does again, as another consumer, whenever anything failed, or when 
 others have entries: a former holder that was asleep, or a connection given up, may still have
 been reading. Nothing after them is published before.
 
-Those of one reading are published while the next are read and begun. Each says which one was begun
+They are published while the next are read and begun. Each says which one was begun
 before it for its destination, and is not taken unless that was: so what failed can be tried again
 in order, whatever has become of what came after it.
 """
@@ -23,16 +23,20 @@ from redis import ResponseError
 
 from realtime.broker import room
 from realtime.redis import REDIS_ERRORS, Call, Script, create_pool
+from realtime.redis.commands import MAX_JOINED
 from realtime.shards import open_pipeline, pipeline_to
 
 from .carrier import Begun, Carrier, settled
 from .routes import Arrival
 
-#: How many entries are read at once, and about how many bytes; and how many such readings may have
-#: been begun and not ended.
+#: How many entries are read at once, and about how many bytes.
 MAX_ENTRIES: Final = 1000
-MAX_BYTES: Final = 4 * 1024 * 1024
-MAX_READINGS: Final = 4
+MAX_BYTES: Final = 1024 * 1024
+
+#: How many of them are begun at once: then Redis gets them, while the next are begun; and how many
+#: such parts may have been begun and not ended.
+PART_ENTRIES: Final = MAX_JOINED
+MAX_PARTS: Final = 16
 
 #: How long a reading waits for entries; who is to end waits for it.
 BLOCK_MILLISECONDS: Final = 500
@@ -90,7 +94,7 @@ class _Reader:
         self._numbers = itertools.count(1)
         #: By destination, the newest entry that was begun and is not known to be taken.
         self._latest: dict[str, str] = {}
-        #: The readings that are being carried, the oldest first.
+        #: The parts that are being carried, the oldest first.
         self._under_way: deque[asyncio.Task[str]] = deque()
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
@@ -176,6 +180,10 @@ class _Reader:
             LeaseLost: If another process may carry them.
             One of :data:`.REDIS_ERRORS`, if not all of those before them were taken.
         """
+        for start in range(0, max(1, len(entries)), PART_ENTRIES):
+            await self._carry_part(entries[start : start + PART_ENTRIES])
+
+    async def _carry_part(self, entries: list[Entry]) -> None:
         await room()
         self._carrier.lease.check()
         there = [(id, fields) for id, fields in filter(None, entries) if fields is not None]
@@ -183,7 +191,8 @@ class _Reader:
         if there:
             self._adapt(there)
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
-        while len(self._under_way) >= (MAX_READINGS if there else 1):
+            await asyncio.sleep(0)
+        while len(self._under_way) >= (MAX_PARTS if there else 1):
             self._forget(await asyncio.shield(self._under_way[0]))
             self._under_way.popleft()
 

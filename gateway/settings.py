@@ -64,7 +64,7 @@ CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
 # HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.
 HTTPS = env_bool("HTTPS", not DEBUG)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^api/"]
+SECURE_REDIRECT_EXEMPT = [r"^api/", r"^metrics$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # HSTS of subdomains is not ours
 if env_bool("TRUST_PROXY", False):

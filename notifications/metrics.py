@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpResponse
 from prometheus_client import CollectorRegistry
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from redis import RedisError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -41,6 +42,7 @@ class BridgeCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         statuses = read_status(incoming_routes())
         yield _holders(statuses)
+        yield _problems(statuses)
         for name, text in _GAUGES.items():
             yield _filled(
                 GaugeMetricFamily(f"bridge_{name}", text, labels=["route"]), statuses, name
@@ -58,6 +60,14 @@ def _holders(statuses: Iterable[RouteStatus]) -> Metric:
     return family
 
 
+def _problems(statuses: Iterable[RouteStatus]) -> Metric:
+    text = "Whether lag and pending entries of a stream are not known; bridge --list says why"
+    family = GaugeMetricFamily("bridge_problem", text, labels=["route"])
+    for status in statuses:
+        family.add_metric([status.id], float(status.problem is not None))
+    return family
+
+
 def _filled(
     family: GaugeMetricFamily | CounterMetricFamily, statuses: Iterable[RouteStatus], name: str
 ) -> Metric:
@@ -71,6 +81,10 @@ def _filled(
 
 class MetricsView(APIView):
     """Who may use the API may read them; Prometheus sends the token as ``authorization``."""
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Let ``get`` choose among Prometheus' formats; errors are JSON."""
+        return JSONRenderer(), JSONRenderer.media_type
 
     def get(self, request: Request) -> HttpResponse:
         registry = CollectorRegistry(auto_describe=False)

@@ -223,9 +223,10 @@ class Hub:
             ids = at.ids(len(envelopes)) if at is not None else itertools.repeat(None)
         messages = list(map(open_envelope, envelopes, ids))
         readable = [message for message in messages if message is not None]
-        if len(readable) == len(messages):
+        alike = len(messages) == 1 or len({each.destination for each in readable}) == 1
+        if len(readable) == len(messages) and alike:
             return self._deliver_in_turns(readable, at, pattern)
-        self._deliver_readable(envelopes, messages, at, pattern)
+        self._deliver_one_by_one(envelopes, messages, at, pattern)
         return None
 
     def _deliver_in_turns(
@@ -262,14 +263,14 @@ class Hub:
         names = (destination,) if pattern is None else tuple(self._patterns.get(pattern, ()))
         return sum(self._topics[name].kinds for name in names if name in self._topics) or 1
 
-    def _deliver_readable(
+    def _deliver_one_by_one(
         self,
         envelopes: Sequence[dict[str, Any]],
         messages: Sequence[Message | None],
         first: Position | None,
         pattern: str | None,
     ) -> None:
-        """Deliver one by one what can be read: what comes after the rest follows nothing."""
+        """Deliver what can be read; what comes after the rest follows nothing."""
         for number, (envelope, message) in enumerate(zip(envelopes, messages, strict=True)):
             if message is None:
                 logger.warning(
@@ -278,7 +279,7 @@ class Hub:
                     envelope.get("v"),
                 )
             else:
-                self.deliver([message], first and first.after(number), pattern)
+                self._deliver_in_turns([message], first and first.after(number), pattern)
 
     async def _receive_all(self, channel: str) -> None:
         """Receive from a channel layer that can't call us."""

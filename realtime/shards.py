@@ -107,11 +107,11 @@ class LoopLayer(RedisPubSubLoopLayer):
     def _deserialize(self, payload: bytes) -> dict[str, Any]:
         """Return a message, or an empty one if it can't be read: others came with it."""
         try:
-            message: dict[str, Any] = self.channel_layer.deserialize(payload)
+            message = self.channel_layer.deserialize(payload)
         except Exception:
             logger.exception("a message could not be read")
             return {}
-        return message
+        return message if isinstance(message, dict) else {}
 
     def _queue(self, channel: str, data: bytes) -> None:
         self._queued += 1

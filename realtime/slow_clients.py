@@ -80,7 +80,11 @@ class LossyQueue:
         """Send each MESSAGE now, or keep it, or drop an older one for it."""
         first, *others = payload.payloads
         if not self._passes(payload.size):
-            for each in payload.payloads:
+            wanted = payload.payloads
+            if self._latest:  # those of a burst have one destination
+                wanted = wanted[-1:]
+                self._dropped += payload.count - 1
+            for each in wanted:
                 self._deliver(each)
         elif self._told or self._dropped:
             self._outbox.deliver(together([self._annotated(first), *others]))

@@ -53,6 +53,22 @@ def take_messages(data: bytes, largest: int, deliver: Callable[[bytes, bool], bo
     return data[start:]
 
 
+def is_incomplete(data: bytes, largest: int) -> bool:
+    """Return whether data is the beginning of what :func:`take_messages` will take."""
+    if data[0] != TEXT and data[0] != BINARY:
+        return False
+    if len(data) < 2:
+        return True
+    head, size = 6, data[1] - _MASKED
+    if size < 0 or size == 127:
+        return False
+    if size == 126:
+        if len(data) < 4:
+            return True
+        head, size = 8, int.from_bytes(data[2:4], "big")
+    return len(data) < head + size and size <= largest
+
+
 def unmask(data: bytes, mask: bytes) -> bytes:
     """Return data without its mask (section 5.3); as one large number, which is fast."""
     size = len(data)

@@ -130,6 +130,15 @@ async def test_what_can_not_be_read_does_not_take_along_what_came_with_it(
     assert "version 99" in caplog.text
 
 
+async def test_what_comes_together_for_another_destination_is_not_delivered(a_hub: Hub) -> None:
+    listener = Listener("/topic/a")
+    await a_hub.subscribe(listener.subscription)
+    names = ("/topic/a", "/topic/b", "/topic/a")
+    a_hub._receive([broker.check(Message(name, name.encode())).envelope for name in names])
+    assert [await listener.body() for _ in range(2)] == [b"/topic/a", b"/topic/a"]
+    assert listener.queue.empty()
+
+
 async def test_what_comes_together_is_delivered_little_by_little_to_many_kinds_of_frames(
     a_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

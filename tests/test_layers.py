@@ -206,6 +206,36 @@ async def test_a_listener_gets_what_comes_at_once_and_what_it_returns_is_awaited
             await asyncio.sleep(0.01)
 
 
+async def test_what_comes_by_a_new_connection_waits_for_what_came_by_the_old_one(
+    layer: TopicLayer, redis_client: redis.Redis
+) -> None:
+    got: list[Any] = []
+    renewed, go_on = asyncio.Event(), asyncio.Event()
+
+    def sink(messages: list[dict[str, Any]], first: str, pattern: str | None) -> Any:
+        got.extend(message["n"] for message in messages)
+        return go_on.wait()
+
+    channel = await layer.listen(sink, renewed.set)
+    await layer.group_add("group", channel)
+    await layer.submit("group", [{"type": "t", "n": 0}])
+    async with asyncio.timeout(15):
+        while got != [0]:
+            await asyncio.sleep(0.01)
+    redis_client.client_kill_filter(_type="pubsub")
+    await asyncio.sleep(1)
+    await layer.submit("group", [{"type": "t", "n": 1}])
+    await asyncio.sleep(0.2)
+    assert got == [0] and not renewed.is_set()
+    go_on.set()
+    async with asyncio.timeout(15):
+        await renewed.wait()
+    await layer.submit("group", [{"type": "t", "n": 2}])
+    async with asyncio.timeout(15):
+        while got != [0, 2]:
+            await asyncio.sleep(0.01)
+
+
 async def test_patterns_of_groups_are_heard_also_of_groups_whose_names_are_hashes(
     layer: TopicLayer,
 ) -> None:

@@ -81,6 +81,37 @@ def test_prometheus_gets_the_format_that_it_asks_for(routes: list[IncomingRoute]
     assert answer.content.endswith(b"# EOF\n")
 
 
+@pytest.mark.parametrize("accept", ["text/plain", "text/plain;version=0.0.4", "text/html", ""])
+def test_who_asks_for_something_else_gets_text(routes: list[IncomingRoute], accept: str) -> None:
+    answer = client().get("/metrics", HTTP_ACCEPT=accept)
+    assert answer.status_code == 200
+    assert answer["content-type"].startswith("text/plain; version=")
+
+
+def test_it_can_be_read_without_tls_as_the_api_can(
+    routes: list[IncomingRoute], settings: Any
+) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+    assert client().get("/metrics").status_code == 200
+    assert client().get("/admin/").status_code == 301
+
+
+def test_of_a_redis_that_is_away_is_said_that_nothing_is_known(
+    routes: list[IncomingRoute], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def try_all(client: Any, *args: object) -> Any:
+        asked.append("once")
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(bridge_status, "try_all", try_all)
+    routes.append(from_stream(new_name("stream"), to="/topic/a"))
+    found = read()
+    assert [found["bridge_problem", route.id] for route in routes] == [1, 0, 1]
+    assert asked == ["once"]  # for all routes on that Redis
+
+
 def test_without_debug_a_token_is_needed(routes: list[IncomingRoute]) -> None:
     assert APIClient().get("/metrics").status_code == 403
     token = Token.objects.create(user=User.objects.create_user("prometheus"))

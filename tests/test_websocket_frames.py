@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from realtime.websocket_frames import frame_head, take_messages, unmask
+from realtime.websocket_frames import frame_head, is_incomplete, take_messages, unmask
 
 
 def client_frame(data: bytes, text: bool = True, *, fin: bool = True) -> bytes:
@@ -76,3 +76,24 @@ def test_who_is_told_to_stop_stops() -> None:
     got, rest = taken(b"".join(frames), stop_after=2)
     assert got == [b"0", b"1"]
     assert rest == frames[2]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 1000])
+def test_each_beginning_of_a_plain_message_is_incomplete_and_the_whole_is_not(size: int) -> None:
+    frame = client_frame(b"x" * size)
+    assert all(is_incomplete(frame[:cut], 1000) for cut in range(1, len(frame)))
+    assert not is_incomplete(frame, 1000)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Frame(Opcode.PING, b"ping").serialize(mask=True),
+        Frame(Opcode.CONT, b"more").serialize(mask=True),
+        client_frame(b"begin", fin=False),
+        Frame(Opcode.TEXT, b"unmasked").serialize(mask=False),
+        client_frame(b"x" * 65_536),
+    ],
+)
+def test_the_beginning_of_anything_else_is_not_waited_for(other: bytes) -> None:
+    assert not is_incomplete(other[:5], 1000)

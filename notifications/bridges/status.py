@@ -14,7 +14,7 @@ from typing import Any, Literal
 from django.conf import settings
 from redis import RedisError, ResponseError
 
-from realtime.redis import execute_all
+from realtime.redis import execute_all, try_all
 
 from . import dead_letters
 from .routes import IncomingRoute, OutgoingRoute
@@ -75,6 +75,7 @@ def read_status(routes: Iterable[IncomingRoute]) -> list[RouteStatus]:
     leases = execute_all(client, [("GET", key_of(route.id, "lease")) for route in asked])
     said = execute_all(client, [("HGETALL", key_of(route.id, "status")) for route in asked])
     kept = dead_letters.counts(route.id for route in asked)
+    backlogs = _backlogs(asked)
     return [
         RouteStatus(
             route.id,
@@ -83,7 +84,7 @@ def read_status(routes: Iterable[IncomingRoute]) -> list[RouteStatus]:
             route.format,
             dead_letters=kept[route.id],
             **_progress(lease, _pairs(flat)),
-            **_backlog(route),
+            **backlogs.get(route.id, {}),
         )
         for route, lease, flat in zip(asked, leases, said, strict=True)
     ]
@@ -99,16 +100,30 @@ def _progress(lease: bytes | None, said: dict[str, bytes]) -> dict[str, Any]:
     }
 
 
-def _backlog(route: IncomingRoute) -> dict[str, Any]:
-    """Return what a stream holds for its route, or why that is not known."""
-    if route.kind != "stream":
-        return {}
-    try:
-        [groups] = execute_all(client_to(route.url), [("XINFO", "GROUPS", route.source)])
-    except ResponseError:
+def _backlogs(routes: Iterable[IncomingRoute]) -> dict[str, dict[str, Any]]:
+    """Return what streams hold for their routes, or why that is not known, by the routes' ids."""
+    by_url: dict[str, list[IncomingRoute]] = {}
+    for route in routes:
+        if route.kind == "stream":
+            by_url.setdefault(route.url, []).append(route)
+    found: dict[str, dict[str, Any]] = {}
+    for url, of_url in by_url.items():
+        questions = [("XINFO", "GROUPS", route.source) for route in of_url]
+        try:
+            answers = try_all(client_to(url), questions)
+        except RedisError as error:
+            answers = [error] * len(of_url)
+        found |= {
+            route.id: _backlog(route, answer) for route, answer in zip(of_url, answers, strict=True)
+        }
+    return found
+
+
+def _backlog(route: IncomingRoute, groups: Any) -> dict[str, Any]:
+    if isinstance(groups, ResponseError):
         return {"problem": "there is no such stream yet"}
-    except RedisError as error:
-        return {"problem": f"its Redis does not answer: {error}"}
+    if isinstance(groups, RedisError):
+        return {"problem": f"its Redis does not answer: {groups}"}
     for group in map(_pairs, groups):
         if group["name"] == route.group.encode():
             return {name: group[name] for name in ("lag", "pending")}

@@ -180,16 +180,17 @@ class _Reader:
             LeaseLost: If another process may carry them.
             One of :data:`.REDIS_ERRORS`, if not all of those before them were taken.
         """
-        for start in range(0, max(1, len(entries)), PART_ENTRIES):
-            await self._carry_part(entries[start : start + PART_ENTRIES])
-
-    async def _carry_part(self, entries: list[Entry]) -> None:
-        await room()
-        self._carrier.lease.check()
         there = [(id, fields) for id, fields in filter(None, entries) if fields is not None]
-        begun = self._carrier.begin(itertools.starmap(_arrival, there), self._latest)
         if there:
             self._adapt(there)
+        for start in range(0, max(1, len(there)), PART_ENTRIES):
+            await self._carry_part(there[start : start + PART_ENTRIES])
+
+    async def _carry_part(self, there: list[tuple[bytes, list[bytes]]]) -> None:
+        await room()
+        self._carrier.lease.check()
+        begun = self._carrier.begin(itertools.starmap(_arrival, there), self._latest)
+        if there:
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
             await asyncio.sleep(0)
         while len(self._under_way) >= (MAX_PARTS if there else 1):

@@ -38,6 +38,7 @@ __all__ = [
     "create_pool",
     "execute_all",
     "per_loop",
+    "try_all",
     "without_password",
 ]
 
@@ -115,14 +116,29 @@ def execute_all(
     Raises:
         redis.RedisError: If one of them failed; others may have been done.
     """
-    execute = (
-        client.execute_each if isinstance(client, ClusterClient) else partial(execute_each, client)
-    )
-    answers = execute(list(commands), scripts, replicas)
+    answers = try_all(client, commands, scripts, replicas)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def try_all(
+    client: redis.Redis | ClusterClient,
+    commands: Iterable[Command],
+    scripts: Iterable[Script] = (),
+    replicas: int = 0,
+) -> list[Any]:
+    """
+    Return what :func:`execute_all` does; the answer to a command that failed is its error.
+
+    Raises:
+        redis.RedisError: If it is not known what became of them, or fewer replicas have it.
+    """
+    execute = (
+        client.execute_each if isinstance(client, ClusterClient) else partial(execute_each, client)
+    )
+    return execute(list(commands), scripts, replicas)
 
 
 def without_password(url: str) -> str:

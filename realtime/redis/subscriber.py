@@ -183,7 +183,10 @@ class Subscriber:
             self._renewing, self._failed = self._failed, False
             self._link = link
             self._renew()
-            return await self._watch(link)
+            reason = await self._watch(link)
+            if link.held is not None:  # what comes by the next connection is newer
+                await asyncio.wait([link.held])
+            return reason
         finally:
             self._link = None
             link.close()

@@ -17,12 +17,15 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
 from twisted.internet.tcp import Connection
 
-from realtime.websocket_frames import take_messages
+from realtime.websocket_frames import is_incomplete, take_messages
 
 from .flow import Paced
 
 #: Seconds that the last bytes to a client have after the closing handshake.
 CLOSE_SECONDS: Final = 1.0
+
+#: Of a message that is not complete so many bytes are kept; each read copies them.
+MAX_WAITING_DATA: Final = 4096
 
 #: Counters that nobody reads; one for all connections.
 _STATISTICS: Final = TrafficStats()
@@ -117,8 +120,13 @@ class GatewayProtocol(Paced, WebSocketProtocol):
             take = partial(self._collect, taken) if self.attached else self._take_message
             self.data = take_messages(self.data, self.maxFramePayloadSize, take)
             self._hand_over(taken)
-        if self.data:
+        if self.data and not self._waits_for_more():
             self.consumeData()
+
+    def _waits_for_more(self) -> bool:
+        """Whether the next read will complete a message; what is large is autobahn's to collect."""
+        small = len(self.data) < MAX_WAITING_DATA and self._takes_messages()
+        return small and is_incomplete(self.data, self.maxFramePayloadSize)
 
     def _takes_messages(self) -> bool:
         open_ = self.state == self.STATE_OPEN and self.reading and not self.failedByMe

@@ -45,6 +45,12 @@ PROTOCOL_HEADERS: Final = frozenset(
 MAX_HEADER_BYTES: Final = Limits().max_header_bytes
 MAX_HEADERS_BYTES: Final = Limits().max_head_bytes
 
+#: Headers of bodies; messages share them.
+_TEXT: Final[Mapping[str, str]] = {"content-type": "text/plain;charset=UTF-8"}
+_TEXT_BYTES: Final = sum(map(len, [*_TEXT, *_TEXT.values()]))
+_JSON: Final[Mapping[str, str]] = {"content-type": "application/json"}
+_BYTES: Final[Mapping[str, str]] = {"content-type": "application/octet-stream"}
+
 _numbers = itertools.count(1)
 _id_prefix = secrets.token_hex(6)
 
@@ -89,15 +95,13 @@ class Message:
         Raises:
             ValueError: If the content can't be encoded.
         """
-        if isinstance(content, bytes):
-            body, content_type = content, "application/octet-stream"
-        elif isinstance(content, str):
-            body, content_type = content.encode(), "text/plain;charset=UTF-8"
+        if isinstance(content, str):
+            body, own = content.encode(), _TEXT
+        elif isinstance(content, bytes):
+            body, own = content, _BYTES
         else:
-            body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
-            content_type = "application/json"
-        headers = {"content-type": content_type, **(headers or {})}
-        return cls(destination, body, headers, once=once)
+            body, own = json.dumps(content, ensure_ascii=False, allow_nan=False).encode(), _JSON
+        return cls(destination, body, {**own, **headers} if headers else own, once=once)
 
 
 def publish(
@@ -265,7 +269,10 @@ def check_content(message: Message) -> int:
         raise MessageTooLarge(
             f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
         )
-    return size + (_size_if_plain(message.headers) or _check_headers(message.headers))
+    headers = message.headers
+    if headers is _TEXT:  # most are
+        return size + _TEXT_BYTES
+    return size + (_size_if_plain(headers) or _check_headers(headers))
 
 
 @cached_setting

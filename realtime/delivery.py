@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from .broker import Message
 from .history import Position, Reason
-from .payload import Burst, Payload
+from .payload import Burst, Payload, together
 from .stomp import ack_id, encode_common_header, encode_header
 
 #: Makes of a message something else than a MESSAGE frame; equal ones make the same.
@@ -26,50 +26,70 @@ _OWN_HEADERS: Final = frozenset(
 
 
 class MessageFrames:
-    """The MESSAGE frames of one message, each made once for all who can share it."""
+    """
+    The MESSAGE frames of messages that are delivered together, each made once for all who can share
+    it.
 
-    __slots__ = ("_frames", "_heads", "_message")
+    Args:
+        messages: At least one; all to one destination.
+    """
 
-    def __init__(self, message: Message) -> None:
-        self._message = message
-        self._frames: dict[FrameKey, Payload] = {}
-        self._heads: dict[str, bytes] = {}
+    __slots__ = ("_frames", "_heads", "_messages")
 
-    def frame_for(self, key: FrameKey) -> Payload:
-        """Return the frame that subscriptions with this key get."""
+    def __init__(self, *messages: Message) -> None:
+        self._messages = messages
+        self._frames: dict[FrameKey, Payload | Burst] = {}
+        self._heads: dict[str, list[bytes]] = {}
+
+    def frame_for(self, key: FrameKey) -> Payload | Burst:
+        """Return what subscriptions with this key get."""
         payload = self._frames.get(key)
         if payload is None:
-            payload = self._frames[key] = self._make(key)
+            payload = self._frames[key] = together(self._make(key))
         return payload
 
-    def _make(self, key: FrameKey) -> Payload:
-        message = self._message
+    def _make(self, key: FrameKey) -> list[Payload]:
         if callable(key):
-            return key(message)
-        return Payload(self._encode(*key), message.destination, message.id)
+            return [key(message) for message in self._messages]
+        return self._encode(*key)
 
-    def _encode(self, version: str, subscription_id: str | None, acknowledged: bool) -> bytes:
-        head = self._heads.get(version)
-        if head is None:
-            head = self._heads[version] = self._encode_head(version)
+    def _encode(
+        self, version: str, subscription_id: str | None, acknowledged: bool
+    ) -> list[Payload]:
+        heads = self._heads.get(version)
+        if heads is None:
+            heads = self._heads[version] = self._encode_heads(version)
+        line, ack = b"", b""
         if subscription_id is not None:
-            head += encode_common_header("subscription", subscription_id, version)
-        if acknowledged and version == "1.2":
-            head += encode_header("ack", ack_id(subscription_id or "", self._message.id), version)
-        return b"%b\n%b\0" % (head, self._message.body)
+            line = encode_common_header("subscription", subscription_id, version)
+        payloads = []
+        for message, head in zip(self._messages, heads, strict=True):
+            if acknowledged and version == "1.2":
+                ack = encode_header("ack", ack_id(subscription_id or "", message.id), version)
+            data = b"%b%b%b\n%b\0" % (head, line, ack, message.body)
+            payloads.append(Payload(data, message.destination, message.id))
+        return payloads
 
-    def _encode_head(self, version: str) -> bytes:
-        message = self._message
-        lines = [
-            b"MESSAGE\n",
-            encode_common_header("destination", message.destination, version),
-            encode_header("message-id", message.id, version),
-        ]
-        for name, value in message.headers.items():
-            if name not in _OWN_HEADERS:
-                lines.append(encode_common_header(name, value, version))
-        lines.append(b"content-length:%d\n" % len(message.body))
-        return b"".join(lines)
+    def _encode_heads(self, version: str) -> list[bytes]:
+        """Return the lines that all subscriptions share; most messages have the same headers."""
+        heads = []
+        headers: Mapping[str, str] | None = None
+        common = b""
+        for message in self._messages:
+            if message.headers != headers:
+                headers = message.headers
+                common = _encode_common(message, version)
+            id_line = encode_header("message-id", message.id, version)
+            heads.append(b"%b%bcontent-length:%d\n" % (common, id_line, len(message.body)))
+        return heads
+
+
+def _encode_common(message: Message, version: str) -> bytes:
+    lines = [b"MESSAGE\n", encode_common_header("destination", message.destination, version)]
+    for name, value in message.headers.items():
+        if name not in _OWN_HEADERS:
+            lines.append(encode_common_header(name, value, version))
+    return b"".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

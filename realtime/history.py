@@ -99,7 +99,8 @@ class Position:
 
     def ids(self, count: int) -> list[str]:
         """Return the ids of so many messages, the first of which stands here."""
-        return [str(self.after(number)) for number in range(count)]
+        epoch, offset = self.epoch, self.offset
+        return [f"{epoch}-{each}" for each in range(offset, offset + count)]
 
     def after(self, count: int) -> Position:
         """Return where one stands after so many more messages."""

@@ -92,6 +92,9 @@ class TopicLayer(RedisPubSubChannelLayer):
         data: bytes = _of_this_thread.pack(message) if self._plain else super().serialize(message)
         return data
 
+    def deserialize(self, data: bytes) -> Any:
+        return msgpack.unpackb(data) if self._plain else super().deserialize(data)
+
     def submit(
         self,
         group: str,

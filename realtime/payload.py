@@ -69,6 +69,11 @@ class Burst:
         self.frame = b"".join([payload.frame for payload in payloads])
         self.size = len(self.frame)
 
+    def with_headers(self, headers: Mapping[str, str]) -> Burst:
+        """Return the same frames, the first of which has more headers; they need no escapes."""
+        first, *others = self.payloads
+        return Burst([first.with_headers(headers), *others])
+
 
 def together(payloads: Sequence[Payload]) -> Payload | Burst:
     """Return frames, at least one, as one thing to write."""

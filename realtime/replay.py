@@ -47,7 +47,6 @@ class Replay:
 
     def take(self) -> Payload | Burst | None:
         """Return what to write next, or None if there is nothing."""
-        payload: Payload | Burst
         if self._missed:
             payload = self._missed.popleft().frame_for(self._key).with_headers(self._told)
             self._told = {}

@@ -22,7 +22,7 @@ from typing import Final
 
 from .destinations import check_pattern, check_topic, covers, is_pattern
 from .outbox import Outbox
-from .payload import Burst, Payload, together
+from .payload import Burst, Payload
 from .routing import load_routes
 
 POLICIES: Final = ("close", "latest", "drop-oldest")
@@ -78,7 +78,6 @@ class LossyQueue:
 
     def deliver(self, payload: Payload | Burst) -> None:
         """Send each MESSAGE now, or keep it, or drop an older one for it."""
-        first, *others = payload.payloads
         if not self._passes(payload.size):
             wanted = payload.payloads
             if self._latest:  # those of a burst have one destination
@@ -86,10 +85,8 @@ class LossyQueue:
                 self._dropped += payload.count - 1
             for each in wanted:
                 self._deliver(each)
-        elif self._told or self._dropped:
-            self._outbox.deliver(together([self._annotated(first), *others]))
         else:
-            self._outbox.deliver(payload)
+            self._outbox.deliver(self._annotated(payload))
 
     def _passes(self, size: int) -> bool:
         outbox = self._outbox
@@ -112,7 +109,7 @@ class LossyQueue:
         self._waiting[key] = payload
         outbox.add_source(self)
 
-    def take(self) -> Payload | None:
+    def take(self) -> Payload | Burst | None:
         """Return the next MESSAGE to write, or None if there is none."""
         if not self._waiting:
             return None
@@ -128,10 +125,12 @@ class LossyQueue:
         self._waiting.clear()
         self._outbox.remove_source(self)
 
-    def _annotated(self, payload: Payload) -> Payload:
+    def _annotated(self, payload: Payload | Burst) -> Payload | Burst:
         """Return a MESSAGE with what its client has to be told; a loss outdates what was before."""
+        if not (self._told or self._dropped):
+            return payload
         told, dropped, self._told, self._dropped = self._told, self._dropped, {}, 0
-        headers = {} if told and b"\nrecovered:" in payload.data else dict(told)
+        headers = {} if told and b"\nrecovered:" in payload.payloads[0].data else dict(told)
         return payload.with_headers(headers | ({"dropped": str(dropped)} if dropped else {}))
 
     def _drop(self, key: str) -> None:

@@ -26,7 +26,7 @@ from .destinations import (
 from .history import MAX_REPLAY, Position, Reason, history_of
 from .hub import Hub
 from .outbox import Outbox
-from .payload import Burst, Payload, together
+from .payload import Burst, Payload
 from .replay import Replay
 from .sessions import Session
 from .slow_clients import LossyQueue, policy_of
@@ -287,8 +287,7 @@ def _tell_with_first_message(entry: _Entry, headers: dict[str, str]) -> None:
             queue.tell(headers)
             deliver(payload)
         else:
-            next_one, *others = payload.payloads
-            deliver(together([next_one.with_headers(headers), *others]))
+            deliver(payload.with_headers(headers))
 
     def outdated(position: Position, reason: Reason) -> None:
         subscription.deliver, subscription.lost = deliver, lost

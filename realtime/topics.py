@@ -16,7 +16,6 @@ from typing import Final
 from .broker import Message
 from .delivery import FrameKey, MessageFrames, Start, Subscription
 from .history import MAX_REPLAY, History, Log, Lost, Position, Reason
-from .payload import together
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -137,11 +136,11 @@ class Topic:
         self._hearing.setdefault(subscription.key, {})[subscription] = None
 
     def _deliver(self, messages: Sequence[Message]) -> int:
-        frames = list(map(MessageFrames, messages))
+        frames = MessageFrames(*messages)
         count = 0
         for key, alike in tuple(self._hearing.items()):
-            payload = together([each.frame_for(key) for each in frames])
-            count += len(alike) * len(frames)
+            payload = frames.frame_for(key)
+            count += len(alike) * len(messages)
             for subscription in tuple(alike):
                 subscription.deliver(payload)
         return count

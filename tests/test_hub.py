@@ -240,7 +240,7 @@ def test_headers_are_escaped_for_the_version_of_each_subscriber(version: str, li
     head, _, body = listener.queue.get_nowait().partition(b"\n\n")
     subscription = b"subscription:s:1" if version == "1.0" else b"subscription:s\\c1"
     assert head.split(b"\n") == [
-        b"MESSAGE", b"destination:/topic/a", b"message-id:id-1", line, b"content-length:13",
+        b"MESSAGE", b"destination:/topic/a", line, b"message-id:id-1", b"content-length:13",
         subscription,
     ]  # fmt: skip
     assert body == b"body\0with NUL\0"

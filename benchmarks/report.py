@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,8 +26,7 @@ INTRODUCTION: Final = """\
 # Results
 
 What `make bench` printed, with the machine that it ran on. Figures move with the machine; the
-ratios in one run are what to compare. `make bench ARGS="--only fan-out --rounds 1"` measures one
-table again and prints it.
+ratios in one table are what to compare. `make bench ARGS="--only fan-out"` measures one again.
 """
 
 EXPLANATION: Final = """\
@@ -129,19 +129,23 @@ def table(workload: Workload, rows: dict[str, dict[str, Any]]) -> str:
     return text
 
 
-def goals(measured: Figures) -> str:
-    """Return the table of what has to come out, as far as it was measured."""
-    rows = [["", "goal", "measured", ""]]
+def goals(measured: Figures, before: str = "") -> str:
+    """
+    Return the table of what has to come out, as far as it was measured: now, or in the table that
+    was there before.
+    """
+    known = [re.split("  +", line.strip()) for line in before.splitlines()]
+    rows = {row[0]: row for row in known if len(row) == 4}
     for goal in GOALS:
         bound = f"{'<=' if goal.at_most else '>='} {goal.form.format(goal.bound)}"
         try:
             value = goal.value(measured)
         except KeyError:
-            rows.append([goal.text, bound, "not measured", "-"])
+            rows.setdefault(goal.text, [goal.text, bound, "not measured", "-"])
         else:
             verdict = "ok" if goal.met(value) else "missed"
-            rows.append([goal.text, bound, goal.form.format(value), verdict])
-    return aligned(rows)
+            rows[goal.text] = [goal.text, bound, goal.form.format(value), verdict]
+    return aligned([["", "goal", "measured", ""], *(rows[goal.text] for goal in GOALS)])
 
 
 def machine(rounds: int, seconds: float) -> str:
@@ -169,11 +173,35 @@ def rabbitmq_version() -> str:
 def write(header: str, tables: dict[str, str], measured: Figures, decoder: str) -> None:
     """Write RESULTS.md anew."""
     parts = [INTRODUCTION, "## The servers\n", header + ".\n", EXPLANATION]
-    for title, text in tables.items():
-        parts.append(f"### {title}\n\n```\n{text}\n```\n")
-    parts.append(f"### Goals\n\n```\n{goals(measured)}\n```\n")
+    parts += [_section(title, text) for title, text in tables.items()]
+    parts.append(_section("Goals", goals(measured)))
     parts.append(
         "## The decoder, beside other parsers\n\n`realtime` is this project's `FrameDecoder`.\n"
         f"\n```\n{decoder.strip()}\n```\n"
     )
     RESULTS.write_text("\n".join(parts))
+
+
+def update(tables: dict[str, str], measured: Figures, rounds: int, seconds: float) -> None:
+    """Replace the tables of RESULTS.md that were measured again, and what comes of them."""
+    text = RESULTS.read_text()
+    again = f"Measured again on {datetime.now(UTC):%Y-%m-%d}, {rounds} rounds of {seconds:g} s."
+    for title, table_text in tables.items():
+        text = _replaced(text, title, lambda _, new=table_text: f"{again}\n\n```\n{new}\n```\n")
+    text = _replaced(text, "Goals", lambda old: f"```\n{goals(measured, old)}\n```\n")
+    RESULTS.write_text(text)
+
+
+def _section(title: str, text: str) -> str:
+    return f"### {title}\n\n```\n{text}\n```\n"
+
+
+def _replaced(text: str, title: str, content: Callable[[str], str]) -> str:
+    """Return the text with other content in the section with this title."""
+    section = re.compile(
+        rf"(?<=^### {re.escape(title)}\n\n).*?```\n.*?```\n", re.DOTALL | re.MULTILINE
+    )
+    replaced, count = section.subn(lambda match: content(match[0]), text)
+    if count != 1:
+        raise ValueError(f"RESULTS.md has no table {title!r}: measure everything once")
+    return replaced

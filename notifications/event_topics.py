@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from realtime.broker import Message
 from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.history import Position
+from realtime.messages import Message
 from realtime.outbox import Outbox
 from realtime.payload import Payload
 from realtime.replay import Replay

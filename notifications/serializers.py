@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 from rest_framework import serializers
 
-from realtime.broker import Message
 from realtime.destinations import DestinationError, check_published
+from realtime.messages import Message
 
 
 def read_notification(data: Any, once: str | None = None) -> Message:

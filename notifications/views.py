@@ -16,10 +16,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
-from realtime.broker import Checked, Message, MessageTooLarge, check, publish_checked
+from realtime.broker import publish_checked
 from realtime.destinations import DestinationError
 from realtime.history import MAX_REPLAY, Position
 from realtime.idempotency import key_in, once_of_user
+from realtime.messages import Checked, Message, MessageTooLarge, check
 from realtime.pages import Page, read_page
 
 from .serializers import NotificationSerializer, as_notification, read_notification

@@ -12,13 +12,14 @@ from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 from django.conf import settings
 
-from . import __version__, broker
+from . import __version__
 from .access import authenticate_session, check_may_send, header
 from .delivery import Start
 from .destinations import APPLICATION, check_destination
 from .errors import as_stomp_error
 from .handlers import HandlerFailed, find_subscriber
 from .heartbeats import Heartbeats
+from .messages import check_content
 from .node import this_node
 from .outbox import ATTACH, Outbox
 from .payload import Payload
@@ -197,7 +198,7 @@ class StompConsumer(AsyncConsumer):
         check_may_send(check_destination(event.destination))
         message = self.sends.message(event)
         if event.transaction is not None:
-            broker.check_content(message)
+            check_content(message)
             self._receipt(event)  # it is kept; COMMIT publishes it
             return None
         return self.sends.start(message, partial(self._finished, event))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .broker import Message
 from .history import Position, Reason
+from .messages import Message
 from .payload import Burst, Payload, together
 from .stomp import ack_id, encode_common_header, encode_header
 
@@ -45,13 +45,12 @@ class MessageFrames:
         """Return what subscriptions with this key get."""
         payload = self._frames.get(key)
         if payload is None:
-            payload = self._frames[key] = together(self._make(key))
+            if callable(key):
+                payloads = [key(message) for message in self._messages]
+            else:
+                payloads = self._encode(*key)
+            payload = self._frames[key] = together(payloads)
         return payload
-
-    def _make(self, key: FrameKey) -> list[Payload]:
-        if callable(key):
-            return [key(message) for message in self._messages]
-        return self._encode(*key)
 
     def _encode(
         self, version: str, subscription_id: str | None, acknowledged: bool
@@ -59,14 +58,15 @@ class MessageFrames:
         heads = self._heads.get(version)
         if heads is None:
             heads = self._heads[version] = self._encode_heads(version)
-        line, ack = b"", b""
+        line = b""
         if subscription_id is not None:
             line = encode_common_header("subscription", subscription_id, version)
         payloads = []
         for message, head in zip(self._messages, heads, strict=True):
+            lines = line
             if acknowledged and version == "1.2":
-                ack = encode_header("ack", ack_id(subscription_id or "", message.id), version)
-            data = b"%b%b%b\n%b\0" % (head, line, ack, message.body)
+                lines += encode_header("ack", ack_id(subscription_id or "", message.id), version)
+            data = b"%b%b\n%b\0" % (head, lines, message.body)
             payloads.append(Payload(data, message.destination, message.id))
         return payloads
 

@@ -6,8 +6,8 @@ import logging
 
 from redis import RedisError
 
-from .broker import MessageTooLarge
 from .destinations import DestinationError
+from .messages import MessageTooLarge
 from .stomp import FrameTooLarge, ProtocolError, StompError, Unavailable
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ They are entries of the routing table::
     def current_settings(session: Session) -> Any: ...
 
 A function may be async or not. What it returns, unless None, is the reply: any content that
-:meth:`realtime.broker.Message.of` takes.
+:meth:`realtime.messages.Message.of` takes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from django.conf import settings
 from redis import RedisError
 
 from . import broker
-from .broker import Message
 from .database import in_database
 from .destinations import APPLICATION, USER_QUEUE, DestinationError, user_destination
+from .messages import Message
 from .routing import load_routes
 from .sessions import Session
 

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
-from .broker import Message, open_envelope
 from .delivery import Subscription
 from .destinations import (
     DestinationError,
@@ -23,6 +22,7 @@ from .destinations import (
 )
 from .flusher import this_flusher
 from .history import Log, Position, history_of
+from .messages import Message, open_envelope
 from .topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -218,12 +218,14 @@ class Hub:
     ) -> Awaitable[None] | None:
         """Deliver what came together; return what to wait for before the next, if anything."""
         at = Position.parse(first) if first else None
-        ids: Iterable[str | None] = (first or None,)
-        if len(envelopes) > 1:
-            ids = at.ids(len(envelopes)) if at is not None else itertools.repeat(None)
+        if len(envelopes) == 1:  # a shorter way to the same
+            message = open_envelope(envelopes[0], first or None)
+            if message is not None:
+                return self._deliver_in_turns((message,), at, pattern)
+        ids = at.ids(len(envelopes)) if at is not None else itertools.repeat(None)
         messages = list(map(open_envelope, envelopes, ids))
         readable = [message for message in messages if message is not None]
-        alike = len(messages) == 1 or len({each.destination for each in readable}) == 1
+        alike = len({message.destination for message in readable}) == 1
         if len(readable) == len(messages) and alike:
             return self._deliver_in_turns(readable, at, pattern)
         self._deliver_one_by_one(envelopes, messages, at, pattern)
@@ -233,16 +235,16 @@ class Hub:
         self, messages: Sequence[Message], first: Position | None, pattern: str | None
     ) -> Awaitable[None] | None:
         """Deliver, no more at once than others can wait for; return what to wait for."""
-        step = len(messages)
-        if step > 1:
+        rest: Sequence[Message] = ()
+        if len(messages) > 1:
             step = max(1, YIELD_DELIVERIES // self._kinds(messages[0].destination, pattern))
-        rest = messages[step:]
+            messages, rest = messages[:step], messages[step:]
         try:
-            self._delivered += self.deliver(messages[:step], first, pattern)
+            self._delivered += self.deliver(messages, first, pattern)
         except Exception:  # what goes wrong here must not end the others
             logger.exception("a message could not be delivered")
         if rest:
-            later = self._deliver_later(rest, first and first.after(step), pattern)
+            later = self._deliver_later(rest, first and first.after(len(messages)), pattern)
             return asyncio.ensure_future(later)
         if self._delivered < YIELD_DELIVERIES:
             return None

@@ -18,7 +18,7 @@ def key_in(headers: Mapping[str, str]) -> str | None:
 
 def once_of_user(user_name: str, key: str) -> str:
     """
-    Return :attr:`realtime.broker.Message.once` for the key that a user chose; those who are not
+    Return :attr:`realtime.messages.Message.once` for the key that a user chose; those who are not
     logged in have the empty name, and share their keys.
 
     Raises:

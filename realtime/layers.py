@@ -31,7 +31,6 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.serializers import MsgPackSerializer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 
-from .broker import open_envelope
 from .destinations import is_hashed, readable_name
 from .history import (
     Entry,
@@ -40,6 +39,7 @@ from .history import (
     Position,
     parse_ended,
 )
+from .messages import open_envelope
 from .redis import Call, Command, create_client, execute_all
 from .redis.cluster import ClusterClient
 from .redis.commands import Publication

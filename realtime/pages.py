@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from channels.layers import get_channel_layer
 
-from .broker import Message
 from .destinations import DestinationError, check_topic, group_name
 from .history import MAX_REPLAY, Log, Lost, Position, Reason, history_of
+from .messages import Message
 
 
 @dataclass(frozen=True, slots=True)

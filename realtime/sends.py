@@ -10,10 +10,10 @@ from typing import Any, Final
 from django.conf import settings
 
 from . import broker
-from .broker import Message
 from .destinations import APPLICATION, check_published
 from .handlers import HandlerFailed, find_sender
 from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
+from .messages import PROTOCOL_HEADERS, Message, check, check_content
 from .sessions import Session
 from .stomp import SECRET_HEADERS, ProtocolError, StompError, events
 from .subscriptions import Subscriptions
@@ -25,9 +25,7 @@ MAX_IN_FLIGHT: Final = 500
 MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 
 #: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(
-    broker.PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS
-)
+_NOT_FORWARDED: Final = frozenset(PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS)
 
 
 class Sends:
@@ -112,15 +110,11 @@ class Sends:
             raise StompError("the session has failed", code="internal-error")
         self._session.messages_in += 1
         work = self._work_for(message)
-        begun = (
-            self._handle(message)
-            if work is self.handling
-            else broker.start([broker.check(message)])
-        )
+        begun = self._handle(message) if work is self.handling else broker.start([check(message)])
         return work.start(begun, len(message.body), done)
 
     def _handle(self, message: Message) -> Awaitable[Any]:
-        broker.check_content(message)
+        check_content(message)
         handle, variables = find_sender(message.destination)
         return handle(message, self._session, **variables)
 

@@ -94,7 +94,7 @@ class LoopLayer(RedisPubSubLoopLayer):
         first, payloads = unbundle(data)
         for channel in tuple(channels):
             if channel in self.sinks:
-                messages = [self._deserialize(payload) for payload in payloads]
+                messages = list(map(self._deserialize, payloads))
                 wait = self.sinks[channel](messages, first, pattern) or wait
             elif channel in self.channels:
                 for payload in payloads:

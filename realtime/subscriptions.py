@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from .acks import AckWindow, prefetch_count
-from .broker import Message
 from .delivery import MessageFrames, Start, Subscription
 from .destinations import (
     APPLICATION,
@@ -25,6 +24,7 @@ from .destinations import (
 )
 from .history import MAX_REPLAY, Position, Reason, history_of
 from .hub import Hub
+from .messages import Message
 from .outbox import Outbox
 from .payload import Burst, Payload
 from .replay import Replay

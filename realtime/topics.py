@@ -13,9 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from .broker import Message
 from .delivery import FrameKey, MessageFrames, Start, Subscription
 from .history import MAX_REPLAY, History, Log, Lost, Position, Reason
+from .messages import Message
 from .redis import REDIS_ERRORS
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from typing import Any
 
 import redis
 
-from realtime.broker import Message, check
 from realtime.history import History, Log, Position
 from realtime.layers import TopicLayer
+from realtime.messages import Message, check
 from tests.valkeys import TIMEOUT
 
 KEPT = History("/topic/**", size=10_000)

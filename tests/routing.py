@@ -9,9 +9,9 @@ from typing import Any
 
 from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
-from realtime.broker import Message
 from realtime.handlers import on_send, on_subscribe
 from realtime.history import History
+from realtime.messages import Message
 from realtime.sessions import Session
 from realtime.slow_clients import on_slow_client
 

@@ -17,8 +17,8 @@ from notifications.bridges import (
 )
 from notifications.bridges.formats import MESSAGE
 from notifications.bridges.routes import Arrival, compile_glob, incoming_routes
-from realtime.broker import Message
 from realtime.handlers import on_send, on_subscribe
+from realtime.messages import Message
 from realtime.sessions import Session
 from realtime.stomp import StompError
 from tests.bridging import carrying, new_name, published

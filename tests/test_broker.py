@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import redis
 
-from realtime.broker import (
+from realtime.broker import publish
+from realtime.delivery import MessageFrames
+from realtime.destinations import group_name
+from realtime.messages import (
     MAX_HEADER_BYTES,
     MAX_HEADERS_BYTES,
     PROTOCOL_HEADERS,
@@ -15,10 +18,7 @@ from realtime.broker import (
     MessageTooLarge,
     check,
     open_envelope,
-    publish,
 )
-from realtime.delivery import MessageFrames
-from realtime.destinations import group_name
 
 
 def published(headers: Any) -> dict[str, str]:

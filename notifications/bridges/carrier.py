@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from redis import RedisError
 
-from realtime.broker import Checked, check, in_batches, start
+from realtime.broker import start
+from realtime.messages import Checked, check, in_batches
 from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline

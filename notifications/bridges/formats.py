@@ -21,9 +21,9 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from realtime.broker import Message
 from realtime.destinations import check_published
 from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_route
+from realtime.messages import Message
 from realtime.sessions import Session
 from realtime.stomp import ProtocolError
 

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.conf import settings
 
-from realtime.broker import Message
 from realtime.handlers import ApplicationRoute
+from realtime.messages import Message
 from realtime.redis import without_password
 from realtime.routing import load_routes
 from realtime.sessions import Session

@@ -29,9 +29,9 @@ def unbundle(data: bytes) -> tuple[str, list[bytes]]:
     if data[:1] != _MARK:
         return "", [data]
     at = data.index(b"\n") + 1
-    first, payloads = data[1 : at - 1].decode(), []
-    while at < len(data):
+    first, payloads, end = data[1 : at - 1].decode(), [], len(data)
+    while at < end:
         start = at + 4
-        at = start + _SIZE.unpack_from(data, at)[0]
+        at = start + int.from_bytes(data[at:start], "big")
         payloads.append(data[start:at])
     return first, payloads

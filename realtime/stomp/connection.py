@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from . import events
 from .errors import AccessDenied, ProtocolError, StompError
-from .frames import Frame, FrameDecoder, encode, encode_headers
+from .frames import Frame, FrameDecoder, encode, encode_header, encode_headers
 from .transactions import Transactions
 
 VERSIONS: Final = ("1.0", "1.1", "1.2")
@@ -161,8 +161,10 @@ class Connection:
 
     def receipt(self, receipt_id: str, headers: dict[str, str] | None = None) -> bytes:
         """Return the RECEIPT frame that says: the work of that frame is done."""
-        headers = {"receipt-id": receipt_id, **(headers or {})}
-        return b"RECEIPT\n%b\n\0" % encode_headers(headers, self.version)
+        lines = encode_header("receipt-id", receipt_id, self.version)
+        if headers:
+            lines += encode_headers(headers, self.version)
+        return b"RECEIPT\n%b\n\0" % lines
 
     def error(self, error: StompError) -> bytes:
         """Return the ERROR frame for an error; nothing the client sends counts after it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 from collections.abc import Awaitable, Sequence
 from functools import partial
@@ -20,9 +19,9 @@ from .destinations import (
     group_pattern,
     is_pattern,
 )
-from .flusher import this_flusher
 from .history import Log, Position, history_of
-from .messages import Message, open_envelope
+from .messages import Message
+from .receiver import Receiver
 from .topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -32,9 +31,6 @@ CHECK_SECONDS: Final = 5.0
 
 #: Seconds after which what was published then has arrived here, or is lost.
 ARRIVAL_SECONDS: Final = 1.0
-
-#: After so many deliveries the hub lets the outboxes write, and others have their turn.
-YIELD_DELIVERIES: Final = 1000
 
 
 class Hub:
@@ -49,10 +45,10 @@ class Hub:
         self._patterns: dict[str, dict[str, None]] = {}  # the patterns heard, by their globs
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._channel: asyncio.Task[str] | None = None
-        self._receiver: asyncio.Task[None] | None = None
+        self._receiver = Receiver(self)
+        self._polling: asyncio.Task[None] | None = None
         self._checker: asyncio.Task[None] | None = None
         self._check_now = asyncio.Event()
-        self._delivered = 0  # since the outboxes last had their turn
 
     def subscribe(self, subscription: Subscription) -> Awaitable[None]:
         """
@@ -94,25 +90,33 @@ class Hub:
             messages: All to one destination, each the next in its history.
             first: Where the first of them stands there.
         """
-        destination = messages[0].destination
-        if pattern is None:
-            topic = self._topics.get(destination)
-            return topic.receive(messages, first) if topic is not None else 0
-        count = 0
-        for name in tuple(self._patterns.get(pattern, ())):
-            if name in self._topics and compile_pattern(name).fullmatch(destination):
-                count += self._topics[name].receive(messages, None)
-        return count
+        at = first if pattern is None else None
+        topics = self._topics_of(messages[0].destination, pattern)
+        return sum([topic.receive(messages, at) for topic in topics])
+
+    def kinds(self, destination: str, pattern: str | None = None) -> int:
+        """Return how many different frames each message becomes that :meth:`deliver` takes."""
+        return sum([topic.kinds for topic in self._topics_of(destination, pattern)])
 
     async def close(self) -> None:
         """Stop hearing anything."""
-        tasks = [task for task in (self._receiver, self._checker) if task is not None]
+        tasks = [task for task in (self._polling, self._checker) if task is not None]
         for task in tasks:
             task.cancel()
         for topic in self._topics.values():
             topic.close()
         if tasks:
             await asyncio.wait(tasks)
+
+    def _topics_of(self, destination: str, pattern: str | None) -> list[Topic]:
+        """Return who hears a destination, or what came to it through the glob of patterns."""
+        if pattern is None:
+            return [self._topics[destination]] if destination in self._topics else []
+        return [
+            self._topics[name]
+            for name in self._patterns.get(pattern, ())
+            if name in self._topics and compile_pattern(name).fullmatch(destination)
+        ]
 
     def _new_topic(self, destination: str) -> Topic:
         joined = asyncio.create_task(self._join(destination, self._leaving.get(destination)))
@@ -203,91 +207,21 @@ class Hub:
     async def _open_channel(self) -> str:
         try:
             if hasattr(type(self._layer), "listen"):
-                channel: str = await self._layer.listen(self._receive, self._check_now.set)
+                channel: str = await self._layer.listen(self._receiver.receive, self._check_now.set)
                 self._checker = asyncio.create_task(self._check_all())
             else:
                 channel = await self._layer.new_channel()
-                self._receiver = asyncio.create_task(self._receive_all(channel))
+                self._polling = asyncio.create_task(self._receive_all(channel))
         except BaseException:
             self._channel = None
             raise
         return channel
 
-    def _receive(
-        self, envelopes: Sequence[dict[str, Any]], first: str = "", pattern: str | None = None
-    ) -> Awaitable[None] | None:
-        """Deliver what came together; return what to wait for before the next, if anything."""
-        at = Position.parse(first) if first else None
-        if len(envelopes) == 1:  # a shorter way to the same
-            message = open_envelope(envelopes[0], first or None)
-            if message is not None:
-                return self._deliver_in_turns((message,), at, pattern)
-        ids = at.ids(len(envelopes)) if at is not None else itertools.repeat(None)
-        messages = list(map(open_envelope, envelopes, ids))
-        readable = [message for message in messages if message is not None]
-        alike = len({message.destination for message in readable}) == 1
-        if len(readable) == len(messages) and alike:
-            return self._deliver_in_turns(readable, at, pattern)
-        self._deliver_one_by_one(envelopes, messages, at, pattern)
-        return None
-
-    def _deliver_in_turns(
-        self, messages: Sequence[Message], first: Position | None, pattern: str | None
-    ) -> Awaitable[None] | None:
-        """Deliver, no more at once than others can wait for; return what to wait for."""
-        rest: Sequence[Message] = ()
-        if len(messages) > 1:
-            step = max(1, YIELD_DELIVERIES // self._kinds(messages[0].destination, pattern))
-            messages, rest = messages[:step], messages[step:]
-        try:
-            self._delivered += self.deliver(messages, first, pattern)
-        except Exception:  # what goes wrong here must not end the others
-            logger.exception("a message could not be delivered")
-        if rest:
-            later = self._deliver_later(rest, first and first.after(len(messages)), pattern)
-            return asyncio.ensure_future(later)
-        if self._delivered < YIELD_DELIVERIES:
-            return None
-        self._delivered = 0
-        return this_flusher().flushed()
-
-    async def _deliver_later(
-        self, messages: Sequence[Message], first: Position | None, pattern: str | None
-    ) -> None:
-        self._delivered = 0
-        await this_flusher().flushed()
-        wait = self._deliver_in_turns(messages, first, pattern)
-        if wait is not None:
-            await wait
-
-    def _kinds(self, destination: str, pattern: str | None) -> int:
-        """Return how many different frames each message becomes, or 1."""
-        names = (destination,) if pattern is None else tuple(self._patterns.get(pattern, ()))
-        return sum(self._topics[name].kinds for name in names if name in self._topics) or 1
-
-    def _deliver_one_by_one(
-        self,
-        envelopes: Sequence[dict[str, Any]],
-        messages: Sequence[Message | None],
-        first: Position | None,
-        pattern: str | None,
-    ) -> None:
-        """Deliver what can be read; what comes after the rest follows nothing."""
-        for number, (envelope, message) in enumerate(zip(envelopes, messages, strict=True)):
-            if message is None:
-                logger.warning(
-                    "skipped a message of type %r, version %r: another release sent it",
-                    envelope.get("type"),
-                    envelope.get("v"),
-                )
-            else:
-                self._deliver_in_turns([message], first and first.after(number), pattern)
-
     async def _receive_all(self, channel: str) -> None:
         """Receive from a channel layer that can't call us."""
         while True:
             try:
-                wait = self._receive([await self._layer.receive(channel)])
+                wait = self._receiver.receive([await self._layer.receive(channel)])
             except Exception:
                 logger.exception("the channel layer failed")
                 wait = asyncio.sleep(0.05)

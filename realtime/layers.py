@@ -19,44 +19,26 @@ What it adds to :class:`channels_redis.pubsub.RedisPubSubChannelLayer`, whose co
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-import msgpack
 import redis
 from channels_redis.pubsub import RedisPubSubChannelLayer
-from channels_redis.serializers import MsgPackSerializer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 
 from .destinations import is_hashed, readable_name
-from .history import (
-    Entry,
-    History,
-    Log,
-    Position,
-    parse_ended,
-)
+from .history import Entry, History, Log, Position, parse_ended
 from .messages import open_envelope
 from .redis import Call, Command, create_client, execute_all
 from .redis.cluster import ClusterClient
 from .redis.commands import Publication
 from .scripts import PUBLISH, READ, SCRIPTS, Fence, history_keys, publishing_to
+from .serializer import FORMAT
 from .shards import LoopLayer, Sink
 
 _NO_FENCE: Final = Fence("", 0)
-
-
-class _Packer(threading.local):
-    """Serializes on one thread: msgpack.packb makes a Packer each time, which takes longer."""
-
-    def __init__(self) -> None:
-        self.pack = msgpack.Packer().pack
-
-
-_of_this_thread: Final = _Packer()
 
 
 class TopicLayer(RedisPubSubChannelLayer):
@@ -77,23 +59,12 @@ class TopicLayer(RedisPubSubChannelLayer):
         replicas: int = 0,
         **options: Any,
     ):
-        super().__init__(hosts=hosts, prefix=prefix, **options)
+        super().__init__(hosts=hosts, prefix=prefix, **{"serializer_format": FORMAT, **options})
         self.capacity = capacity
         self.replicas = replicas
         self._hosts = decode_hosts(hosts)
         self._group_channel_prefix = f"{prefix}__group__"
         self._clients: dict[int, redis.Redis | ClusterClient] = {}
-        serializer = self._serializer
-        self._plain = type(serializer) is MsgPackSerializer and not (
-            serializer.crypter or serializer.random_prefix_length
-        )
-
-    def serialize(self, message: dict[str, Any]) -> bytes:
-        data: bytes = _of_this_thread.pack(message) if self._plain else super().serialize(message)
-        return data
-
-    def deserialize(self, data: bytes) -> Any:
-        return msgpack.unpackb(data) if self._plain else super().deserialize(data)
 
     def submit(
         self,

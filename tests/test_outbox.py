@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from realtime.acks import AckWindow
 from realtime.flusher import FLUSHES_PER_TURN, this_flusher
 from realtime.outbox import WRITE_BYTES, Outbox
-from realtime.payload import Payload
+from realtime.payload import Burst, Payload, together
 from realtime.slow_clients import LossyQueue
 from realtime.stomp import TooSlow
 
@@ -330,3 +331,95 @@ async def test_who_leaves_gives_back_what_was_held() -> None:
     queue.discard()
     assert session.outbox.held_bytes == 0
     assert queue.take() is None
+
+
+# Frames that came together
+
+
+def burst(*numbers: int) -> Payload | Burst:
+    return together([message(number) for number in numbers])
+
+
+def test_one_frame_is_itself() -> None:
+    alone = message(1)
+    assert together([alone]) is alone
+    assert alone.payloads == (alone,)
+    both = burst(1, 2)
+    assert both.frame == message(1).frame + message(2).frame
+    assert (both.count, both.size) == (2, len(both.frame))
+
+
+async def test_a_burst_leaves_in_one_write_and_counts_as_its_messages() -> None:
+    session = Session()
+    transport = session.attach()
+    session.outbox.deliver(burst(1, 2, 3))
+    await this_flusher().flushed()
+    assert [numbers(data) for data in transport.writes] == [[1, 2, 3]]
+    assert (session.outbox.messages, session.outbox.waiting_bytes) == (3, 0)
+
+
+async def test_without_a_transport_the_frames_of_a_burst_are_sent_one_by_one() -> None:
+    session = Session()
+    session.outbox.deliver(burst(1, 2, 3))
+    await session.outbox.flushed()
+    assert [numbers(event["text"].encode()) for event in session.events] == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+async def test_a_burst_fits_into_the_budget_or_closes(spare: int) -> None:
+    session = Session(max_bytes=burst(1, 2, 3).size + spare)
+    session.attach()
+    session.outbox.deliver(burst(1, 2, 3))
+    assert len(session.failures) == -spare
+
+
+async def test_of_a_burst_no_more_is_sent_than_may_be_unacknowledged() -> None:
+    session = Session()
+    transport = session.attach()
+    window = AckWindow(session.outbox, cumulative=True, prefetch=2)
+    window.deliver(burst(1, 2, 3))
+    await this_flusher().flushed()
+    assert numbers(b"".join(transport.writes)) == [1, 2]
+    window.acknowledge("id-2")
+    await this_flusher().flushed()
+    assert numbers(b"".join(transport.writes)) == [1, 2, 3]
+
+
+async def test_who_may_drop_gets_a_burst_whole_while_it_reads() -> None:
+    session = Session()
+    transport = session.attach()
+    queue = LossyQueue(session.outbox, latest=True)
+    queue.tell({"recovered": "true"})
+    queue.deliver(burst(1, 2, 3))
+    queue.deliver(burst(4, 5))
+    await this_flusher().flushed()
+    data = b"".join(transport.writes)
+    assert numbers(data) == [1, 2, 3, 4, 5]
+    assert data.count(b"recovered:true") == 1
+    assert data.index(b"recovered:true") < data.index(b"0001")
+
+
+async def test_without_a_transport_too_what_waits_is_dropped_at_the_end() -> None:
+    session = Session(max_bytes=burst(*range(10)).size)
+    session.let_go.clear()
+    session.outbox.deliver(burst(*range(10)))
+    await asyncio.sleep(0.01)
+    assert session.outbox.waiting_bytes == burst(*range(9)).size
+    session.outbox.close(b"ERROR\n\n\0", 1013, "too slow", at_once=True)
+    session.let_go.set()
+    await session.outbox.flushed()
+    sent = [event.get("text", event["type"]) for event in session.events]
+    assert [text[:5] for text in sent] == ["MESSA", "ERROR", "webso"]
+
+
+async def test_of_a_burst_a_slow_client_gets_the_newest() -> None:
+    session = Session()
+    transport = session.attach(room=0)
+    queue = LossyQueue(session.outbox, latest=True)
+    queue.deliver(message(0))
+    await this_flusher().flushed()
+    queue.deliver(burst(1, 2, 3))
+    transport.drain()
+    await this_flusher().flushed()
+    assert numbers(transport.writes[1]) == [3]
+    assert b"dropped:2\n" in transport.writes[1]

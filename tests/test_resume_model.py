@@ -215,12 +215,12 @@ class World:
         """Publish what this process does not hear; it finds out by itself."""
         if self.client.subscription is None:
             return
-        heard, self.hub._receive = self.hub._receive, lambda *args: None  # type: ignore[method-assign]
         layer = get_channel_layer()._get_layer()
         channel = self.hub._channel.result()  # type: ignore[union-attr]
-        layer.sinks[channel] = lambda message, pattern: None
+        heard = layer.sinks[channel]
+        layer.sinks[channel] = lambda messages, first, pattern: None
         await self.publish(count)
-        layer.sinks[channel] = self.hub._receive = heard  # type: ignore[method-assign]
+        layer.sinks[channel] = heard
         self.hub._check_now.set()
 
     async def forget(self, _: int) -> None:

@@ -98,20 +98,17 @@ class Carrier:
     def settle(self, begun: Begun) -> list[BaseException | None]:
         """Count what has ended; return the error of each message that was not taken, or None."""
         error = begun.future.exception()
+        errors: list[BaseException | None] = [error] * begun.messages
+        if error is None and begun.outcome == "carried":
+            early = RedisError("an entry before it was not taken")
+            errors = [early if answer == TOO_EARLY else None for answer in begun.future.result()]
+        failed = [each for each in errors if each is not None]
+        self.counts[begun.outcome] += len(errors) - len(failed)
         if isinstance(error, Fenced):
             self.lease.give_up()
-        elif error is not None:
-            self.failed(error, begun.messages)
-        if error is not None:
-            return [error] * begun.messages
-        self.counts[begun.outcome] += begun.messages
-        if begun.outcome != "carried" or TOO_EARLY not in begun.future.result():
-            return [None] * begun.messages
-        error = RedisError("an entry before it was not taken")
-        refused = [answer == TOO_EARLY for answer in begun.future.result()]
-        self.counts["carried"] -= sum(refused)
-        self.failed(error, sum(refused))
-        return [error if each else None for each in refused]
+        elif failed:
+            self.failed(failed[0], len(failed))
+        return errors
 
     def ready(self) -> None:
         """Tell operators that nothing is missed from now on."""

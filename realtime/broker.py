@@ -20,8 +20,9 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from .destinations import group_name
-from .history import History, history_of
+from .history import history_of
 from .messages import Checked, Message, check, in_batches
+from .publications import Submission
 from .scripts import Fence
 
 
@@ -114,12 +115,27 @@ def start(batch: Sequence[Checked], fence: Fence | None = None) -> asyncio.Futur
     :class:`.Fenced`, or be a list in which some are :data:`.TOO_EARLY`; an entry that was published
     already counts as taken.
     """
-    submission = _submission(batch)
+    submission = _submission(batch, fence)
     layer = get_channel_layer()
     if hasattr(type(layer), "submit"):
-        return layer.submit(*submission, fence)
+        return layer.submit(*submission)
     group, envelopes, *_ = submission
     return asyncio.gather(*(layer.group_send(group, envelope) for envelope in envelopes))
+
+
+def start_each(messages: Sequence[Checked]) -> asyncio.Future[list[Any]]:
+    """
+    Begin to publish messages, at least one, in their order; the future gets a list with the error
+    of each that Redis did not take, or it has that of all.
+
+    Await :func:`room` before, where many may come.
+    """
+    submissions = [_submission((each,)) for each in messages]
+    layer = get_channel_layer()
+    if hasattr(type(layer), "submit_many"):
+        return layer.submit_many(submissions)
+    sent = [layer.group_send(group, envelope) for group, (envelope,), *_ in submissions]
+    return asyncio.gather(*sent, return_exceptions=True)
 
 
 def busy() -> bool:
@@ -135,14 +151,12 @@ async def room() -> None:
         await layer.room()
 
 
-def _submission(
-    batch: Sequence[Checked],
-) -> tuple[str, list[dict[str, Any]], History | None, str | None]:
-    """Return what the channel layer takes."""
+def _submission(batch: Sequence[Checked], fence: Fence | None = None) -> Submission:
     message = batch[0].message
     destination = message.destination
     envelopes = [each.envelope for each in batch]
-    return group_name(destination), envelopes, history_of(destination), message.once
+    history = history_of(destination)
+    return Submission(group_name(destination), envelopes, history, message.once, fence)
 
 
 def _ids_of(batch: Sequence[Checked], answer: Any) -> list[str]:

@@ -38,7 +38,7 @@ from .subscriptions import Subscriptions
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
 #: After so many requests of one client the others get a turn.
-YIELD_EVENTS: Final = 10
+YIELD_EVENTS: Final = 25
 
 
 class StompConsumer(AsyncConsumer):
@@ -77,7 +77,9 @@ class StompConsumer(AsyncConsumer):
         self.subscriptions = Subscriptions(
             self.session, self.connection, self.outbox, self.node.hub, self.fail
         )
-        self.sends = Sends(self.session, self.subscriptions, partial(self._ended, None))
+        self.sends = Sends(
+            self.session, self.subscriptions, partial(self._heard, None), self._answer
+        )
         self._acted = 0
         await self._serve(receive)
 
@@ -120,20 +122,41 @@ class StompConsumer(AsyncConsumer):
         text = message.get("text")
         try:
             self.connection.receive_data(message["bytes"] if text is None else text.encode())
-            while (event := self.connection.next_event()) is not None:
-                try:
-                    wait = _ACTIONS[type(event)](self, event)
-                    if wait is not None:
-                        await wait
-                except Exception as error:
-                    self.fail(error, event.receipt)
-                self._acted += 1
-                if self._acted % YIELD_EVENTS == 0:
-                    await asyncio.sleep(0)
+            await self._act()
         except Exception as error:
-            self.fail(error)
+            await self._fail_in_turn(error)
         finally:
             self.heartbeats.heard = self._loop.time()
+
+    async def _act(self) -> None:
+        """Act on what the client asks for. SENDs that follow each other are begun together."""
+        while (event := self.connection.next_event()) is not None:
+            if type(event) is not events.Send:
+                await self._begin_sends()
+            try:
+                wait = _ACTIONS[type(event)](self, event)
+                if wait is not None:
+                    await wait
+            except Exception as error:
+                await self._fail_in_turn(error, event.receipt)
+            self._acted += 1
+            if self._acted % YIELD_EVENTS == 0:
+                await self._begin_sends()
+                await asyncio.sleep(0)
+        await self._begin_sends()
+
+    async def _begin_sends(self) -> None:
+        wait = self.sends.begin()
+        if wait is not None:
+            await wait
+
+    async def _fail_in_turn(self, error: Exception, receipt: str | None = None) -> None:
+        """Fail once all that came before has been begun."""
+        try:
+            await self._begin_sends()
+        except Exception as earlier:
+            error, receipt = earlier, None
+        self.fail(error, receipt)
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         raise StopConsumer
@@ -173,7 +196,7 @@ class StompConsumer(AsyncConsumer):
             user=self.session.user_name or None,
         )
         self.outbox.write(Payload(frame))
-        self._receipt(event)
+        self._receipt(event.receipt)
         self.node.wake(self)
 
     async def _subscribe(self, event: events.Subscribe) -> None:
@@ -185,33 +208,33 @@ class StompConsumer(AsyncConsumer):
             self.sends.handling.start(work, done=partial(self._finished, event))
         else:
             heard = self.subscriptions.subscribe(event, partial(self._began, event))
-            self.sends.subscribing.start(heard, done=partial(self._ended, event.receipt))
+            self.sends.subscribing.start(heard, done=partial(self._heard, event.receipt))
 
     def _began(self, event: events.Subscribe, start: Start) -> None:
-        self._receipt(event, start.headers)
+        self._receipt(event.receipt, start.headers)
 
     def _unsubscribe(self, event: events.Unsubscribe) -> None:
         self.subscriptions.unsubscribe(event.key)
-        self._receipt(event)
+        self._receipt(event.receipt)
 
     def _send(self, event: events.Send) -> Awaitable[Any] | None:
         check_may_send(check_destination(event.destination))
         message = self.sends.message(event)
         if event.transaction is not None:
             check_content(message)
-            self._receipt(event)  # it is kept; COMMIT publishes it
+            self._receipt(event.receipt)  # it is kept; COMMIT publishes it
             return None
-        return self.sends.start(message, partial(self._finished, event))
+        return self.sends.start(message, event.receipt)
 
     def _ack(self, event: events.Ack) -> None:
         if event.transaction is None:
             self.subscriptions.acknowledge(event)
         else:
             self.subscriptions.check_waits(event)
-        self._receipt(event)
+        self._receipt(event.receipt)
 
     def _begin_or_abort(self, event: events.Begin | events.Abort) -> None:
-        self._receipt(event)
+        self._receipt(event.receipt)
 
     async def _commit(self, event: events.Commit) -> None:
         for request in event.requests:  # first what can fail and has no effect on others
@@ -233,22 +256,24 @@ class StompConsumer(AsyncConsumer):
 
     def _finished(self, event: events.Event, future: asyncio.Future[Any]) -> None:
         """Answer a request whose work has ended."""
-        if not self._ended(event.receipt, future):
-            self._receipt(event)
+        if not future.cancelled():
+            self._answer(event.receipt, future.exception())
 
-    def _ended(self, receipt: str | None, future: asyncio.Future[Any]) -> bool:
-        """Fail if the work of a request has; return whether it has, or was given up."""
-        if future.cancelled():
-            return True
-        error = future.exception()
-        # A handler that failed hurts its own frame only, which gets no RECEIPT.
-        if error is not None and not isinstance(error, HandlerFailed):
+    def _answer(self, receipt: str | None, error: BaseException | None) -> None:
+        """Say that a request is done, or fail; a handler's error hurts its own frame only."""
+        if error is None:
+            self._receipt(receipt)
+        elif not isinstance(error, HandlerFailed):
             self.fail(error, receipt)
-        return error is not None
 
-    def _receipt(self, event: events.Event, headers: dict[str, str] | None = None) -> None:
-        if event.receipt is not None:
-            self.outbox.write(Payload(self.connection.receipt(event.receipt, headers)))
+    def _heard(self, receipt: str | None, future: asyncio.Future[Any]) -> None:
+        """Fail if a subscription has failed; its RECEIPT was sent when it began."""
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self.fail(error, receipt)
+
+    def _receipt(self, receipt: str | None, headers: dict[str, str] | None = None) -> None:
+        if receipt is not None:
+            self.outbox.write(Payload(self.connection.receipt(receipt, headers)))
 
     def _abandon(self) -> None:
         """End at once: the server can't even take a close for this client."""

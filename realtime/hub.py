@@ -90,9 +90,12 @@ class Hub:
             messages: All to one destination, each the next in its history.
             first: Where the first of them stands there.
         """
-        at = first if pattern is None else None
-        topics = self._topics_of(messages[0].destination, pattern)
-        return sum([topic.receive(messages, at) for topic in topics])
+        destination = messages[0].destination
+        if pattern is None:
+            topic = self._topics.get(destination)
+            return topic.receive(messages, first) if topic is not None else 0
+        topics = self._topics_of(destination, pattern)
+        return sum([topic.receive(messages, None) for topic in topics])
 
     def kinds(self, destination: str, pattern: str | None = None) -> int:
         """Return how many different frames each message becomes that :meth:`deliver` takes."""

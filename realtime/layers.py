@@ -20,25 +20,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import sha256
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import redis
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 
-from .destinations import is_hashed, readable_name
 from .history import Entry, History, Log, Position, parse_ended
 from .messages import open_envelope
+from .publications import Publications, Submission
 from .redis import Call, Command, create_client, execute_all
 from .redis.cluster import ClusterClient
-from .redis.commands import Publication
-from .scripts import PUBLISH, READ, SCRIPTS, Fence, history_keys, publishing_to
+from .scripts import READ, SCRIPTS, Fence, history_keys
 from .serializer import FORMAT
 from .shards import LoopLayer, Sink
-
-_NO_FENCE: Final = Fence("", 0)
 
 
 class TopicLayer(RedisPubSubChannelLayer):
@@ -65,6 +61,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         self._hosts = decode_hosts(hosts)
         self._group_channel_prefix = f"{prefix}__group__"
         self._clients: dict[int, redis.Redis | ClusterClient] = {}
+        self._publications = Publications(self._group_channel_prefix, self.serialize)
 
     def submit(
         self,
@@ -84,12 +81,27 @@ class TopicLayer(RedisPubSubChannelLayer):
         or :data:`.TOO_EARLY`, and :class:`.Fenced` may be raised. They are
         :data:`.MAX_JOINED` messages at most.
         """
-        layer = self._get_layer()
-        pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
-        *others, last = self._commands(group, messages, history, once, fence)
+        submission = Submission(group, messages, history, once, fence)
+        pipeline = self._get_layer().shards[self._shard_of(group)].pipeline
+        *others, last = self._publications.commands(submission)
         for command in others:
             pipeline.submit(command)
         return pipeline.submit(last, replicas=self.replicas)
+
+    def submit_many(self, submissions: Sequence[Submission]) -> asyncio.Future[list[Any]]:
+        """
+        Send, at least once, as :meth:`submit` does; the future gets the list of answers, where
+        that of what failed is its error.
+        """
+        commands, places = self._by_shard(submissions)
+        shards = self._get_layer().shards
+        answers = {
+            shard: shards[shard].pipeline.submit_all(of_shard, replicas=self.replicas)
+            for shard, of_shard in commands.items()
+        }
+        if len(answers) == 1 and places[-1] == (places[0][0], len(submissions) - 1):
+            return answers[places[0][0]]  # all in one, one command each
+        return asyncio.ensure_future(_in_places(answers, places))
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self.room()
@@ -123,65 +135,38 @@ class TopicLayer(RedisPubSubChannelLayer):
             await shard.pipeline.room()
             await shard.subscriber.caught_up()
 
-    def submit_many_sync(self, submissions: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def submit_many_sync(self, submissions: Iterable[Submission]) -> list[Any]:
         """
-        Send messages, with the arguments of :meth:`submit`, from synchronous code, in one round
-        trip to each Redis, on connections that threads share; return the answers.
+        Send as :meth:`submit_many` does, from synchronous code, in one round trip to each Redis,
+        on connections that threads share; return the answers.
 
         Raises:
             redis.RedisError: If Redis did not take all of them.
         """
-        commands: dict[int, list[Any]] = {}
-        places = []
-        for group, *rest in submissions:
-            shard = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
-            of_shard = commands.setdefault(shard, [])
-            of_shard += self._commands(group, *rest)
-            places.append((shard, len(of_shard) - 1))
+        commands, places = self._by_shard(submissions)
         answers = {
             shard: execute_all(self._client(shard), of_shard, SCRIPTS, self.replicas)
             for shard, of_shard in commands.items()
         }
         return [answers[shard][place] for shard, place in places]
 
-    def _commands(
-        self,
-        group: str,
-        messages: Sequence[dict[str, Any]],
-        history: History | None = None,
-        once: str | None = None,
-        fence: Fence | None = None,
-    ) -> list[Command]:
-        """Return what publishes messages; the answer to the last one counts."""
-        channels = self.group_channels(group, messages[0])
-        if history is None and once is None and fence is None and len(messages) == 1:
-            payload = self.serialize(messages[0])
-            return [Publication("PUBLISH", channel, payload) for channel in reversed(channels)]
-        kept = (history.size, history.ttl) if history is not None else (0, 0)
-        route, number, entries, after = fence or _NO_FENCE
-        keys, arguments = publishing_to(channels, *kept, route, number)
-        arguments = (after, *arguments)
-        content: list[str | bytes] = []
-        size = 0
-        for message, entry in zip(messages, entries or [""] * len(messages), strict=True):
-            payload = self.serialize(message)
-            size += len(payload)
-            content += (payload, message["headers"]["message-id"], entry)
-        if once is None:
-            return [Call(PUBLISH, keys, arguments, content, len(messages), size)]
-        keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
-        return [Call(PUBLISH, keys, (*arguments, *content), size=size)]
+    def _by_shard(
+        self, submissions: Iterable[Submission]
+    ) -> tuple[dict[int, list[Command]], list[tuple[int, int]]]:
+        """Return each Redis' commands, and which and where the one is whose answer counts."""
+        commands: dict[int, list[Command]] = {}
+        places = []
+        for submission in submissions:
+            shard = self._shard_of(submission.group)
+            of_shard = commands.setdefault(shard, [])
+            of_shard += self._publications.commands(submission)
+            places.append((shard, len(of_shard) - 1))
+        return commands, places
 
-    def group_channels(self, group: str, message: dict[str, Any]) -> tuple[str, ...]:
-        """
-        Return the Redis channels that a message to a group is published on: one, and where
-        the group's name is a hash, which no pattern can match, a second for patterns.
-        """
-        channel = self._group_channel_prefix + group
-        if is_hashed(group) and "destination" in message:
-            readable = readable_name(message["destination"])
-            return (channel, self._group_channel_prefix + readable)
-        return (channel,)
+    def _shard_of(self, group: str) -> int:
+        """Return which Redis a group is on."""
+        shard: int = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
+        return shard
 
     async def read_history(self, groups: Iterable[tuple[str, History]], count: int) -> list[Log]:
         """
@@ -210,7 +195,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         layer = self._get_layer()
         answers = []
         for group, history in groups:
-            pipeline = layer.shard_of(self._group_channel_prefix + group).pipeline
+            pipeline = layer.shards[self._shard_of(group)].pipeline
             answers.append(pipeline.submit(self._reading(group, history, count)))
         return answers
 
@@ -221,9 +206,8 @@ class TopicLayer(RedisPubSubChannelLayer):
         Raises:
             redis.RedisError: If Redis is away.
         """
-        shard = _consistent_hash(self._group_channel_prefix + group, len(self._hosts))
         call = self._reading(group, history, count)
-        (answer,) = execute_all(self._client(shard), [call], SCRIPTS)
+        (answer,) = execute_all(self._client(self._shard_of(group)), [call], SCRIPTS)
         return self._log(answer, history)
 
     def _reading(self, group: str, history: History, count: int) -> Call:
@@ -294,3 +278,15 @@ class TopicLayer(RedisPubSubChannelLayer):
             layer = self._layers[loop] = LoopLayer(*self._args, **self._kwargs, channel_layer=self)
             _wrap_close(self, loop)
         return layer
+
+
+async def _in_places(
+    answers: Mapping[int, Awaitable[list[Any]]], places: Sequence[tuple[int, int]]
+) -> list[Any]:
+    """Return the answers at places in the lists of several Redis; one may fail as a whole."""
+    given = await asyncio.gather(*answers.values(), return_exceptions=True)
+    lists = dict(zip(answers, given, strict=True))
+    return [
+        found if isinstance(found := lists[shard], BaseException) else found[place]
+        for shard, place in places
+    ]

@@ -209,10 +209,11 @@ class Outbox:
             if self._task is None and (self._waiting or self._sources or self._last):
                 self._task = asyncio.create_task(self._send_all())
             return
-        while not self.blocked and (data := self._next_write()):
-            if not self._transport.write(data):
+        while (self._waiting or self._sources) and not self.blocked:
+            data = self._next_write()
+            if data and not self._transport.write(data):
                 self._block(now, self._transport.buffered)
-        if not self._waiting and self._last is not None and self._task is None:
+        if self._last is not None and not self._waiting and self._task is None:
             self._task = asyncio.create_task(self._send_all())
 
     def _next_write(self) -> bytes:

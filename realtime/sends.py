@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from . import broker
 from .destinations import APPLICATION, check_published
 from .handlers import HandlerFailed, find_sender
 from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
-from .messages import PROTOCOL_HEADERS, Message, check, check_content
+from .messages import PROTOCOL_HEADERS, Checked, Message, check, check_content
 from .sessions import Session
 from .stomp import SECRET_HEADERS, ProtocolError, StompError, events
 from .subscriptions import Subscriptions
@@ -28,20 +28,30 @@ MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 _NOT_FORWARDED: Final = frozenset(PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS)
 
 
+#: Called with the ``receipt`` of a SEND that is done, and its error, or None.
+Sent = Callable[[str | None, BaseException | None], None]
+
+
 class Sends:
     """
     Hand what a client sends to the broker, or to a function of the routing table.
+
+    What it publishes is collected, and begun together by :meth:`begin`.
 
     Args:
         session: Who sends.
         subscriptions: What it hears: the replies to what it sends, too.
         heard: Called with the future of a subscription to replies that has ended.
+        sent: Called with what becomes of each SEND that was started.
     """
 
-    def __init__(self, session: Session, subscriptions: Subscriptions, heard: Done) -> None:
+    def __init__(
+        self, session: Session, subscriptions: Subscriptions, heard: Done, sent: Sent
+    ) -> None:
         self._session = session
         self._subscriptions = subscriptions
         self._heard = heard
+        self._sent = sent
         #: Set when the session has failed: nothing is begun any more.
         self.closed = False
         #: SUBSCRIBEs that are not certain yet: who subscribes, then publishes, expects to hear it.
@@ -49,6 +59,8 @@ class Sends:
         #: What functions of the routing table are at, and what the broker is.
         self.handling = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
         self._publishing = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
+        #: What is to be published, with receipts.
+        self._collected: list[tuple[Checked, str | None]] = []
 
     def message(self, event: events.Send) -> Message:
         """
@@ -66,23 +78,34 @@ class Sends:
             check_published(event.destination)
         return Message(event.destination, event.body, headers, once=self._once(event))
 
-    def start(self, message: Message, done: Done) -> Awaitable[Any] | None:
+    def start(self, message: Message, receipt: str | None) -> Awaitable[Any] | None:
         """
-        Begin with a message; ``done`` is called with its future when that has ended. Return what
-        has to be awaited before the next one, if anything.
+        Collect a message, or begin with it; return what has to be awaited before the next one, if
+        anything.
         """
-        if self.subscribing or self._work_for(message).full or broker.busy():
-            return self.publish(message, done)
-        self._begin(message, done)
+        if message.destination.startswith(APPLICATION):
+            return self._start_handler(message, partial(self._handled, receipt))
+        self._collected.append((check(message), receipt))
         return None
 
-    async def publish(self, message: Message, done: Done | None = None) -> asyncio.Future[Any]:
-        """Begin with a message, once that may be; the future ends when it is done."""
-        if self.subscribing:
-            await self.subscribing.ended()
-        await self._work_for(message).room()
-        await broker.room()
-        return self._begin(message, done)
+    def begin(self) -> Awaitable[Any] | None:
+        """Begin with what was collected; return what has to be awaited first, if anything."""
+        if not self._collected:
+            return None
+        if self._must_wait(self._publishing):
+            return self._begin_later()
+        self._begin()
+        return None
+
+    async def publish(self, message: Message) -> asyncio.Future[Any]:
+        """Begin with a message alone, once that may be; the future ends when it is done."""
+        if message.destination.startswith(APPLICATION):
+            await self._room(self.handling)
+            return self._handle(message)
+        await self._room(self._publishing)
+        self._check_open()
+        self._session.messages_in += 1
+        return self._publishing.start(broker.start([check(message)]), len(message.body))
 
     async def ended(self) -> None:
         """Return when nothing that was under way is so any more."""
@@ -102,21 +125,69 @@ class Sends:
             self.subscribing.start(heard, done=self._heard)
         return address
 
-    def _work_for(self, message: Message) -> Work:
-        return self.handling if message.destination.startswith(APPLICATION) else self._publishing
+    def _must_wait(self, work: Work) -> bool:
+        return bool(self.subscribing) or work.full or broker.busy()
 
-    def _begin(self, message: Message, done: Done | None) -> asyncio.Future[Any]:
+    async def _room(self, work: Work) -> None:
+        if self.subscribing:
+            await self.subscribing.ended()
+        await work.room()
+        await broker.room()
+
+    def _check_open(self) -> None:
         if self.closed:
             raise StompError("the session has failed", code="internal-error")
-        self._session.messages_in += 1
-        work = self._work_for(message)
-        begun = self._handle(message) if work is self.handling else broker.start([check(message)])
-        return work.start(begun, len(message.body), done)
 
-    def _handle(self, message: Message) -> Awaitable[Any]:
+    # What is published
+
+    async def _begin_later(self) -> None:
+        await self._room(self._publishing)
+        self._begin()
+
+    def _begin(self) -> None:
+        collected, self._collected = self._collected, []
+        if self.closed:
+            return
+        self._session.messages_in += len(collected)
+        messages = [each for each, _ in collected]
+        size = sum([each.size for each in messages])
+        done = partial(self._published, [receipt for _, receipt in collected])
+        begun = broker.start_each(messages)
+        self._publishing.start(begun, size, done, count=len(messages))
+
+    def _published(self, receipts: list[str | None], future: asyncio.Future[list[Any]]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        answers = [error] * len(receipts) if error is not None else future.result()
+        for receipt, answer in zip(receipts, answers, strict=True):
+            self._sent(receipt, answer if isinstance(answer, BaseException) else None)
+
+    # What functions of the routing table get
+
+    def _start_handler(self, message: Message, done: Done) -> Awaitable[Any] | None:
+        if self._collected or self._must_wait(self.handling):
+            return self._start_handler_later(message, done)
+        self._handle(message, done)
+        return None
+
+    async def _start_handler_later(self, message: Message, done: Done) -> None:
+        if (wait := self.begin()) is not None:
+            await wait
+        await self._room(self.handling)
+        self._handle(message, done)
+
+    def _handle(self, message: Message, done: Done | None = None) -> asyncio.Future[Any]:
+        self._check_open()
+        self._session.messages_in += 1
         check_content(message)
         handle, variables = find_sender(message.destination)
-        return handle(message, self._session, **variables)
+        begun = handle(message, self._session, **variables)
+        return self.handling.start(begun, len(message.body), done)
+
+    def _handled(self, receipt: str | None, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled():
+            self._sent(receipt, future.exception())
 
 
 async def all_done(work: list[asyncio.Future[Any]]) -> None:

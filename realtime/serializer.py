@@ -27,5 +27,10 @@ class Serializer(MsgPackSerializer):
         data: bytes = _of_this_thread.pack(message)
         return data
 
+    def deserialize(self, message: bytes) -> Any:
+        if self.crypter is None and not self.random_prefix_length:  # a shorter way to the same
+            return msgpack.unpackb(message)
+        return super().deserialize(message)
+
 
 registry.register_serializer(FORMAT, Serializer)

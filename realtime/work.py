@@ -24,26 +24,28 @@ class Work:
         self._limit = limit
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._under_way: dict[asyncio.Future[Any], tuple[int, Done | None]] = {}
+        self._count = 0
+        self._under_way: dict[asyncio.Future[Any], tuple[int, int, Done | None]] = {}
         self._room = Room(lambda: self.full)
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return self._count
 
     @property
     def full(self) -> bool:
         """Whether nothing more may be started."""
-        return len(self._under_way) >= self._limit or self._bytes > self._max_bytes
+        return self._count >= self._limit or self._bytes > self._max_bytes
 
     def start(
-        self, work: Awaitable[Any], size: int = 0, done: Done | None = None
+        self, work: Awaitable[Any], size: int = 0, done: Done | None = None, *, count: int = 1
     ) -> asyncio.Future[Any]:
         """
-        Let work on so many bytes begin, in the order of the calls; return its future, which
-        ``done`` is called with when it has ended.
+        Let work on so many bytes, and things, begin in the order of the calls; return its future,
+        which ``done`` is called with when it has ended.
         """
         future = work if isinstance(work, asyncio.Future) else asyncio.ensure_future(work)
-        self._under_way[future] = (size, done)
+        self._under_way[future] = (count, size, done)
+        self._count += count
         self._bytes += size
         future.add_done_callback(self._ended)
         return future
@@ -58,7 +60,8 @@ class Work:
             await asyncio.wait(self._under_way)
 
     def _ended(self, future: asyncio.Future[Any]) -> None:
-        size, done = self._under_way.pop(future)
+        count, size, done = self._under_way.pop(future)
+        self._count -= count
         self._bytes -= size
         if not future.cancelled():
             future.exception()  # who started it has looked, or does not care

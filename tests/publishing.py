@@ -10,14 +10,15 @@ import redis
 from realtime.history import History, Log, Position
 from realtime.layers import TopicLayer
 from realtime.messages import Message, check
+from realtime.publications import Submission
 from tests.valkeys import TIMEOUT
 
 KEPT = History("/topic/**", size=10_000)
 
 
-def submission(number: int, group: str = "group") -> tuple[Any, ...]:
+def submission(number: int, group: str = "group") -> Submission:
     message = Message("/topic/group", b"%d" % number)
-    return group, [check(message).envelope], KEPT
+    return Submission(group, [check(message).envelope], KEPT)
 
 
 async def published(layer: TopicLayer, number: int, group: str = "group") -> Position:

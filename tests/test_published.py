@@ -56,7 +56,7 @@ async def test_what_is_submitted_together_comes_together_with_its_first_position
         lambda messages, first, pattern: came.append(([each["body"] for each in messages], first))
     )
     await layer.group_add("group", channel)
-    group, _, history = submission(0)
+    group, _, history, *_ = submission(0)
     history = history if kept else None
     await layer.submit(group, submission(1)[1], history)
     envelopes = [submission(number)[1][0] for number in range(2, 5)]
@@ -104,7 +104,7 @@ async def test_a_plain_consumer_receives_one_by_one_what_came_together(layer: To
 async def test_what_is_kept_expires_no_earlier_than_it_should_and_always(
     layer: TopicLayer, redis_client: redis.Redis
 ) -> None:
-    group, envelopes, _ = submission(1)
+    group, envelopes, *_ = submission(1)
     position, entries = history_keys(f"{layer.prefix}__group__{group}")
 
     async def publish(ttl: int) -> None:
@@ -126,7 +126,7 @@ async def test_what_is_kept_expires_no_earlier_than_it_should_and_always(
 async def test_old_entries_go_when_the_time_of_their_stream_is_renewed(
     layer: TopicLayer, redis_client: redis.Redis
 ) -> None:
-    group, envelopes, _ = submission(1)
+    group, envelopes, *_ = submission(1)
     _, entries = history_keys(f"{layer.prefix}__group__{group}")
     short = History("/topic/**", size=100, ttl=1)
     await layer.submit(group, envelopes, short)

@@ -69,7 +69,7 @@ async def test_while_the_replica_is_away_nothing_counts_as_published_but_history
     primary: Server, replica: Server
 ) -> None:
     layer = TopicLayer(hosts=[primary.url], prefix="test", replicas=1)
-    message = (*submission(0), "key")
+    message = submission(0)._replace(once="key")
     answer = await layer.submit(*message)
     replica.stand_still()
     limit = 3 * WAIT_MS / 1000
@@ -85,12 +85,13 @@ async def test_while_the_replica_is_away_nothing_counts_as_published_but_history
     assert time.monotonic() - started < limit + 2
     (log,) = await layer.read_history([("group", KEPT)], 10)
     assert log.position.offset == 8  # the primary has taken all
+    with_key = submission(4)._replace(once="another key")
     with pytest.raises(NotReplicated):
-        await asyncio.to_thread(layer.submit_many_sync, [(*submission(4), "another key")])
+        await asyncio.to_thread(layer.submit_many_sync, [with_key])
     with pytest.raises(NotReplicated):
-        await layer.submit(*submission(4), "another key")  # still there only
+        await layer.submit(*with_key)  # still there only
     replica.go_on()
-    (again,) = await layer.submit(*submission(4), "another key")
+    (again,) = await layer.submit(*with_key)
     assert again.endswith(b"-9")
     assert await layer.submit(*message) == answer
     await layer.flush()

@@ -12,7 +12,6 @@ import redis
 
 from realtime.history import Lost
 from realtime.layers import TopicLayer
-from realtime.messages import Message, check
 from realtime.redis import create_client, create_pool, without_password
 from realtime.redis.hosts import decode_host
 from realtime.redis.pipeline import Pipeline
@@ -93,7 +92,7 @@ async def test_a_primary_that_hangs_and_comes_back_is_left_by_all_links(watched:
     position = await published(layer, 2)
     assert time.monotonic() - started < 6
     # A plain PUBLISH would be taken by anybody: who hears it is what counts.
-    plain = ("group", [check(Message("/topic/group", b"3")).envelope])
+    plain = submission(3)._replace(history=None)
     await asyncio.to_thread(layer.submit_many_sync, [plain])
     await layer.submit(*plain)
     await listener.hears(0, 1, 2, 3, 3)

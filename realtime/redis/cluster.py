@@ -223,7 +223,7 @@ class ClusterClient:
         while rest:
             for address, numbers in self._by_node(commands, rest).items():
                 there = [commands[number] for number in numbers]
-                found = self._execute(address, there, scripts, replicas)
+                found = self._execute(address, there, scripts, replicas, True)
                 answers |= zip(numbers, found, strict=True)
             rest = [number for number in rest if isinstance(answers[number], REDIRECTIONS)]
             if rest and time.monotonic() > deadline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import redis
@@ -54,6 +54,13 @@ class ClusterPipeline:
             self._send(order)
         return order.future
 
+    def submit_all(
+        self, commands: Sequence[Command], *, replicas: int = 0
+    ) -> asyncio.Future[list[Any]]:
+        """Do what :meth:`.Pipeline.submit_all` does; the order is kept for each slot."""
+        submitted = [self.submit(command, replicas=replicas) for command in commands]
+        return asyncio.gather(*submitted, return_exceptions=True)
+
     @property
     def full(self) -> bool:
         """Whether so much is on its way that the next should wait."""
@@ -80,7 +87,7 @@ class ClusterPipeline:
 
     def _pipeline(self, address: Address) -> Pipeline:
         if address not in self._pipelines:
-            self._pipelines[address] = Pipeline(self._pool.of(address), self._scripts)
+            self._pipelines[address] = Pipeline(self._pool.of(address), self._scripts, by_slot=True)
         return self._pipelines[address]
 
     def _send(self, order: _Order) -> None:

@@ -43,9 +43,11 @@ class Call(NamedTuple):
     A call of a script, with its arguments after the first.
 
     Args:
-        more: Further arguments, for each of ``parts`` things. Calls with some that follow each
-            other and differ in nothing else may travel as one, with those of all. The script
-            answers with a list; each call's answer is its part.
+        more: Further arguments, for each of ``parts`` things. A script of such calls takes any
+            number of sections: keys; arguments, how many things, and those of each thing. It
+            answers with a list of the sections' answers: a list with an answer for each thing, or
+            an error. So calls that follow each other can travel as one, and those that differ in
+            nothing but their things can share a section.
         size: How many bytes it has, about.
     """
 
@@ -75,19 +77,100 @@ class Fenced(redis.ResponseError):
 Command = tuple[Any, ...] | Call | Publication
 
 
-def join(commands: Iterable[Command]) -> list[list[Command]]:
-    """Return the commands in their order, those that travel as one together."""
-    joined: list[list[Command]] = []
-    parts = size = 0
-    for command in commands:
+class Joined:
+    """
+    Commands that travel as one, in sections of those that differ only in what can go together.
+
+    Args:
+        command: The first of them.
+        by_slot: Whether they are for a cluster, where all keys have to be in one slot.
+    """
+
+    __slots__ = ("_by_slot", "_parts", "_size", "sections")
+
+    def __init__(self, command: Command, by_slot: bool = False) -> None:
+        self.sections: list[list[Any]] = [[command]]
+        self._by_slot = by_slot
+        self._parts, self._size = _weight(command)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sections))
+
+    def add(self, command: Command) -> bool:
+        """Take in the next command, if it can travel with these; return whether it can."""
         more_parts, more_size = _weight(command)
-        parts, size = parts + more_parts, size + more_size
-        fits = more_parts > 0 and parts <= MAX_JOINED and size <= MAX_JOINED_BYTES
-        if fits and joined and _are_alike(joined[-1][0], command):
-            joined[-1].append(command)
+        parts, size = self._parts + more_parts, self._size + more_size
+        if not (more_parts and self._parts) or parts > MAX_JOINED or size > MAX_JOINED_BYTES:
+            return False
+        section = self.sections[-1]
+        if _are_alike(section[0], command):
+            section.append(command)
+        elif self._may_follow(section[0], command):
+            self.sections.append([command])
         else:
-            joined.append([command])
-            parts, size = more_parts, more_size
+            return False
+        self._parts, self._size = parts, size
+        return True
+
+    def _may_follow(self, before: Command, command: Command) -> bool:
+        if not isinstance(command, Call) or not isinstance(before, Call):
+            return False
+        same_slot = not self._by_slot or command.keys == before.keys
+        return command.script is before.script and same_slot
+
+    def pack(self, run: str = "") -> bytes:
+        """Return what is sent; the server process whose ``run`` it is gets it."""
+        packed: bytes = hiredis.pack_command(self._as_one(run))
+        return packed
+
+    def _as_one(self, run: str) -> tuple[Any, ...]:
+        section = self.sections[0]
+        first = section[0]
+        if isinstance(first, Call):
+            return self._one_call(first.script, run)
+        if len(section) == 1:
+            return first
+        return (*first[:2], bundle([each.payload for each in section]))
+
+    def _one_call(self, script: Script, run: str) -> tuple[Any, ...]:
+        keys: list[str] = []
+        arguments: list[Any] = []
+        for section in self.sections:
+            first = section[0]
+            keys += first.keys
+            arguments += first.arguments
+            if len(section) > 1:
+                arguments.append(sum([call.parts for call in section]))
+                arguments += itertools.chain.from_iterable([call.more for call in section])
+            elif first.parts:
+                arguments.append(first.parts)
+                arguments += first.more
+        return ("EVALSHA", script.sha, len(keys), *keys, run, *arguments)
+
+    def answers(self, answer: Any) -> list[Any]:
+        """Return the answer to each of the commands; it may be an error."""
+        if isinstance(answer, Exception) or not isinstance(self.sections[0][0], Call):
+            return [answer] * len(self)
+        if not self._parts:
+            return [answer]
+        answers: list[Any] = []
+        for section, given in zip(self.sections, answer, strict=True):
+            if len(section) == 1:
+                answers.append(given)
+            elif isinstance(given, Exception):
+                answers += [given] * len(section)
+            else:
+                rest = iter(given)
+                answers += [list(itertools.islice(rest, call.parts)) for call in section]
+        return answers
+
+
+def join(commands: Iterable[Command], by_slot: bool = False) -> list[Joined]:
+    """Return the commands in their order, those together that can travel as one."""
+    joined: list[Joined] = []
+    for command in commands:
+        if not joined or not joined[-1].add(command):
+            joined.append(Joined(command, by_slot))
     return joined
 
 
@@ -103,37 +186,6 @@ def _are_alike(before: Command, command: Command) -> bool:
     if isinstance(command, Call):
         return isinstance(before, Call) and command[:3] == before[:3]
     return isinstance(before, Publication) and command[:2] == before[:2]
-
-
-def pack(commands: list[Command], run: str = "") -> bytes:
-    """Return commands that travel as one, of strings and bytes, as they do."""
-    packed: bytes = hiredis.pack_command(_as_one(commands, run))
-    return packed
-
-
-def _as_one(commands: list[Command], run: str) -> tuple[Any, ...]:
-    command = commands[0]
-    if isinstance(command, Call):
-        script, keys, arguments, more, *_ = command
-        if len(commands) > 1:
-            calls = [each.more for each in commands if isinstance(each, Call)]
-            more = list(itertools.chain.from_iterable(calls))
-        return ("EVALSHA", script.sha, len(keys), *keys, run, *arguments, *more)
-    if len(commands) > 1:
-        payloads = [each.payload for each in commands if isinstance(each, Publication)]
-        return (*command[:2], bundle(payloads))
-    return command
-
-
-def answers_to(commands: list[Command], answer: Any) -> list[Any]:
-    """Return the answer to each of the commands that travelled as one."""
-    if isinstance(answer, Exception):
-        return [answer] * len(commands)
-    if len(commands) == 1 or not isinstance(commands[0], Call):
-        return [answer] * len(commands)
-    rest = iter(answer)
-    calls = [command for command in commands if isinstance(command, Call)]
-    return [list(itertools.islice(rest, call.parts)) for call in calls]
 
 
 def preparation(scripts: Iterable[Script]) -> list[tuple[str, ...]]:
@@ -153,10 +205,11 @@ def execute_each(
     commands: Sequence[Command],
     scripts: Iterable[Script] = (),
     replicas: int = 0,
+    by_slot: bool = False,
 ) -> list[Any]:
     """
     Return the answer to each command, which may be an error; all travel in one round trip, and
-    none is sent twice.
+    none is sent twice. ``by_slot`` as for :class:`Joined`.
 
     redis-py's own pipeline (8.1) needs twice the processor time.
 
@@ -166,11 +219,11 @@ def execute_each(
     connection = client.connection_pool.get_connection()
     try:
         run = _prepare(connection, scripts)
-        joined = join(commands)
-        packed = [pack(together, run) for together in joined]
-        wait = pack([wait_command(replicas)]) if replicas else b""
+        joined = join(commands, by_slot)
+        packed = [together.pack(run) for together in joined]
+        wait = Joined(wait_command(replicas)).pack() if replicas else b""
         connection.send_packed_command([b"".join(packed) + wait])
-        answers = [answers_to(together, _read(connection)) for together in joined]
+        answers = [together.answers(_read(connection)) for together in joined]
         if replicas:
             check_replicas(connection.read_response(), replicas)
         return list(itertools.chain.from_iterable(answers))

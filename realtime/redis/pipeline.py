@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import redis
@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 
 from realtime.room import Room
 
-from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Script, answers_to, join, pack
+from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Joined, Script, join
 from .link import Link, Pool
 from .replicas import Batch
 
@@ -29,10 +29,6 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 _LEAVE: Final = (NoScriptError, redis.ReadOnlyError)
 
 
-#: A command, its size in bytes, and what its answer is for.
-_Waiting = tuple[Command, int, asyncio.Future[Any]]
-
-
 class Pipeline:
     """
     Send commands in the order of :meth:`submit`, those of one loop turn in one write.
@@ -42,17 +38,23 @@ class Pipeline:
 
     Args:
         pool: Where connections come from.
-        scripts: What :meth:`call` may call.
+        scripts: What may be called.
+        by_slot: Whether it leads to a node of a cluster, where the keys of a call have to be in one
+            slot.
     """
 
-    def __init__(self, pool: Pool, scripts: Iterable[Script] = ()) -> None:
+    def __init__(
+        self, pool: Pool, scripts: Iterable[Script] = (), *, by_slot: bool = False
+    ) -> None:
         self._pool = pool
         self._scripts = scripts
+        self._by_slot = by_slot
+        self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._unsent: list[_Waiting] = []
-        self._unanswered: deque[tuple[list[Command], list[_Waiting]]] = deque()
+        self._unanswered: deque[tuple[Joined, list[_Waiting]]] = deque()
         self._batch: Batch | None = None  # of what is unsent
         self._sent_batch: Batch | None = None
         self._commands = 0
@@ -66,18 +68,34 @@ class Pipeline:
 
         The future fails with one of :data:`.REDIS_ERRORS`.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        size = command.size if isinstance(command, Call) else sum(map(len, command))
-        if not self._unsent and self._connecting is None:
-            loop.call_soon(self._send)
-        answer = self._hold(future, replicas) if replicas else future
-        self._unsent.append((command, size, answer))
-        self._commands += 1
-        self._bytes += size
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue((command,), _Answer(self._held(future, replicas)))
         return future
 
-    def _hold(self, future: asyncio.Future[Any], replicas: int) -> asyncio.Future[Any]:
+    def submit_all(
+        self, commands: Sequence[Command], *, replicas: int = 0
+    ) -> asyncio.Future[list[Any]]:
+        """
+        Queue commands, at least one, as :meth:`submit` does; the future gets the list of their
+        answers, where that to a command that failed is its error.
+        """
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._queue(commands, _Answers(self._held(future, replicas), len(commands)))
+        return future
+
+    def _queue(self, commands: Sequence[Command], answer: _Answer) -> None:
+        if not self._unsent and self._connecting is None:
+            self._loop.call_soon(self._send)
+        for command in commands:
+            size = command.size if isinstance(command, Call) else sum(map(len, command))
+            self._bytes += size
+            self._unsent.append((command, size, answer))
+        self._commands += len(commands)
+
+    def _held(self, future: asyncio.Future[Any], replicas: int) -> asyncio.Future[Any]:
+        """Return what gets the answer first; the future does when the replicas have it."""
+        if not replicas:
+            return future
         if self._batch is None:
             self._batch = Batch()
         return self._batch.hold(future, replicas)
@@ -95,7 +113,7 @@ class Pipeline:
         """Close the connection; commands that wait are answered first."""
         while self._unsent or self._unanswered:
             waiting = itertools.chain(self._unsent, *(each for _, each in self._unanswered))
-            await asyncio.wait([future for _, _, future in waiting])
+            await asyncio.wait({answer.future for _, _, answer in waiting})
         if self._link is not None:
             self._link.close()
         if self._watch is not None:
@@ -108,11 +126,11 @@ class Pipeline:
             self._connecting = asyncio.ensure_future(self._connect())
             return
         if not self._unanswered:
-            self._link.heard = asyncio.get_running_loop().time()
+            self._link.heard = self._loop.time()
             self._look_later(ANSWER_SECONDS)
         unsent, run = self._take_unsent(), self._link.run
-        joined = join([command for command, _, _ in unsent])
-        self._link.write(b"".join([pack(together, run) for together in joined]))
+        joined = join([command for command, _, _ in unsent], self._by_slot)
+        self._link.write(b"".join([together.pack(run) for together in joined]))
         waiting = iter(unsent)
         for together in joined:
             self._unanswered.append((together, list(itertools.islice(waiting, len(together)))))
@@ -123,7 +141,7 @@ class Pipeline:
             self._sent_batch, self._batch = self._batch, None
             self._sent_batch.answered.add_done_callback(lambda answered: self._send())
             self._commands += 1
-            unsent.append((self._sent_batch.command, 0, self._sent_batch.answered))
+            unsent.append((self._sent_batch.command, 0, _Answer(self._sent_batch.answered)))
         return unsent
 
     async def _connect(self) -> None:
@@ -140,22 +158,18 @@ class Pipeline:
 
     def _answered(self, answer: Any) -> None:
         together, waiting = self._unanswered.popleft()
-        if self._link is not None and isinstance(answer, _LEAVE):
+        answers = together.answers(answer)
+        if self._link is not None and isinstance(answers[0], _LEAVE):
             self._link.close()
-        answers = answers_to(together, answer)
-        for (_, size, future), each in zip(waiting, answers, strict=True):
-            self._settle(size, future, each)
+        for each, given in zip(waiting, answers, strict=True):
+            self._settle(each, given)
         self._room.look()
 
-    def _settle(self, size: int, future: asyncio.Future[Any], answer: Any) -> None:
+    def _settle(self, waiting: _Waiting, given: Any) -> None:
+        _, size, answer = waiting
         self._commands -= 1
         self._bytes -= size
-        if future.done():
-            return
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+        answer.take(given)
 
     def _lost(self, lost: asyncio.Future[BaseException]) -> None:
         unanswered, self._unanswered = self._unanswered, deque()
@@ -165,22 +179,60 @@ class Pipeline:
     def _fail(self, commands: list[_Waiting], error: BaseException) -> None:
         if not isinstance(error, redis.RedisError):
             error = redis.ConnectionError(f"the link to Redis died: {error!r}")
-        for _, size, future in commands:
-            self._settle(size, future, error)
+        for each in commands:
+            self._settle(each, error)
         self._room.look()
 
     def _look_later(self, seconds: float) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        self._watch = asyncio.get_running_loop().call_later(seconds, self._look)
+        self._watch = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         """End a link that owes answers and is silent."""
         self._watch = None
         if self._link is None or not self._unanswered:
             return
-        silence = asyncio.get_running_loop().time() - self._link.heard
+        silence = self._loop.time() - self._link.heard
         if silence >= ANSWER_SECONDS:
             self._link.close(redis.TimeoutError(f"no answer for {ANSWER_SECONDS:g} s"))
         else:
             self._look_later(ANSWER_SECONDS - silence)
+
+
+class _Answer:
+    """What waits for the answer to a command."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self.future = future
+
+    def take(self, answer: Any) -> None:
+        """Take the answer, or an error; nobody may wait any more."""
+        if self.future.done():
+            return
+        if isinstance(answer, Exception):
+            self.future.set_exception(answer)
+        else:
+            self.future.set_result(answer)
+
+
+class _Answers(_Answer):
+    """What waits for the answers to several commands, which come in their order."""
+
+    __slots__ = ("_count", "_taken")
+
+    def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
+        super().__init__(future)
+        self._count = count
+        self._taken: list[Any] = []
+
+    def take(self, answer: Any) -> None:
+        self._taken.append(answer)
+        if len(self._taken) == self._count:
+            super().take(self._taken)
+
+
+#: A command, its size in bytes, and what its answer is for.
+_Waiting = tuple[Command, int, _Answer]

@@ -183,6 +183,8 @@ class Connection:
         return encode(Frame("ERROR", headers, body), "1.0")
 
     def _check_command(self, command: str) -> None:
+        if self.state is State.CONNECTED and command in _REQUESTS:  # most are: a shorter way
+            return
         if command in ALLOWED[self.state]:
             return
         if command in _CONNECT:
@@ -246,13 +248,16 @@ class Connection:
         return events.Unsubscribe(key=key, **_common(frame))
 
     def _send(self, frame: Frame) -> events.Send:
+        headers = frame.headers
         event = events.Send(
+            receipt=headers.get("receipt"),
+            headers=headers,
             destination=_required(frame, "destination"),
             body=frame.body,
-            transaction=frame.headers.get("transaction"),
-            **_common(frame),
+            transaction=headers.get("transaction"),
         )
-        self._transactions.hold(event)
+        if event.transaction is not None:
+            self._transactions.hold(event)
         return event
 
     def _ack(self, frame: Frame) -> events.Ack:

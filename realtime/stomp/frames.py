@@ -21,6 +21,7 @@ _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _PLAIN_HEAD: Final = re.compile(rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n")
 _LINE_ENDS: Final = re.compile(rb"[\r\n]*")
 _RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
+_LENGTH: Final = "content-length"
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
 
 
@@ -120,12 +121,14 @@ class FrameDecoder:
             FrameError: If the bytes are no frame. Nothing after it can be trusted.
             FrameTooLarge: As soon as a limit is certain to be passed.
         """
-        if not self._buffer:
+        buffer = self._buffer
+        if not buffer:
             return None
         head = self._head
         try:
             if head is None:
-                self._skip_line_ends()
+                if not self._scanned and buffer[0] in b"\r\n":
+                    self._skip_line_ends()
                 head = self._head = self._plain_head() or self._next_head()
                 if head is None:
                     return None
@@ -135,14 +138,12 @@ class FrameDecoder:
             raise
         if body_end is None:
             return None
-        frame = Frame(head.command, head.headers, bytes(self._buffer[head.body_start : body_end]))
-        self._discard(body_end + 1)
-        return frame
-
-    def _discard(self, count: int) -> None:
-        del self._buffer[:count]
+        command, headers, body_start, _ = head
+        body = bytes(buffer[body_start:body_end])
+        del buffer[: body_end + 1]
         self._scanned = 0
         self._head = None
+        return Frame(command, headers, body)
 
     def _receipt(self) -> str | None:
         """Return the receipt that the bad frame asks for, if as much of its head is good."""
@@ -159,11 +160,10 @@ class FrameDecoder:
             return value
 
     def _skip_line_ends(self) -> None:
-        if self._scanned == 0 and self._buffer[0] in b"\r\n":
-            line_ends = _LINE_ENDS.match(self._buffer)
-            count = line_ends.end() if line_ends else 0
-            del line_ends  # it pins the buffer
-            del self._buffer[:count]
+        line_ends = _LINE_ENDS.match(self._buffer)
+        count = line_ends.end() if line_ends else 0
+        del line_ends  # it pins the buffer
+        del self._buffer[:count]
 
     def _plain_head(self) -> _Head | None:
         """
@@ -175,20 +175,19 @@ class FrameDecoder:
         match = _PLAIN_HEAD.match(self._buffer, 0, self.max_header_bytes)
         if match is None:
             return None
-        command, lines, body_start = match[1].decode(), match[2], match.end()
+        command, lines, body_start = match[1], match[2], match.end()
         del match  # it pins the buffer
-        if lines.count(b"\n") > self.max_headers:
-            return None
         try:
             pairs = [line.split(":", 1) for line in lines.decode().split("\n")[:-1]]
         except UnicodeDecodeError:
             return None
         headers: dict[str, str] = dict(pairs)
-        if len(headers) < len(pairs):
+        if len(headers) < len(pairs) or len(pairs) > self.max_headers:
             return None  # the first of repeated ones counts
         self._check_head_size(body_start)
         self._scanned = body_start
-        return _Head(command, headers, body_start, self._content_length(headers, body_start))
+        length = self._content_length(headers, body_start) if _LENGTH in headers else None
+        return _Head(command.decode(), headers, body_start, length)
 
     def _next_head(self) -> _Head | None:
         self._check_command_line()
@@ -260,7 +259,7 @@ class FrameDecoder:
         return unescaped
 
     def _content_length(self, headers: dict[str, str], body_start: int) -> int | None:
-        text = headers.get("content-length")
+        text = headers.get(_LENGTH)
         if text is None:
             return None
         digits = text.strip()

@@ -89,8 +89,8 @@ class Client:
 
 
 class Floor:
-    def __init__(self, port: int, library: str) -> None:
-        self.library = ctypes.CDLL(library)
+    def __init__(self, port: int, compiled: str) -> None:
+        self.native = ctypes.CDLL(compiled)
         self.selector = selectors.DefaultSelector()
         self.listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.selector.register(self.listener, selectors.EVENT_READ)
@@ -141,7 +141,7 @@ class Floor:
         body = send.partition(b"\n\n")[2].rstrip(b"\0")
         frame = websocket_frame(MESSAGE % (len(body), body))
         count = len(self.subscribers)
-        if self.library.blast(self.sockets, count, frame, len(frame)) != count:
+        if self.native.blast(self.sockets, count, frame, len(frame)) != count:
             raise SystemExit("a subscriber went away while messages were sent: run it again")
 
 

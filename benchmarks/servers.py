@@ -32,6 +32,15 @@ UVICORN: Final = (
     " --ws websockets-sansio --ws-per-message-deflate false gateway.asgi:application"
 )
 
+RABBITMQ_CONF: Final = """\
+listeners.tcp.1 = 127.0.0.1:{}
+stomp.listeners.tcp.1 = 127.0.0.1:{}
+web_stomp.tcp.ip = 127.0.0.1
+web_stomp.tcp.port = {}
+web_stomp.ws_opts.idle_timeout = 3600000
+log.file.level = warning
+"""
+
 WITHOUT_HISTORY: Final = "benchmarks.routing_without_history"
 
 
@@ -157,8 +166,25 @@ def gateway(
 
     With a bridge, that is what is measured: it has the server's core for itself.
     """
+    variables = gateway_variables(site, routing)
+    migrate(variables)
+    ports = [free_port() for _ in range(nodes)]
+    server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
+    server.http = f"http://127.0.0.1:{ports[0]}"
+    command = UVICORN if uvicorn else procfile("web")
+    role, core = ("gateway", "load") if bridge else ("server", "server")
+    server.pids[role] = []
+    for port in ports:
+        server.pids[role].append(site.spawn(command, core=core, PORT=str(port), **variables))
+        site.wait_for_port(port)
+    if bridge:
+        server.pids["server"] = [site.spawn(procfile("bridge"), **variables)]
+    return server
+
+
+def gateway_variables(site: Site, routing: str) -> dict[str, str]:
     name = f"gateway-{len(site.processes)}"
-    variables = {
+    return {
         "DEBUG": "1",
         "STOMP_SEND_PREFIXES": "/app/,/topic/",
         "DATABASE_URL": f"sqlite:///{site.directory / name}.sqlite3",
@@ -166,19 +192,6 @@ def gateway(
         "REDIS_PREFIX": name,
         "STOMP_ROUTING": routing,
     }
-    migrate(variables)
-    ports = [free_port() for _ in range(nodes)]
-    server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
-    server.http = f"http://127.0.0.1:{ports[0]}"
-    role, core = ("gateway", "load") if bridge else ("server", "server")
-    server.pids[role] = []
-    for port in ports:
-        command = UVICORN if uvicorn else procfile("web")
-        server.pids[role].append(site.spawn(command, core=core, PORT=str(port), **variables))
-        site.wait_for_port(port)
-    if bridge:
-        server.pids["server"] = [site.spawn(procfile("bridge"), **variables)]
-    return server
 
 
 def migrate(variables: dict[str, str]) -> None:
@@ -216,13 +229,7 @@ def rabbitmq(site: Site) -> Server:
     home.mkdir()
     amqp, stomp, web_stomp, distribution, names = (free_port() for _ in range(5))
     (home / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
-    (home / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{amqp}\n"
-        f"stomp.listeners.tcp.1 = 127.0.0.1:{stomp}\n"
-        f"web_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {web_stomp}\n"
-        "web_stomp.ws_opts.idle_timeout = 3600000\n"
-        "log.file.level = warning\n"
-    )
+    (home / "rabbitmq.conf").write_text(RABBITMQ_CONF.format(amqp, stomp, web_stomp))
     variables = {
         "HOME": str(home),
         "ERL_EPMD_PORT": str(names),

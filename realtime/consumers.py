@@ -25,13 +25,7 @@ from .outbox import ATTACH, Outbox
 from .payload import Payload
 from .sends import Sends, all_done
 from .sessions import Session
-from .stomp import (
-    Connection,
-    Limits,
-    StompError,
-    TooSlow,
-    events,
-)
+from .stomp import Connection, Limits, StompError, TooSlow, events
 from .subscriptions import Subscriptions
 
 #: The WebSocket sub-protocols, the best first.
@@ -58,14 +52,7 @@ class StompConsumer(AsyncConsumer):
             user_agent=header(scope, b"user-agent") or "",
         )
         self.connection = _new_connection()
-        self.outbox = self.session.outbox = Outbox(
-            send,
-            max_bytes=settings.STOMP_SEND_BUFFER_BYTES,
-            max_seconds=settings.STOMP_SEND_SECONDS,
-            failed=self.fail,
-            watch=partial(self.node.wake, self),
-            abandon=self._abandon,
-        )
+        self.outbox = self.session.outbox = self._new_outbox()
         self._task = asyncio.current_task()
         self._abandoned = False
         self._loop = asyncio.get_running_loop()
@@ -82,6 +69,16 @@ class StompConsumer(AsyncConsumer):
         )
         self._acted = 0
         await self._serve(receive)
+
+    def _new_outbox(self) -> Outbox:
+        return Outbox(
+            self.base_send,
+            max_bytes=settings.STOMP_SEND_BUFFER_BYTES,
+            max_seconds=settings.STOMP_SEND_SECONDS,
+            failed=self.fail,
+            watch=partial(self.node.wake, self),
+            abandon=self._abandon,
+        )
 
     async def _serve(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self.node.add(self)
@@ -134,8 +131,7 @@ class StompConsumer(AsyncConsumer):
             if type(event) is not events.Send:
                 await self._begin_sends()
             try:
-                wait = _ACTIONS[type(event)](self, event)
-                if wait is not None:
+                if (wait := _ACTIONS[type(event)](self, event)) is not None:
                     await wait
             except Exception as error:
                 await self._fail_in_turn(error, event.receipt)
@@ -146,8 +142,7 @@ class StompConsumer(AsyncConsumer):
         await self._begin_sends()
 
     async def _begin_sends(self) -> None:
-        wait = self.sends.begin()
-        if wait is not None:
+        if (wait := self.sends.begin()) is not None:
             await wait
 
     async def _fail_in_turn(self, error: Exception, receipt: str | None = None) -> None:
@@ -205,7 +200,7 @@ class StompConsumer(AsyncConsumer):
             answer = self.subscriptions.expect_answer(event)
             await self.sends.handling.room()
             work = _answered(handle(self.session, **variables), answer)
-            self.sends.handling.start(work, done=partial(self._finished, event))
+            self.sends.handling.start(work, done=partial(self.sends.handled, event.receipt))
         else:
             heard = self.subscriptions.subscribe(event, partial(self._began, event))
             self.sends.subscribing.start(heard, done=partial(self._heard, event.receipt))
@@ -245,7 +240,7 @@ class StompConsumer(AsyncConsumer):
             if isinstance(request, events.Send):
                 work.append(await self.sends.publish(self.sends.message(request)))
         # It may hold handlers, so it counts with them.
-        self.sends.handling.start(all_done(work), done=partial(self._finished, event))
+        self.sends.handling.start(all_done(work), done=partial(self.sends.handled, event.receipt))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
         await self.sends.ended()
@@ -253,11 +248,6 @@ class StompConsumer(AsyncConsumer):
         self.outbox.close(last, 1000, "")
 
     # What becomes of it
-
-    def _finished(self, event: events.Event, future: asyncio.Future[Any]) -> None:
-        """Answer a request whose work has ended."""
-        if not future.cancelled():
-            self._answer(event.receipt, future.exception())
 
     def _answer(self, receipt: str | None, error: BaseException | None) -> None:
         """Say that a request is done, or fail; a handler's error hurts its own frame only."""
@@ -287,8 +277,7 @@ def _new_connection() -> Connection:
         max_frame_bytes=settings.STOMP_MAX_FRAME_BYTES,
         max_subscriptions=settings.STOMP_MAX_SUBSCRIPTIONS,
     )
-    heartbeat_ms = settings.STOMP_HEARTBEAT_MS
-    return Connection(limits=limits, heartbeat_ms=(heartbeat_ms, heartbeat_ms))
+    return Connection(limits=limits, heartbeat_ms=(settings.STOMP_HEARTBEAT_MS,) * 2)
 
 
 async def _answered(content: Awaitable[Any], answer: Callable[[Any], None]) -> None:

@@ -99,8 +99,9 @@ class TopicLayer(RedisPubSubChannelLayer):
             shard: shards[shard].pipeline.submit_all(of_shard, replicas=self.replicas)
             for shard, of_shard in commands.items()
         }
-        if len(answers) == 1 and places[-1] == (places[0][0], len(submissions) - 1):
-            return answers[places[0][0]]  # all in one, one command each
+        shard, last = places[-1]
+        if len(answers) == 1 and last == len(submissions) - 1:
+            return answers[shard]  # all in one, one command each
         return asyncio.ensure_future(_in_places(answers, places))
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:

@@ -14,13 +14,14 @@ from .destinations import APPLICATION, check_published
 from .handlers import HandlerFailed, find_sender
 from .idempotency import IDEMPOTENCY_KEY, key_in, once_of_user
 from .messages import PROTOCOL_HEADERS, Checked, Message, check, check_content
+from .redis.commands import MAX_JOINED_BYTES
 from .sessions import Session
 from .stomp import SECRET_HEADERS, ProtocolError, StompError, events
 from .subscriptions import Subscriptions
 from .work import Done, Work
 
-#: How many SENDs of one session may be under way, to handlers and to all else; the next waits,
-#: and the client with it.
+#: How many SENDs of one session may be under way, to handlers and to all else, when the next is
+#: begun, or those that were read with it; it waits, and the client with it.
 MAX_IN_FLIGHT: Final = 500
 MAX_IN_FLIGHT_BYTES: Final = 1024 * 1024
 
@@ -61,6 +62,7 @@ class Sends:
         self._publishing = Work(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
         #: What is to be published, with receipts.
         self._collected: list[tuple[Checked, str | None]] = []
+        self._collected_bytes = 0
 
     def message(self, event: events.Send) -> Message:
         """
@@ -84,9 +86,11 @@ class Sends:
         anything.
         """
         if message.destination.startswith(APPLICATION):
-            return self._start_handler(message, partial(self._handled, receipt))
-        self._collected.append((check(message), receipt))
-        return None
+            return self._start_handler(message, partial(self.handled, receipt))
+        checked = check(message)
+        self._collected.append((checked, receipt))
+        self._collected_bytes += checked.size
+        return self.begin() if self._collected_bytes >= MAX_JOINED_BYTES else None
 
     def begin(self) -> Awaitable[Any] | None:
         """Begin with what was collected; return what has to be awaited first, if anything."""
@@ -106,6 +110,11 @@ class Sends:
         self._check_open()
         self._session.messages_in += 1
         return self._publishing.start(broker.start([check(message)]), len(message.body))
+
+    def handled(self, receipt: str | None, future: asyncio.Future[Any]) -> None:
+        """Take note that work of :attr:`handling` has ended; its frame asked for this receipt."""
+        if not future.cancelled():
+            self._sent(receipt, future.exception())
 
     async def ended(self) -> None:
         """Return when nothing that was under way is so any more."""
@@ -145,12 +154,12 @@ class Sends:
         self._begin()
 
     def _begin(self) -> None:
-        collected, self._collected = self._collected, []
+        collected, size = self._collected, self._collected_bytes
+        self._collected, self._collected_bytes = [], 0
         if self.closed:
             return
         self._session.messages_in += len(collected)
         messages = [each for each, _ in collected]
-        size = sum([each.size for each in messages])
         done = partial(self._published, [receipt for _, receipt in collected])
         begun = broker.start_each(messages)
         self._publishing.start(begun, size, done, count=len(messages))
@@ -184,10 +193,6 @@ class Sends:
         handle, variables = find_sender(message.destination)
         begun = handle(message, self._session, **variables)
         return self.handling.start(begun, len(message.body), done)
-
-    def _handled(self, receipt: str | None, future: asyncio.Future[Any]) -> None:
-        if not future.cancelled():
-            self._sent(receipt, future.exception())
 
 
 async def all_done(work: list[asyncio.Future[Any]]) -> None:

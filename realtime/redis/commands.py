@@ -219,19 +219,23 @@ def execute_each(
     connection = client.connection_pool.get_connection()
     try:
         run = _prepare(connection, scripts)
-        joined = join(commands, by_slot)
-        packed = [together.pack(run) for together in joined]
-        wait = Joined(wait_command(replicas)).pack() if replicas else b""
-        connection.send_packed_command([b"".join(packed) + wait])
-        answers = [together.answers(_read(connection)) for together in joined]
-        if replicas:
-            check_replicas(connection.read_response(), replicas)
-        return list(itertools.chain.from_iterable(answers))
+        return _exchange(connection, join(commands, by_slot), run, replicas)
     except BaseException:
         connection.disconnect()  # what was not read is no answer to the next caller
         raise
     finally:
         client.connection_pool.release(connection)
+
+
+def _exchange(connection: Any, joined: list[Joined], run: str, replicas: int) -> list[Any]:
+    packed = [together.pack(run) for together in joined]
+    if replicas:
+        packed.append(Joined(wait_command(replicas)).pack())
+    connection.send_packed_command([b"".join(packed)])
+    answers = [together.answers(_read(connection)) for together in joined]
+    if replicas:
+        check_replicas(connection.read_response(), replicas)
+    return list(itertools.chain.from_iterable(answers))
 
 
 def _read(connection: Any) -> Any:

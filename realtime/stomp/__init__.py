@@ -5,7 +5,7 @@ This package imports the standard library only. Whoever owns the socket holds a
 :class:`Connection`, feeds it and acts on its events.
 """
 
-from .connection import Connection, Limits, State, ack_id
+from .connection import Connection, State
 from .errors import (
     AccessDenied,
     FrameError,
@@ -17,6 +17,7 @@ from .errors import (
     TooSlow,
     Unavailable,
 )
+from .events import ack_id
 from .frames import (
     HEARTBEAT,
     SECRET_HEADERS,
@@ -26,6 +27,7 @@ from .frames import (
     encode_common_header,
     encode_header,
 )
+from .limits import Limits
 
 __all__ = [
     "HEARTBEAT",

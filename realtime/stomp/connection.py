@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from . import events
 from .errors import AccessDenied, ProtocolError, StompError
 from .frames import Frame, FrameDecoder, encode, encode_header, encode_headers
+from .handshake import VERSIONS, common_versions, negotiate_heartbeat
+from .limits import Limits
 from .transactions import Transactions
 
-VERSIONS: Final = ("1.0", "1.1", "1.2")
 ACK_MODES: Final = ("auto", "client", "client-individual")
 
 
@@ -33,25 +33,6 @@ ALLOWED: Final[dict[State, frozenset[str]]] = {
     State.CONNECTED: _REQUESTS,
     State.DISCONNECTED: frozenset(),
 }
-
-
-def ack_id(subscription: str, message_id: str) -> str:
-    """Return the ``ack`` header of a MESSAGE, which ACK and NACK of STOMP 1.2 name as ``id``."""
-    return f"{subscription}/{message_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a client may ask of the server; sizes in bytes."""
-
-    max_frame_bytes: int = 64 * 1024
-    max_connect_frame_bytes: int = 64 * 1024
-    max_headers: int = 100
-    max_header_bytes: int = 8 * 1024
-    max_head_bytes: int = 64 * 1024  # command and headers together
-    max_subscriptions: int = 128
-    max_transactions: int = 16
-    max_transaction_bytes: int = 512 * 1024  # of all open transactions together
 
 
 class Connection:
@@ -195,18 +176,14 @@ class Connection:
 
     def _connect(self, frame: Frame) -> events.Connect:
         headers = frame.headers
-        spoken = [v.strip() for v in headers.get("accept-version", "1.0").split(",")]
-        versions = tuple(version for version in VERSIONS if version in spoken)
-        if not versions:
-            raise ProtocolError(
-                f"no common version: this server speaks {', '.join(VERSIONS)}",
-                code="version-not-supported",
-            )
+        versions = common_versions(headers.get("accept-version", "1.0"))
         self.version = versions[-1]
         if self.version == "1.0":  # its own examples pad
             headers = {name: value.strip(" ") for name, value in headers.items()}
             frame = Frame(frame.command, headers)
-        self._negotiate_heartbeat(headers.get("heart-beat", "0,0"))
+        self.heartbeat_out_ms, self.heartbeat_in_ms = negotiate_heartbeat(
+            headers.get("heart-beat", "0,0"), self.offered_heartbeat_ms
+        )
         return events.Connect(
             versions=versions,
             host=headers.get("host"),
@@ -214,16 +191,6 @@ class Connection:
             passcode=headers.get("passcode"),
             **_common(frame),
         )
-
-    def _negotiate_heartbeat(self, header: str) -> None:
-        """STOMP 1.2, "Heart-beating": MAX(what one can, what the other wants), or none."""
-        can, comma, wants = (part.strip() for part in header.partition(","))
-        digits = can.isdecimal() and wants.isdecimal() and header.isascii()
-        if not (comma and digits and len(header) <= 20):
-            raise ProtocolError("heart-beat is not two numbers", code="bad-header")
-        out, wanted = self.offered_heartbeat_ms
-        self.heartbeat_out_ms = max(out, int(wants)) if out and int(wants) else 0
-        self.heartbeat_in_ms = max(wanted, int(can)) if wanted and int(can) else 0
 
     def _subscribe(self, frame: Frame) -> events.Subscribe:
         headers = frame.headers

@@ -65,6 +65,11 @@ class Send(Event):
     transaction: str | None
 
 
+def ack_id(subscription: str, message_id: str) -> str:
+    """Return the ``ack`` header of a MESSAGE, which ACK and NACK of STOMP 1.2 name as ``id``."""
+    return f"{subscription}/{message_id}"
+
+
 @dataclass(slots=True, kw_only=True)
 class Ack(Event):
     """

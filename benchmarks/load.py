@@ -136,6 +136,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # The workloads register with the module that they import, not with "__main__".
-    from benchmarks import http_load, load, stomp_load  # noqa: F401
+    from . import http_load, load, stomp_load  # noqa: F401
 
     load.main()

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from gateway.routing import routes as gateway_routes
-from realtime.history import History
+from realtime.routes.topics import History
 
 routes = [*gateway_routes, History("/topic/**", size=0)]

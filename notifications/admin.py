@@ -16,11 +16,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from redis import RedisError
 
-from .bridges import dead_letters
-from .bridges.dead_letters import Key, Outcome
 from .bridges.routes import IncomingRoute, incoming_routes
+from .dead_letters import letters as dead_letters
+from .dead_letters.letters import Key, Outcome
+from .dead_letters.readable import readable
 from .models import DeadLetter
-from .readable import readable
 
 #: Letters on one page.
 PAGE: Final = 50

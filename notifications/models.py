@@ -6,7 +6,7 @@ from django.db import models
 class DeadLetter(models.Model):
     """
     What permissions and the admin's log of dead letters belong to: the letters themselves are in
-    Redis (:mod:`notifications.bridges.dead_letters`), and there is no table.
+    Redis (:mod:`notifications.dead_letters.letters`), and there is no table.
     """
 
     id = models.CharField(max_length=300, primary_key=True)

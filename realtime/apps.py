@@ -23,7 +23,7 @@ class RealtimeConfig(AppConfig):
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """E001: the routing table that ``STOMP_ROUTING`` names can't be loaded."""
-    from .routing import load_routes
+    from .routes.table import load_routes
 
     try:
         load_routes()

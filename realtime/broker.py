@@ -19,11 +19,11 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
-from .destinations import group_name
-from .history import history_of
-from .messages import Checked, Message, check, in_batches
-from .publications import Submission
-from .scripts import Fence
+from .destinations.groups import group_name
+from .layer.fence import Fence
+from .layer.publishing import Submission
+from .messages.message import Checked, Message, check, in_batches
+from .routes.topics import history_of
 
 
 def publish(

@@ -13,20 +13,22 @@ from channels.exceptions import StopConsumer
 from django.conf import settings
 
 from . import __version__
-from .access import authenticate_session, check_may_send, header
-from .delivery import Start
-from .destinations import APPLICATION, check_destination
-from .errors import as_stomp_error
-from .handlers import HandlerFailed, find_subscriber
-from .heartbeats import Heartbeats
-from .messages import check_content
-from .node import this_node
-from .outbox import ATTACH, Outbox
-from .payload import Payload
-from .sends import Sends, all_done
-from .sessions import Session
+from .access.authentication import authenticate_session
+from .access.origins import header
+from .access.rules import check_may_send
+from .delivery.frames import Payload
+from .delivery.outbox import ATTACH, Outbox
+from .destinations.names import APPLICATION, check_destination
+from .hub.subscription import Start
+from .messages.message import check_content
+from .sessions.failures import as_stomp_error
+from .sessions.handlers import HandlerFailed, find_subscriber
+from .sessions.heartbeats import Heartbeats
+from .sessions.node import this_node
+from .sessions.publishing import Sends, all_done
+from .sessions.session import Session
+from .sessions.subscriptions import Subscriptions
 from .stomp import Connection, Limits, StompError, TooSlow, events
-from .subscriptions import Subscriptions
 
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")

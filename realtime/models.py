@@ -1,4 +1,4 @@
-"""What an operator sees of live connections; written behind by :mod:`realtime.sessions`."""
+"""What an operator sees of live connections; written behind by :mod:`realtime.sessions.records`."""
 
 from __future__ import annotations
 

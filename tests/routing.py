@@ -9,11 +9,10 @@ from typing import Any
 
 from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
-from realtime.handlers import on_send, on_subscribe
-from realtime.history import History
-from realtime.messages import Message
-from realtime.sessions import Session
-from realtime.slow_clients import on_slow_client
+from realtime.messages.message import Message
+from realtime.routes.topics import History, on_slow_client
+from realtime.sessions.handlers import on_send, on_subscribe
+from realtime.sessions.session import Session
 
 
 async def echo(message: Message, session: Session, name: str) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from realtime.broker import publish
-from realtime.delivery import MessageFrames
-from realtime.destinations import group_name
-from realtime.messages import (
+from realtime.delivery.frames import MessageFrames
+from realtime.destinations.groups import group_name
+from realtime.messages.message import (
     MAX_HEADER_BYTES,
     MAX_HEADERS_BYTES,
     PROTOCOL_HEADERS,

@@ -8,7 +8,7 @@ from django.core.management.base import SystemCheckError
 
 from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing
 from realtime.redis.commands import MAX_JOINED_BYTES
-from realtime.routing import load_routes
+from realtime.routes.table import load_routes
 
 
 def test_the_settings_pass_every_check() -> None:

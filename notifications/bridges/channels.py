@@ -11,10 +11,10 @@ from redis import RedisError
 
 from realtime.redis import create_pool
 from realtime.redis.subscriber import Subscriber
-from realtime.work import Work
+from realtime.sessions.in_flight import Work
 
-from .carrier import Begun, Carrier
 from .formats import MESSAGE
+from .publisher import Begun, Carrier
 from .routes import Arrival
 
 #: Seconds until a Redis that was away is asked again.

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from django.core import checks
 
-from realtime.destinations import DestinationError, check_topic
-from realtime.handlers import ApplicationRoute
+from realtime.destinations.names import DestinationError, check_topic
 from realtime.redis import create_pool, without_password
-from realtime.routing import load_routes
+from realtime.routes.table import load_routes
+from realtime.sessions.handlers import ApplicationRoute
 
 from .formats import ADDRESSED, READERS, WRITERS
 from .routes import PLACEHOLDER, IncomingRoute, OutgoingRoute, compile_glob

@@ -21,10 +21,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from realtime.destinations import check_published
-from realtime.idempotency import IDEMPOTENCY_KEY, key_in, once_of_route
-from realtime.messages import Message
-from realtime.sessions import Session
+from realtime.destinations.names import check_published
+from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_in, once_of_route
+from realtime.messages.message import Message
+from realtime.sessions.session import Session
 from realtime.stomp import ProtocolError
 
 #: Names and values of an entry.

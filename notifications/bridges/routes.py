@@ -11,12 +11,12 @@ from typing import Any, Final, Literal, NamedTuple
 
 from django.conf import settings
 
-from realtime.handlers import ApplicationRoute
-from realtime.messages import Message
+from realtime.layer.loop import pipeline_to
+from realtime.messages.message import Message
 from realtime.redis import without_password
-from realtime.routing import load_routes
-from realtime.sessions import Session
-from realtime.shards import pipeline_to
+from realtime.routes.table import load_routes
+from realtime.sessions.handlers import ApplicationRoute
+from realtime.sessions.session import Session
 
 from .formats import WRITERS, Fields, as_fields, read
 from .store import prefix

@@ -11,14 +11,14 @@ from typing import Any, Final
 from django.conf import settings
 from redis import RedisError
 
+from realtime.layer.loop import open_pipeline
 from realtime.redis import create_pool
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
-from realtime.shards import open_pipeline
 
-from .carrier import Carrier
 from .channels import carry_channels
 from .lease import RENEW_SECONDS, SCRIPTS, Lease, LeaseLost
+from .publisher import Carrier
 from .routes import IncomingRoute, Kind
 from .streams import carry_stream
 

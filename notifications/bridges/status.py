@@ -14,9 +14,9 @@ from typing import Any, Literal
 from django.conf import settings
 from redis import RedisError, ResponseError
 
+from notifications.dead_letters import letters as dead_letters
 from realtime.redis import execute_all, try_all
 
-from . import dead_letters
 from .routes import IncomingRoute, OutgoingRoute
 from .store import client_to, key_of
 

@@ -22,11 +22,11 @@ from typing import Any, Final
 from redis import ResponseError
 
 from realtime.broker import room
+from realtime.layer.loop import open_pipeline, pipeline_to
 from realtime.redis import REDIS_ERRORS, Call, Script, create_pool
 from realtime.redis.commands import MAX_JOINED
-from realtime.shards import open_pipeline, pipeline_to
 
-from .carrier import Begun, Carrier, settled
+from .publisher import Begun, Carrier, settled
 from .routes import Arrival
 
 #: How many entries are read at once, and about how many bytes.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 import redis
 from redis.asyncio import ConnectionPool
@@ -37,7 +35,6 @@ __all__ = [
     "create_client",
     "create_pool",
     "execute_all",
-    "per_loop",
     "try_all",
     "without_password",
 ]
@@ -55,8 +52,6 @@ _DEFAULTS: Final[Host] = {
 }
 _PASSWORD: Final = re.compile(r"(//[^:/@]*):.*@")
 _PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
-
-T = TypeVar("T")
 
 
 def create_pool(host: Any) -> ConnectionPool | ClusterPool:
@@ -144,16 +139,3 @@ def try_all(
 def without_password(url: str) -> str:
     """Return the URL fit to be shown."""
     return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
-
-
-def per_loop(factory: Callable[..., T]) -> Callable[..., T]:
-    """Make a function return the same object to everyone on one event loop."""
-    made: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, T]] = WeakKeyDictionary()
-
-    def of_this_loop(*args: Any) -> T:
-        here = made.setdefault(asyncio.get_running_loop(), {})
-        if args not in here:
-            here[args] = factory(*args)
-        return here[args]
-
-    return of_this_loop

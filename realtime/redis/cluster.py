@@ -20,14 +20,7 @@ from typing import Any, Final, TypeVar
 import redis
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from .commands import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
-    REDIS_ERRORS,
-    Command,
-    Script,
-    execute_each,
-)
+from .commands import ANSWER_SECONDS, CONNECT_SECONDS, REDIS_ERRORS, Command, Script, execute_each
 from .hosts import Host
 from .slots import SLOTS, Address, SlotMap, redirected_to, slot_of
 

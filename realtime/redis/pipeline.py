@@ -12,7 +12,7 @@ from typing import Any, Final
 import redis
 from redis.exceptions import NoScriptError
 
-from realtime.room import Room
+from realtime.concurrency import Room
 
 from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Joined, Script, join
 from .link import Link, Pool

@@ -26,7 +26,7 @@ from django.conf import settings
 from twisted.internet import defer, reactor
 from twisted.web.http import HTTPChannel
 
-from realtime.node import this_node
+from realtime.sessions.node import this_node
 
 from .flow import Inbox
 from .http import GatewayHTTPFactory

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from daphne.ws_protocol import WebSocketProtocol
 
-from realtime.websocket_frames import is_incomplete, take_messages
-
 from .flow import Paced
+from .inbound import is_incomplete, take_messages
 
 #: Of a message that is not complete so many bytes are kept; each read copies them.
 MAX_WAITING_DATA: Final = 4096

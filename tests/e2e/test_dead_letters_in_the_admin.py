@@ -9,8 +9,8 @@ import pytest
 import redis
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.browser import needs_chromium, open_page
-from tests.e2e.processes import TIMEOUT, Gateway, Process, manage
+from tests.kit.browser import needs_chromium, open_page
+from tests.kit.processes import TIMEOUT, Gateway, Process, manage
 
 pytestmark = needs_chromium
 

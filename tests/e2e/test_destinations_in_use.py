@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import redis
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, Process
 from tests.e2e.test_the_three_checks import post
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process
 
 People = dict[str, dict[str, str]]
 

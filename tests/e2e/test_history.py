@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 
 @pytest.fixture

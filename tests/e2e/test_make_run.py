@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway import workers
-from tests.clients import StompClient
+from gateway.processes import workers
 from tests.conftest import free_port
-from tests.e2e.processes import PROJECT, TIMEOUT
+from tests.kit.clients import StompClient
+from tests.kit.processes import PROJECT, TIMEOUT
 
 pytestmark = pytest.mark.skipif(
     not (PROJECT / ".venv" / "run").exists(), reason="make test has not made .venv"

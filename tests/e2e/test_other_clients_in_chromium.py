@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from tests.e2e.browser import needs_chromium, open_page
-from tests.e2e.processes import PROJECT, Gateway
 from tests.e2e.test_stompjs_in_chromium import load, run
+from tests.kit.browser import needs_chromium, open_page
+from tests.kit.processes import PROJECT, Gateway
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 

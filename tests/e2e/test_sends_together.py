@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from realtime.destinations import group_name
-from realtime.scripts import history_keys
+from realtime.destinations.groups import group_name
+from realtime.layer.scripts import history_keys
 from realtime.stomp import Frame, encode
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 REFUSED = "/topic/refused"
 

@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.server import _with_backlog
 from tests.conftest import free_port
-from tests.e2e.processes import TIMEOUT
-from tests.e2e.servers import Server, read
+from tests.kit.processes import TIMEOUT
+from tests.kit.servers import Server, read
 
 MIB = 2**20
 

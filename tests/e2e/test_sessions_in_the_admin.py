@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, manage
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, manage
 
 
 def session_ids(variables: dict[str, str]) -> set[str]:

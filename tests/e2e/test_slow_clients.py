@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 KIB = 1024
 MIB = 1024 * KIB

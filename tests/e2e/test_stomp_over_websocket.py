@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import websockets
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 CONNECT = b"CONNECT\naccept-version:1.2\n\n\0"
 SUBSCRIBE = b"SUBSCRIBE\nid:0\ndestination:/topic/cut\nreceipt:s\n\n\0"

@@ -16,7 +16,7 @@ from stomp.connect import BaseConnection, StompConnection11
 from stomp.protocol import Protocol11
 from stomp.utils import Frame
 
-from tests.e2e.processes import Gateway
+from tests.kit.processes import Gateway
 
 #: Generous: it only ends a test that would hang.
 TIMEOUT: Final = 15

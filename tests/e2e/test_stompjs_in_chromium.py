@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
-from tests.e2e.browser import needs_chromium, open_page
-from tests.e2e.processes import Gateway
+from tests.kit.browser import needs_chromium, open_page
+from tests.kit.processes import Gateway
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 

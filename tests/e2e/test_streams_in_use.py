@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import redis
 
-from tests.bridging import new_name
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, Process
+from tests.kit.bridging import new_name
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process
 
 
 async def test_an_entry_reaches_the_subscribers_of_its_topic_on_every_process(

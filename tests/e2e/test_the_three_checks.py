@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway, Process
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway, Process
 
 
 async def post(url: str, content: bytes) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import SERVER
+from tests.kit.processes import SERVER
 
 SAME = (
     "acknowledgements",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.processes import Gateway, manage
-from tests.event_client import EventClient
+from tests.kit.event_client import EventClient
+from tests.kit.processes import Gateway, manage
 
 FRIEND = "https://friend.example"
 

@@ -18,14 +18,14 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import tests.environment  # noqa: F401  # before Django's settings
+import tests.kit.environment  # noqa: F401  # before Django's settings
 
 if __name__ == "__main__":
     import django
 
     django.setup()
 
-    from .run import Failed, run
+    from tests.e2e.chaos.run import Failed, run
 
     parser = argparse.ArgumentParser(description="Let chaos rule, then check every client.")
     parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: 600)")

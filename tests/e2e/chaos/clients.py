@@ -11,11 +11,10 @@ from typing import Final
 
 import websockets
 
-from realtime.history import Position
+from realtime.history.positions import Position
 from realtime.stomp import Frame
-from tests.clients import StompClient
-
-from .model import Kind, Step, Topic
+from tests.e2e.chaos.model import Kind, Step, Topic
+from tests.kit.clients import StompClient
 
 #: What a client sees of a gateway that is killed, or refuses.
 CUT: Final = (websockets.WebSocketException, OSError, TimeoutError, EOFError)

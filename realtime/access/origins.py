@@ -1,0 +1,85 @@
+"""Origins: from which pages browsers may connect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http.request import validate_host
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+async def deny(scope: Any, receive: Any, send: Any) -> Any:
+    """Refuse a WebSocket: the ASGI application of everything that is not routed."""
+    await send({"type": "websocket.close", "code": 1008})
+
+
+def check_origin(application: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Let in who comes from an allowed origin: the middleware of the WebSocket.
+
+    A browser always says its Origin; it has to be the gateway's own or one of
+    ``ALLOWED_ORIGINS``. Who sends none is no browser, and free to log in. Cookies count
+    from the gateway's own origin only: those of a strange page are not its visitor's will.
+    """
+
+    async def checked(scope: dict[str, Any], receive: Any, send: Any) -> Any:
+        admitted = admit(scope, header(scope, b"origin"))
+        return await (deny if admitted is None else application)(admitted or scope, receive, send)
+
+    return checked
+
+
+def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
+    """
+    Return the scope of who comes from an origin, without cookies that don't count; None if it is
+    not allowed.
+    """
+    same = origin is not None and _is_same_origin(origin, header(scope, b"host"))
+    if origin is not None and not same and not _is_allowed(origin):
+        return None
+    if same:
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+    return {**scope, "headers": headers}
+
+
+def header(scope: dict[str, Any], name: bytes) -> str | None:
+    """Return a header of an ASGI scope."""
+    value: bytes | None = next((v for n, v in scope["headers"] if n == name), None)
+    return value.decode("latin-1") if value is not None else None
+
+
+def _is_allowed(origin: str) -> bool:
+    allowed = settings.ALLOWED_ORIGINS
+    return "*" in allowed or origin.rstrip("/").lower() in {
+        known.rstrip("/").lower() for known in allowed
+    }
+
+
+def _is_same_origin(origin: str, host: str | None) -> bool:
+    """
+    Compare host and port; the scheme is the proxy's business and unknown here.
+
+    The host has to be one of ``ALLOWED_HOSTS``: a strange name that was made to lead here (DNS
+    rebinding) is not our own origin.
+    """
+    try:
+        parts = urlsplit(origin)
+        port = _DEFAULT_PORTS.get(parts.scheme)
+        if host is None or port is None or parts.hostname is None:
+            return False
+        own = urlsplit(f"//{host}")
+        if not validate_host(own.hostname or "", settings.ALLOWED_HOSTS or _local_hosts()):
+            return False
+        return (parts.hostname, parts.port or port) == (own.hostname, own.port or port)
+    except ValueError:
+        return False
+
+
+def _local_hosts() -> list[str]:
+    """Return what Django allows where ``ALLOWED_HOSTS`` is empty."""
+    return [".localhost", "127.0.0.1", "[::1]", "::1"] if settings.DEBUG else []

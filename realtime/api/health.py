@@ -1,0 +1,49 @@
+"""What orchestrators ask: does this process live, and is it ready for clients?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+
+from channels.layers import get_channel_layer
+
+from realtime.redis import REDIS_ERRORS
+
+LIVE: Final = "/healthz"
+READY: Final = "/readyz"
+
+#: Seconds that Redis has to answer.
+READY_SECONDS: Final = 2.0
+
+
+async def health(scope: Any, receive: Any, send: Any) -> None:
+    """
+    Answer ``GET /healthz`` and ``GET /readyz``, for any host name: 200, or 503 with why not.
+
+    A process that lives need not be restarted when Redis is away: its clients stay, and it goes
+    on when Redis is back. It is not ready meanwhile for new ones.
+    """
+    error = await _why_not_ready() if scope["path"] == READY else None
+    content = {"status": "ok"} if error is None else {"status": "unavailable", "detail": error}
+    body = json.dumps(content).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    status = 200 if error is None else 503
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+
+
+async def _why_not_ready() -> str | None:
+    layer = get_channel_layer()
+    if not hasattr(type(layer), "check"):
+        return None
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await layer.check()
+    except REDIS_ERRORS as error:
+        return f"Redis is away: {type(error).__name__}"
+    return None

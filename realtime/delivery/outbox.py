@@ -1,0 +1,301 @@
+"""One session's way out: bounded, ordered, and never in the way of whoever writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+from realtime.stomp import TooSlow
+
+from .flusher import this_flusher
+from .frames import Burst, Payload
+
+#: The key of ASGI's ``websocket.accept`` under which a session offers :meth:`Outbox.attach`.
+ATTACH: Final = "realtime.attach"
+
+#: How much goes to the transport in one write.
+WRITE_BYTES: Final = 64 * 1024
+
+#: Seconds that a client who was too slow has to take the close.
+CLOSE_SECONDS: Final = 2.0
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Transport(Protocol):
+    """What a server offers that lets an outbox write at once, instead of through ``send``."""
+
+    #: Called when all that was written has left.
+    resume: Callable[[], None] | None
+
+    def write(self, data: bytes) -> bool:
+        """Take whole WebSocket frames; return False if the client is to be waited for."""
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes have not left."""
+
+
+class Source(Protocol):
+    """What keeps frames back while the client is slow, and gives them when it is not."""
+
+    def take(self) -> Payload | Burst | None:
+        """Return the next frames to write, or None if there are none."""
+
+
+class Outbox:
+    """
+    Queue what goes to one client, and send it as fast as its socket takes it.
+
+    What is written in one turn of the loop leaves in one write. Where the server offers no
+    :class:`Transport`, a task awaits ``send`` for each frame.
+
+    Args:
+        send: The ASGI ``send`` of the session.
+        max_bytes: The budget: what may wait at most.
+        max_seconds: How long what waits may make no progress.
+        failed: Called with what is to be said when the client is too slow: then :meth:`close`.
+        watch: Called when the client has to be waited for: then :meth:`check_progress`.
+        abandon: Called when not even the close can be sent.
+    """
+
+    #: Whether the client has to be waited for.
+    blocked = False
+    #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
+    waiting_bytes = 0
+    held_bytes = 0
+    #: MESSAGE frames that were written.
+    messages = 0
+    #: When something was last sent, in seconds of the loop's clock.
+    last_sent = 0.0
+    _closed = False
+    _last: dict[str, Any] | None = None  # the event that closes the WebSocket
+    _ended = False  # it was sent
+    _progress = (0.0, 0)  # when the client took something, and how many bytes were buffered then
+    _task: asyncio.Task[None] | None = None  # awaits ``send``
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        max_bytes: int,
+        max_seconds: float,
+        failed: Callable[[TooSlow], None],
+        watch: Callable[[], None],
+        abandon: Callable[[], None],
+    ) -> None:
+        self._send = send
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._failed = failed
+        self._watch = watch
+        self._abandon = abandon
+        self._flusher = this_flusher()
+        self._transport: Transport | None = None
+        self._waiting: deque[Payload | Burst] = deque()
+        self._sources: dict[Source, None] = {}
+
+    def attach(self, transport: Transport) -> None:
+        """Write to a transport from now on; the server calls this when the WebSocket is open."""
+        self._transport = transport
+        transport.resume = self._resume
+        self._schedule()
+
+    def deliver(self, payload: Payload | Burst) -> None:
+        """Queue MESSAGE frames."""
+        self.messages += payload.count
+        self.write(payload)
+
+    def write(self, payload: Payload | Burst) -> None:
+        """Queue frames; after :meth:`close` nothing happens."""
+        size = self.waiting_bytes + payload.size
+        if size + self.held_bytes > self._max_bytes or self._closed:
+            self._overflow()
+            return
+        self.waiting_bytes = size
+        waiting = self._waiting
+        waiting.append(payload)
+        if len(waiting) == 1 and not self.blocked:
+            self._flusher.add(self)
+
+    def hold(self, payload: Payload | Burst) -> bool:
+        """
+        Count what waits elsewhere against the budget; return whether it fits.
+
+        Call :meth:`release` before it is written or dropped.
+        """
+        if not self.has_room(payload.size):
+            self._overflow()
+            return False
+        self.held_bytes += payload.size
+        return True
+
+    def has_room(self, size: int, share: float = 1.0) -> bool:
+        """Return whether so many bytes more are within the budget, or a share of it."""
+        waiting = self.waiting_bytes + self.held_bytes
+        return not self._closed and waiting + size <= self._max_bytes * share
+
+    def release(self, payload: Payload | Burst) -> None:
+        """Undo :meth:`hold`."""
+        self.held_bytes -= payload.size
+
+    def add_source(self, source: Source) -> None:
+        """Take frames from a source once the client can be written to."""
+        self._sources[source] = None
+        if not self.blocked:
+            self._schedule()
+
+    def remove_source(self, source: Source) -> None:
+        """Forget a source."""
+        self._sources.pop(source, None)
+
+    def close(self, last: bytes | None, code: int, reason: str, *, at_once: bool = False) -> None:
+        """
+        Send what waits, then ``last``, then close the WebSocket.
+
+        ``at_once`` drops what waits and does not wait for the client.
+        """
+        if self._ended or (self._closed and not at_once):
+            return
+        self._closed = True
+        self._sources.clear()
+        if at_once:
+            self._drop_all()
+        if last is not None:
+            self._waiting.append(Payload(last))
+        self._last = {"type": "websocket.close", "code": code, "reason": reason}
+        self._schedule()
+
+    async def flushed(self) -> None:
+        """Return when nothing waits any more."""
+        while (self._waiting or self._last is not None) and not self.blocked:
+            if self._task is not None:
+                await asyncio.wait([self._task])
+            else:
+                await asyncio.sleep(0)
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def discard(self) -> None:
+        """Forget what waits: the client is gone."""
+        self._closed = self._ended = True
+        self._waiting.clear()
+        self._sources.clear()
+        self._last = None
+        if self._task is not None:
+            self._task.cancel()
+
+    def check_progress(self, now: float) -> float:
+        """
+        Return when to look again whether the client reads.
+
+        Raises:
+            TooSlow: If what waits made no progress for too long.
+        """
+        if not self.blocked or self._ended:
+            return float("inf")
+        since, buffered = self._progress
+        if self._transport is not None and self._transport.buffered != buffered:
+            self._block(now, self._transport.buffered)
+        elif now - since >= self._max_seconds:
+            raise _too_slow()
+        return now
+
+    def flush(self, now: float) -> None:
+        """Write what waits, as far as the client takes it; the flusher calls."""
+        self.last_sent = now
+        if self._transport is None:
+            if self._task is None and (self._waiting or self._sources or self._last):
+                self._task = asyncio.create_task(self._send_all())
+            return
+        while (self._waiting or self._sources) and not self.blocked:
+            data = self._next_write()
+            if data and not self._transport.write(data):
+                self._block(now, self._transport.buffered)
+        if self._last is not None and not self._waiting and self._task is None:
+            self._task = asyncio.create_task(self._send_all())
+
+    def _next_write(self) -> bytes:
+        """Return the frames of the next write, taken from what waits."""
+        waiting = self._waiting
+        if len(waiting) == 1 and not self._sources:
+            self.waiting_bytes = 0
+            return waiting.popleft().frame
+        frames: list[bytes] = []
+        size = 0
+        while size < WRITE_BYTES and (payload := self._next()) is not None:
+            frames.append(payload.frame)
+            size += payload.size
+        return b"".join(frames)
+
+    def _next(self) -> Payload | Burst | None:
+        if self._waiting:
+            payload = self._waiting.popleft()
+            self.waiting_bytes = max(0, self.waiting_bytes - payload.size)
+            return payload
+        while self._sources:
+            source = next(iter(self._sources))
+            taken = source.take()
+            if taken is not None:
+                return taken
+            del self._sources[source]
+        return None
+
+    def _schedule(self) -> None:
+        if not self.blocked:
+            self._flusher.add(self)
+
+    def _block(self, now: float, buffered: int) -> None:
+        self.blocked = True
+        self._progress = now, buffered
+        self._watch()
+
+    def _resume(self) -> None:
+        self.blocked = False
+        self._schedule()
+
+    def _drop_all(self) -> None:
+        self._waiting.clear()
+        self.waiting_bytes = 0
+        self.blocked = False
+        if self._task is not None:  # it is in ``send``, and may never return
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._ended:
+            self._abandon()
+
+    def _overflow(self) -> None:
+        if not self._closed:
+            self._failed(_too_slow())
+
+    async def _send_all(self) -> None:
+        """Await ``send`` for each frame that waits, and for the close."""
+        loop = asyncio.get_running_loop()
+        try:
+            while (payload := self._next()) is not None:
+                if isinstance(payload, Burst):
+                    self._waiting.extendleft(reversed(payload.payloads))
+                    self.waiting_bytes += payload.size
+                    continue
+                self._block(loop.time(), 0)
+                await self._send(payload.event)
+                self.blocked = False
+                self.last_sent = loop.time()
+            if self._last is not None:
+                last, self._last = self._last, None
+                self._ended = True
+                await self._send(last)
+        except Exception:  # the client is gone; each server says so in its own way
+            self._closed = True
+            self._waiting.clear()
+            self._sources.clear()
+        finally:
+            self._task = None
+            self.blocked = False
+
+
+def _too_slow() -> TooSlow:
+    return TooSlow("this client reads too slowly: reconnect", code="too-slow")

@@ -1,0 +1,185 @@
+"""
+Destinations: the opaque strings that messages are sent to.
+
+================================  =====================================================
+``/topic/NAME``                   a topic: every subscriber gets every message
+``/app/NAME``                     an application destination: a handler or a bridge gets it
+``/user/queue/NAME``              what a client subscribes to for its own user's messages,
+``/user/USER/queue/NAME``         which services send here
+``/temp-queue/NAME``              what a client names as ``reply-to``,
+``/temp-queue/SESSION/NAME``      where the answer to exactly that session goes
+================================  =====================================================
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+TOPIC: Final = "/topic/"
+APPLICATION: Final = "/app/"
+USER: Final = "/user/"
+USER_QUEUE: Final = "/user/queue/"
+TEMPORARY: Final = "/temp-queue/"
+PREFIXES: Final = (TOPIC, APPLICATION, USER, TEMPORARY)
+MAX_DESTINATION_BYTES: Final = 255
+
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
+_USER_DESTINATION: Final = re.compile(r"/user/[^/]+/queue/.+")
+_REPLY_ADDRESS: Final = re.compile(r"/temp-queue/[^/]+/.+")
+
+
+class DestinationError(ValueError):
+    """A string that is no legal destination; ``code`` is for programs."""
+
+    def __init__(self, message: str, *, code: str = "bad-destination") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class LoginRequired(DestinationError):
+    """A destination of a user's own, and nobody is logged in."""
+
+
+@lru_cache(maxsize=65536)
+def check_destination(destination: str) -> str:
+    """
+    Return the destination if it is legal: a known prefix, a name, 255 bytes at most.
+
+    Raises:
+        DestinationError: With a message that says what is wrong.
+    """
+    prefix = next((known for known in PREFIXES if destination.startswith(known)), None)
+    if prefix is None:
+        raise DestinationError(
+            f"unknown destination {destination[:80]!r}: it starts with none of"
+            f" {', '.join(PREFIXES)}",
+            code="unknown-destination",
+        )
+    if destination == prefix:
+        raise DestinationError(f"the destination {destination!r} has no name after its prefix")
+    try:
+        size = len(destination.encode())
+    except UnicodeEncodeError:
+        raise DestinationError("the destination is not valid Unicode") from None
+    if size > MAX_DESTINATION_BYTES:
+        raise DestinationError(
+            f"a destination of more than {MAX_DESTINATION_BYTES} bytes", code="destination-too-long"
+        )
+    if _CONTROL_CHARACTERS.search(destination):
+        raise DestinationError("the destination contains a control character")
+    return destination
+
+
+def check_topic(destination: str) -> str:
+    """
+    Return the destination if it is a legal topic.
+
+    Raises:
+        DestinationError: If it is not.
+    """
+    check_destination(destination)
+    if not destination.startswith(TOPIC):
+        raise DestinationError(f"{destination!r} is not a topic: it does not start with {TOPIC}")
+    if "*" in destination:
+        raise DestinationError("the character '*' is reserved for patterns")
+    return destination
+
+
+@lru_cache(maxsize=65536)
+def check_published(destination: str) -> str:
+    """
+    Return the destination if messages can be published to it: a topic, all sessions of a
+    user, or the reply address of one session.
+
+    Raises:
+        DestinationError: If they can't.
+    """
+    check_destination(destination)
+    if destination.startswith(TOPIC):
+        return check_topic(destination)
+    if _USER_DESTINATION.fullmatch(destination) or _REPLY_ADDRESS.fullmatch(destination):
+        return destination
+    raise DestinationError(
+        f"nobody hears {destination!r}: publish to {TOPIC}NAME, {USER}USER/queue/NAME"
+        f" or {TEMPORARY}SESSION/NAME"
+    )
+
+
+def user_destination(destination: str, user_name: str) -> str:
+    """
+    Return where messages for a user come, given the user's own ``/user/queue/NAME``.
+
+    A name with characters that mean something in a URL is quoted as there.
+
+    Raises:
+        DestinationError: If it is not a user's own destination.
+    """
+    check_destination(destination)
+    name = destination.removeprefix(USER_QUEUE)
+    if name == destination or not name:
+        raise DestinationError(
+            f"{destination!r} can't be subscribed to: name your own as {USER_QUEUE}NAME"
+        )
+    return check_destination(f"{USER}{quote(user_name, safe='@.+-_')}/queue/{name}")
+
+
+def reply_address(destination: str, session_id: str) -> str:
+    """
+    Return where an answer reaches one session, given its ``reply-to: /temp-queue/NAME``.
+
+    Raises:
+        DestinationError: If that is no such destination.
+    """
+    check_destination(destination)
+    if not destination.startswith(TEMPORARY):
+        raise DestinationError(f"reply-to has to start with {TEMPORARY}, not as {destination!r}")
+    name = destination.removeprefix(TEMPORARY)
+    return check_destination(f"{TEMPORARY}{session_id}/{name}")
+
+
+def heard_destination(destination: str, user_name: str) -> str:
+    """
+    Return what the hub has to hear for a subscriber to a destination.
+
+    Raises:
+        LoginRequired: If only a user who is logged in can hear it.
+        DestinationError: If nothing can be heard there.
+    """
+    if check_destination(destination).startswith(TOPIC):
+        return check_pattern(destination) if "*" in destination else destination
+    if destination.startswith(TEMPORARY):
+        raise DestinationError(
+            f"a session is subscribed to {destination!r} by naming it as reply-to of a SEND to"
+            f" {APPLICATION}NAME"
+        )
+    if destination.startswith(USER_QUEUE) and not user_name:
+        raise LoginRequired(f"log in to hear {destination!r}", code="login-required")
+    return user_destination(destination, user_name)
+
+
+def is_pattern(destination: str) -> bool:
+    """Return whether this is a pattern of topics: with ``*`` or ``**`` as segments."""
+    return destination.startswith(TOPIC) and "*" in destination
+
+
+def check_pattern(pattern: str) -> str:
+    """
+    Return the pattern if it is one: ``*`` stands for one segment, ``**`` at the end for the rest.
+
+    Raises:
+        DestinationError: If a ``*`` stands elsewhere.
+    """
+    check_destination(pattern)
+    *segments, last = pattern.removeprefix(TOPIC).split("/")
+    if any("*" in segment and segment != "*" for segment in segments) or (
+        "*" in last and last not in ("*", "**")
+    ):
+        raise DestinationError(
+            f"{pattern!r} is not a pattern: * has to be a whole segment, ** the last one",
+            code="bad-pattern",
+        )
+    return pattern

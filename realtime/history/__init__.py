@@ -1,0 +1,3 @@
+from realtime.routes.topics import History
+
+__all__ = ["History"]

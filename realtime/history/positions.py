@@ -1,0 +1,45 @@
+"""Position: where in the history of a destination a message stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: Why not everything can be delivered to who comes back.
+Reason = Literal["epoch", "expired", "limit"]
+
+
+@dataclass(slots=True)
+class Position:
+    """A value: where in the history of a destination a message stands: its ``message-id``."""
+
+    epoch: str
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> Position | None:
+        """Return the position that a ``message-id`` is, or None if it is none."""
+        epoch, _, offset = text.rpartition("-")
+        if not epoch or not (offset.isascii() and offset.isdigit() and len(offset) <= 18):
+            return None
+        return cls(epoch, int(offset))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.offset}"
+
+    def follows(self, other: Position) -> bool:
+        """Return whether this is the very next."""
+        return self.offset == other.offset + 1 and self.epoch == other.epoch
+
+    def before(self, count: int) -> Position:
+        """Return where one stands before the last messages, so many of them."""
+        return Position(self.epoch, self.offset - count)
+
+    def ids(self, count: int) -> list[str]:
+        """Return the ids of so many messages, the first of which stands here."""
+        epoch, offset = self.epoch, self.offset
+        return [f"{epoch}-{each}" for each in range(offset, offset + count)]
+
+    def after(self, count: int) -> Position:
+        """Return where one stands after so many more messages."""
+        return Position(self.epoch, self.offset + count) if count else self

@@ -1,0 +1,46 @@
+"""Keys by which a message that is sent again, after an answer was lost, is published once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+#: The header of a SEND, and of a request.
+IDEMPOTENCY_KEY: Final = "idempotency-key"
+
+MAX_KEY_CHARACTERS: Final = 255
+
+
+def key_in(headers: Mapping[str, str]) -> str | None:
+    """Return the key among the headers of a message, written as STOMP or as HTTP does it."""
+    return headers.get(IDEMPOTENCY_KEY, headers.get("Idempotency-Key"))
+
+
+def once_of_user(user_name: str, key: str) -> str:
+    """
+    Return :attr:`.Message.once` for the key that a user chose; those who are not logged in have the
+    empty name, and share their keys.
+
+    Raises:
+        ValueError: If the key is empty or too long.
+    """
+    return _once("user", user_name, key)
+
+
+def once_of_route(route: str, key: str) -> str:
+    """
+    Return the same for a key that came by a route of the bridges.
+
+    Raises:
+        ValueError: If the key is empty or too long.
+    """
+    return _once("route", route, key)
+
+
+def _once(kind: str, owner: str, key: str) -> str:
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        raise ValueError(
+            f"an {IDEMPOTENCY_KEY} has 1 to {MAX_KEY_CHARACTERS} characters, not {len(key)}"
+        )
+    # The length tells where the owner ends, whatever characters it has.
+    return f"{kind}:{len(owner)}:{owner}:{key}"

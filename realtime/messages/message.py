@@ -1,0 +1,218 @@
+"""What is published: messages, how they are checked, and how they travel between nodes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+
+from realtime.conf import cached_setting
+from realtime.destinations.names import check_published
+from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES
+from realtime.stomp import Limits
+
+#: The type and version of the envelope that travels between nodes.
+ENVELOPE_TYPE: Final = "stomp.message"
+ENVELOPE_VERSION: Final = 1
+
+#: Headers that are said anew to each client: a message has none of them of its own.
+PROTOCOL_HEADERS: Final = frozenset(
+    {"destination", "message-id", "subscription", "ack"}
+    | {"content-length", "receipt", "transaction"}
+    | {"position", "recovered", "dropped"}
+)
+
+#: What name and value of a header may have, and all of a message's; bytes, as in a SEND.
+MAX_HEADER_BYTES: Final = Limits().max_header_bytes
+MAX_HEADERS_BYTES: Final = Limits().max_head_bytes
+
+#: Headers of bodies; messages share them.
+_TEXT: Final[Mapping[str, str]] = {"content-type": "text/plain;charset=UTF-8"}
+_TEXT_BYTES: Final = sum(map(len, [*_TEXT, *_TEXT.values()]))
+_JSON: Final[Mapping[str, str]] = {"content-type": "application/json"}
+_BYTES: Final[Mapping[str, str]] = {"content-type": "application/octet-stream"}
+
+_numbers = itertools.count(1)
+_id_prefix = secrets.token_hex(6)
+
+
+class MessageTooLarge(ValueError):
+    """The body exceeds ``STOMP_MAX_BODY_BYTES``, or the headers what they may have."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def new_id() -> str:
+    """Return an id for a message, unlike any other on any node."""
+    return f"{_id_prefix}-{next(_numbers)}"
+
+
+@dataclass(slots=True)
+class Message:
+    """What is published, a value: a body of bytes and headers of text for one destination."""
+
+    destination: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    id: str = field(default_factory=new_id)
+    #: If it was used for the destination lately, this message is the same, and not published.
+    once: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        destination: str,
+        content: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        once: str | None = None,
+    ) -> Message:
+        """
+        Return a message whose body is ``content``: bytes as they are, a string as text,
+        anything else as JSON, each with its ``content-type`` unless ``headers`` has one.
+
+        Raises:
+            ValueError: If the content can't be encoded.
+        """
+        if isinstance(content, str):
+            body, own = content.encode(), _TEXT
+        elif isinstance(content, bytes):
+            body, own = content, _BYTES
+        else:
+            body, own = json.dumps(content, ensure_ascii=False, allow_nan=False).encode(), _JSON
+        return cls(destination, body, {**own, **headers} if headers else own, once=once)
+
+
+def check_content(message: Message) -> int:
+    """
+    Check body and headers; return how many bytes they have.
+
+    Raises:
+        MessageTooLarge: If they are over their limits.
+        ValueError: If a header is no text, or has no name.
+    """
+    size, limit = len(message.body), _max_body_bytes()
+    if size > limit:
+        raise MessageTooLarge(
+            f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
+        )
+    headers = message.headers
+    if not headers:
+        return size
+    if headers is _TEXT:  # most are
+        return size + _TEXT_BYTES
+    return size + (_size_if_plain(headers) or _check_headers(headers))
+
+
+@cached_setting
+def _max_body_bytes() -> int:
+    return int(settings.STOMP_MAX_BODY_BYTES)
+
+
+def _size_if_plain(headers: Mapping[str, str]) -> int:
+    """Return the size of headers with which nothing can be wrong, at the first glance, or 0."""
+    try:
+        text = "".join([*headers, *headers.values()])
+    except TypeError:
+        return 0
+    plain = len(text) <= MAX_HEADER_BYTES and text.isascii() and "" not in headers
+    return len(text) if plain else 0
+
+
+def _check_headers(headers: Mapping[str, str]) -> int:
+    size = sum([_header_size(name, value) for name, value in headers.items()])
+    if size > MAX_HEADERS_BYTES:
+        raise MessageTooLarge(
+            f"headers of {size} bytes are over the limit of {MAX_HEADERS_BYTES}",
+            code="header-too-long",
+        )
+    return size
+
+
+def _header_size(name: Any, value: Any) -> int:
+    if not (isinstance(name, str) and isinstance(value, str) and name):
+        raise ValueError(f"the header {name!r} is no text with a name: {value!r:.80}")
+    size = len(name.encode()) + len(value.encode())
+    if size > MAX_HEADER_BYTES:
+        raise MessageTooLarge(
+            f"a header of {size} bytes is over the limit of {MAX_HEADER_BYTES}",
+            code="header-too-long",
+        )
+    return size
+
+
+class Checked(NamedTuple):
+    """
+    A message that can be published, the envelope in which it travels between nodes, and how many
+    bytes its destination, headers and body have.
+    """
+
+    message: Message
+    envelope: dict[str, Any]
+    size: int
+
+
+def check(message: Message) -> Checked:
+    """
+    Check a message.
+
+    Raises:
+        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
+    """
+    destination = check_published(message.destination)
+    size = len(destination) + check_content(message)
+    headers = message.headers
+    if not PROTOCOL_HEADERS.isdisjoint(headers):
+        headers = {name: headers[name] for name in headers if name not in PROTOCOL_HEADERS}
+    envelope = {
+        "type": ENVELOPE_TYPE,
+        "v": ENVELOPE_VERSION,
+        "destination": destination,
+        "headers": {**headers, "message-id": message.id},
+        "body": message.body,
+    }
+    return Checked(message, envelope, size)
+
+
+def open_envelope(envelope: Mapping[str, Any], id: str | None = None) -> Message | None:
+    """
+    Return the message in an envelope, or None if this release can't read it; with another id than
+    it had, where Redis gave it one.
+    """
+    if envelope.get("v") != ENVELOPE_VERSION or envelope.get("type") != ENVELOPE_TYPE:
+        return None
+    try:
+        headers = dict(envelope["headers"])
+        own_id = headers.pop("message-id", "")
+        return Message(envelope["destination"], envelope["body"], headers, id or own_id)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def in_batches(messages: Iterable[Checked]) -> Iterator[list[Checked]]:
+    """Return messages in their order, those together that can be published as one."""
+    batch: list[Checked] = []
+    destination, once, size = "", None, 0
+    for each in messages:
+        message = each.message
+        size += each.size
+        if batch and (
+            message.destination != destination
+            or message.once is not None
+            or once is not None
+            or len(batch) == MAX_JOINED
+            or size > MAX_JOINED_BYTES
+        ):
+            yield batch
+            batch, size = [], each.size
+        batch.append(each)
+        destination, once = message.destination, message.once
+    if batch:
+        yield batch

@@ -1,0 +1,83 @@
+"""The node: what one server process holds once for all of its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from typing import Protocol
+
+from realtime.concurrency import per_loop
+from realtime.hub.hub import Hub
+
+from .heartbeats import TICK_SECONDS
+from .records import SessionWriter
+from .session import Session
+
+
+class Clocked(Protocol):
+    """What a node's clock looks after."""
+
+    session: Session
+
+    def tick(self, now: float) -> float:
+        """Do what is due at ``now``, on the loop's clock; return when to look again."""
+
+
+class Node:
+    """
+    One server process: its :class:`Hub`, its sessions, and one clock for all of them.
+
+    Get it with :func:`this_node`; it starts with the first session.
+    """
+
+    def __init__(self) -> None:
+        self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.hub = Hub()
+        self._writer = SessionWriter(self.id)
+        self._due: dict[Clocked, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def add(self, member: Clocked) -> None:
+        """Take in a session: show it to operators, and look after its clock."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._tick(), name="realtime-clock"),
+                asyncio.create_task(self._writer.run(), name="realtime-sessions"),
+            ]
+        self._due[member] = 0.0
+        self._writer.opened(member.session)
+
+    def wake(self, member: Clocked) -> None:
+        """Look at this session's clock at the next tick: something changed."""
+        self._due[member] = 0.0
+
+    def discard(self, member: Clocked) -> None:
+        """Forget a session that ended."""
+        self._due.pop(member, None)
+        self._writer.closed(member.session)
+
+    async def close(self) -> None:
+        """End the node: its rows leave the database."""
+        await self.hub.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+            await self._writer.close()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            for member, due in list(self._due.items()):
+                if due <= now:
+                    due = member.tick(now)
+                    if member in self._due:
+                        self._due[member] = due
+            await asyncio.sleep(TICK_SECONDS)
+
+
+#: Return the node of this event loop.
+this_node = per_loop(Node)

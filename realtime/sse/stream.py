@@ -1,0 +1,160 @@
+"""
+Server-sent events: what one client hears on its topics, as a response that does not end.
+
+It hears through the node's hub and writes through an outbox, as a STOMP session does: with the
+same budget, the same replay of what it missed, and a row among the sessions of the admin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from django.conf import settings
+
+from realtime.delivery.outbox import Outbox, Send
+from realtime.history.positions import Position
+from realtime.sessions.node import this_node
+from realtime.sessions.session import Session
+from realtime.stomp import TooSlow
+
+from .events import EventPayload, EventTopic, as_json
+
+#: Seconds after which a comment is sent, so that nobody in between takes the stream for dead.
+KEEP_ALIVE_SECONDS: Final = 15.0
+
+#: Milliseconds that a client waits before it comes again, at random: not all at once.
+RETRY_MS: Final = (1000, 5000)
+
+_KEEP_ALIVE: Final = EventPayload(b":\n\n")
+_NEVER: Final = float("inf")
+
+
+class EventStream:
+    """
+    One client; :meth:`run` is its life.
+
+    Args:
+        session: Who it is; its row among the sessions.
+        wanted: Its topics: as the client says them, as the hub hears them, and after which
+            position it wants what it missed.
+        send: The ASGI ``send``.
+        headers: Of the response.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        wanted: Sequence[tuple[str, str, Position | None]],
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self.session = session
+        #: Whether the response has begun: before, another one can be given.
+        self.began = False
+        self._send = send
+        self._headers = headers
+        self._node = this_node()
+        self._ready = asyncio.Event()  # what is delivered may be written
+        self._cut = False
+        self._task: asyncio.Task[Any] | None = None
+        self._outbox = session.outbox = Outbox(
+            self._write,
+            max_bytes=settings.STOMP_SEND_BUFFER_BYTES,
+            max_seconds=settings.STOMP_SEND_SECONDS,
+            failed=self._cut_off,
+            watch=partial(self._node.wake, self),
+            abandon=lambda: None,
+        )
+        self._topics = [EventTopic(place, *each, self._outbox) for place, each in enumerate(wanted)]
+        session.subscriptions = len(self._topics)
+
+    async def run(self, receive: Any) -> None:
+        """
+        Answer with what is heard, until the client leaves, or is too slow and cut off.
+
+        Raises:
+            DestinationError: If a topic can't be heard.
+            redis.RedisError: If Redis is away.
+        """
+        self._task = asyncio.current_task()
+        self._node.add(self)
+        try:
+            await self._subscribe()
+            await self._begin()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if not self._cut:
+                raise
+        finally:
+            self._end()
+
+    def tick(self, now: float) -> float:
+        """Do what the clock demands at ``now``; return when to look again."""
+        outbox = self._outbox
+        if not self._ready.is_set():
+            return now
+        try:
+            due = outbox.check_progress(now)
+        except TooSlow as error:
+            self._cut_off(error)
+            return _NEVER
+        if outbox.blocked:
+            return due
+        if now >= outbox.last_sent + KEEP_ALIVE_SECONDS:
+            outbox.write(_KEEP_ALIVE)
+            return now + KEEP_ALIVE_SECONDS
+        return outbox.last_sent + KEEP_ALIVE_SECONDS
+
+    async def _subscribe(self) -> None:
+        hub = self._node.hub
+        heard = [asyncio.ensure_future(hub.subscribe(each.subscription)) for each in self._topics]
+        await asyncio.gather(*heard)
+
+    async def _begin(self) -> None:
+        """Begin the response, and say where it starts: who is cut off now can resume there."""
+        self.began = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        topics = as_json({"topics": [topic.description() for topic in self._topics]})
+        event = b"%bevent: subscribed\ndata: %b\n\n" % (self._id(), topics)
+        await self._send_body(b"retry: %d\n%b" % (random.randint(*RETRY_MS), event))
+        self._outbox.last_sent = asyncio.get_running_loop().time()
+        self._ready.set()
+
+    async def _write(self, event: dict[str, Any]) -> None:
+        """Write what the outbox gives: one event, with where all topics stand after it."""
+        await self._ready.wait()
+        if event["place"] is None:
+            await self._send_body(event["data"])
+            return
+        topic = self._topics[event["place"]]
+        if topic.position is not None:
+            topic.position = event["position"]
+        await self._send_body(self._id() + event["data"])
+
+    async def _send_body(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _id(self) -> bytes:
+        """Return the line with which the client can resume all topics, if it can any."""
+        positions = [topic.position for topic in self._topics]
+        if not any(positions):
+            return b""
+        return b"id: %b\n" % ",".join([str(each or "") for each in positions]).encode()
+
+    def _cut_off(self, error: TooSlow) -> None:
+        """End at once; a response that is cut off tells the client to come again."""
+        self._cut = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end(self) -> None:
+        self._outbox.discard()
+        self._node.discard(self)
+        for topic in self._topics:
+            self._node.hub.unsubscribe(topic.subscription)
+            topic.discard()

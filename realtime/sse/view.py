@@ -1,0 +1,185 @@
+"""
+``GET /api/events?topic=/topic/a&topic=/topic/b``: topics as server-sent events.
+
+It is an ASGI application beside Django: a stream holds no thread and no database connection,
+and its writes wait for who reads them. The rules are those of STOMP's CONNECT and SUBSCRIBE.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from django.conf import settings
+
+from realtime.access.authentication import authenticate_session
+from realtime.access.origins import admit, header
+from realtime.destinations.names import DestinationError, LoginRequired, heard_destination
+from realtime.history.positions import Position
+from realtime.redis import REDIS_ERRORS
+from realtime.sessions.session import Session
+from realtime.stomp import AccessDenied
+from realtime.stomp.events import Connect
+
+from .events import VERSION
+from .stream import EventStream
+
+#: Seconds, for Retry-After.
+RETRY_SECONDS: Final = 2
+
+#: Positions, or nothing, with commas in between; it comes back in what is sent.
+_EVENT_ID: Final = re.compile(r"((\w+-\d{1,18})?,)*(\w+-\d{1,18})?", re.ASCII)
+
+Headers = list[tuple[bytes, bytes]]
+Wanted = list[tuple[str, str, Position | None]]
+
+_HEADERS: Final[Headers] = [
+    (b"vary", b"Origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-cache, no-transform"),
+]
+_STREAM_HEADERS: Final[Headers] = [
+    (b"content-type", b"text/event-stream"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep events back
+]
+_PREFLIGHT_HEADERS: Final[Headers] = [
+    (b"access-control-allow-methods", b"GET"),
+    (b"access-control-allow-headers", b"authorization, cache-control, last-event-id"),
+    (b"access-control-max-age", b"86400"),
+]
+
+
+class Refused(Exception):
+    """A request that is answered with an error, in the shape of Django REST framework."""
+
+    def __init__(self, status: int, content: dict[str, Any], headers: Headers | None = None):
+        super().__init__(status)
+        self.status = status
+        self.content = content
+        self.headers = headers or []
+
+
+async def event_stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The ASGI application."""
+    headers = _HEADERS
+    try:
+        admitted = _admit(scope)
+        headers = [*_HEADERS, *_cross_origin_headers(scope)]
+        if scope["method"] == "OPTIONS":
+            return await _answer(send, 200, b"", [*headers, *_PREFLIGHT_HEADERS])
+        await _stream(admitted, receive, send, headers)
+    except Refused as refused:
+        content = json.dumps(refused.content).encode()
+        kind = (b"content-type", b"application/json")
+        await _answer(send, refused.status, content, [*headers, *refused.headers, kind])
+
+
+def _admit(scope: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return the scope, with a cookie only if it counts.
+
+    A browser names no origin in a GET to the page's own, which older ones, and those that came
+    by plain HTTP, do not say in another way either. A strange page can't read the answer to a
+    request that names none.
+    """
+    origin = header(scope, b"origin")
+    site = header(scope, b"sec-fetch-site") or "same-origin"
+    if origin is None and site in ("same-origin", "none"):
+        origin = f"http://{header(scope, b'host') or ''}"
+    admitted = admit(scope, origin)
+    if admitted is None:
+        raise Refused(
+            403, {"detail": f"no requests from {origin}: see ALLOWED_ORIGINS, ALLOWED_HOSTS"}
+        )
+    return admitted
+
+
+def _cross_origin_headers(scope: dict[str, Any]) -> Headers:
+    origin = header(scope, b"origin")
+    return [(b"access-control-allow-origin", origin.encode("latin-1"))] if origin else []
+
+
+async def _stream(scope: dict[str, Any], receive: Any, send: Any, headers: Headers) -> None:
+    if scope["method"] != "GET":
+        detail = f'Method "{scope["method"]}" not allowed.'
+        raise Refused(405, {"detail": detail}, [(b"allow", b"GET, OPTIONS")])
+    session = Session(
+        address=(scope.get("client") or ("",))[0],
+        user_agent=header(scope, b"user-agent") or "",
+        user=await _authenticate(scope),
+        version=VERSION,
+    )
+    wanted = _wanted(scope, session.user_name)
+    stream = EventStream(session, wanted, send, [*headers, *_STREAM_HEADERS])
+    try:
+        await stream.run(receive)
+    except DestinationError as error:
+        raise _wrong("topic", error.message) from None
+    except REDIS_ERRORS:
+        if stream.began:
+            raise
+        raise _redis_away() from None
+    if not stream.began:  # more came before it could begin than a client may keep waiting
+        raise _redis_away()
+
+
+async def _authenticate(scope: dict[str, Any]) -> Any:
+    token = header(scope, b"authorization")
+    headers = {} if token is None else {"authorization": token}
+    event = Connect(versions=(), host=None, login=None, passcode=None, headers=headers)
+    try:
+        return await authenticate_session(scope, event)
+    except AccessDenied as error:
+        detail = error.message if error.code != "login-required" else "log in, or send a token"
+        raise Refused(401, {"detail": detail}, [(b"www-authenticate", b"Token")]) from None
+
+
+def _wanted(scope: dict[str, Any], user_name: str) -> Wanted:
+    """Return the topics that a request names, and where to resume each."""
+    query = parse_qs(scope["query_string"].decode(errors="replace"), keep_blank_values=True)
+    names = list(dict.fromkeys(query.get("topic", ())))
+    if not names:
+        raise _wrong("topic", "This field is required.")
+    if len(names) > settings.STOMP_MAX_SUBSCRIPTIONS:
+        raise _wrong("topic", f"more than {settings.STOMP_MAX_SUBSCRIPTIONS} topics")
+    # Some clients can't set headers; but what a browser says when it comes again is newer.
+    in_url = query.get("lastEventId") or query.get("last-event-id") or [""]
+    positions = _positions(header(scope, b"last-event-id") or in_url[-1], len(names))
+    return [
+        (name, _heard(name, user_name), position)
+        for name, position in zip(names, positions, strict=True)
+    ]
+
+
+def _heard(name: str, user_name: str) -> str:
+    try:
+        return heard_destination(name, user_name)
+    except LoginRequired as error:
+        raise Refused(403, {"detail": error.message}) from None
+    except DestinationError as error:
+        raise _wrong("topic", error.message) from None
+
+
+def _positions(text: str, count: int) -> list[Position | None]:
+    """Return the positions in the id of an event: of each topic, in their order, or None."""
+    if not _EVENT_ID.fullmatch(text) or text.count(",") >= count:
+        raise _wrong("last-event-id", "not the id of an event of these topics")
+    positions = [Position.parse(part) for part in text.split(",")]
+    return positions + [None] * (count - len(positions))
+
+
+def _wrong(field: str, error: str) -> Refused:
+    return Refused(400, {field: [error]})
+
+
+def _redis_away() -> Refused:
+    retry_after = (b"retry-after", b"%d" % RETRY_SECONDS)
+    return Refused(503, {"detail": "Redis is away: try again."}, [retry_after])
+
+
+async def _answer(send: Any, status: int, body: bytes, headers: Headers) -> None:
+    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

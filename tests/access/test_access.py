@@ -1,0 +1,160 @@
+"""Who is let in: origins, anonymous clients, logins, tokens, cookies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from rest_framework.authtoken.models import Token
+
+from realtime.access.authentication import authenticate_session
+from realtime.access.origins import check_origin
+from realtime.access.rules import check_may_send
+from realtime.stomp import AccessDenied
+from realtime.stomp.events import Connect
+
+
+async def open_from(origin: str | None, host: str = "gateway.example") -> dict[str, Any] | None:
+    """Return the scope that gets through from this origin, or None if it is refused."""
+    seen: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    headers = [(b"host", host.encode()), (b"cookie", b"sessionid=secret")]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    await check_origin(application)({"type": "websocket", "headers": headers}, None, send)
+    assert bool(seen) != bool(sent)
+    return seen[0] if seen else None
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "let_in", "cookie"),
+    [
+        ("https://gateway.example", "gateway.example", True, True),
+        ("http://gateway.example:8080", "gateway.example:8080", True, True),
+        ("https://gateway.example:443", "gateway.example", True, True),
+        ("https://friend.example", "gateway.example", True, False),
+        (None, "gateway.example", True, False),
+        ("https://evil.example", "gateway.example", False, False),
+        ("https://gateway.example.evil.example", "gateway.example", False, False),
+        ("https://gateway.example:8443", "gateway.example", False, False),
+        ("null", "gateway.example", False, False),
+        ("", "gateway.example", False, False),
+        ("http://[", "gateway.example", False, False),
+        ("file://gateway.example", "gateway.example", False, False),
+        ("https://rebound.example", "rebound.example", False, False),
+    ],
+)
+async def test_pages_of_other_origins_are_refused_and_cookies_are_ours_alone(
+    settings: Any, origin: str | None, host: str, let_in: bool, cookie: bool
+) -> None:
+    settings.ALLOWED_ORIGINS = ["https://friend.example"]
+    settings.ALLOWED_HOSTS = ["gateway.example"]
+    scope = await open_from(origin, host)
+    assert (scope is not None) == let_in
+    if scope is not None:
+        assert any(name == b"cookie" for name, _ in scope["headers"]) == cookie
+
+
+async def test_any_origin_may_be_allowed_but_never_with_its_cookies(settings: Any) -> None:
+    settings.ALLOWED_ORIGINS = ["*"]
+    for origin in ("https://debugging.example", "null"):
+        scope = await open_from(origin)
+        assert scope is not None
+        assert not any(name == b"cookie" for name, _ in scope["headers"])
+
+
+def connect(**headers: str) -> Connect:
+    return Connect(
+        versions=("1.2",),
+        host=None,
+        login=headers.get("login"),
+        passcode=headers.get("passcode"),
+        headers=headers,
+    )
+
+
+@pytest.fixture
+def alice(transactional_db: None) -> User:
+    return User.objects.create_user("alice", password="wonderland")
+
+
+NO_COOKIE: dict[str, Any] = {"headers": []}
+
+
+async def test_an_anonymous_client_is_refused_unless_that_is_allowed(settings: Any) -> None:
+    with pytest.raises(AccessDenied) as refused:
+        await authenticate_session(NO_COOKIE, connect())
+    assert refused.value.code == "login-required"
+    settings.STOMP_ANONYMOUS = True
+    assert await authenticate_session(NO_COOKIE, connect()) is None
+
+
+async def test_an_empty_login_is_none(settings: Any) -> None:
+    settings.STOMP_ANONYMOUS = True
+    assert await authenticate_session(NO_COOKIE, connect(login="", passcode="")) is None
+    settings.STOMP_ANONYMOUS = False
+    with pytest.raises(AccessDenied) as refused:
+        await authenticate_session(NO_COOKIE, connect(login="", passcode=""))
+    assert refused.value.code == "login-required"
+
+
+async def test_login_and_passcode_are_those_of_django(alice: User) -> None:
+    user = await authenticate_session(NO_COOKIE, connect(login="alice", passcode="wonderland"))
+    assert user == alice
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"login": "alice", "passcode": "wrong"},
+        {"login": "alice"},
+        {"login": "nobody", "passcode": "wonderland"},
+        {"authorization": "Token wrong"},
+        {"authorization": ""},
+    ],
+)
+async def test_wrong_credentials_are_refused_even_where_anonymous_is_allowed(
+    alice: User, settings: Any, headers: dict[str, str]
+) -> None:
+    settings.STOMP_ANONYMOUS = True
+    with pytest.raises(AccessDenied) as refused:
+        await authenticate_session(NO_COOKIE, connect(**headers))
+    assert refused.value.code == "authentication-failed"
+    assert "wrong" not in repr(connect(**headers))
+
+
+@pytest.mark.parametrize("scheme", ["Token", "Bearer"])
+async def test_an_api_token_logs_in_while_its_user_is_active(alice: User, scheme: str) -> None:
+    token = await Token.objects.acreate(user=alice)
+    event = connect(authorization=f"{scheme} {token.key}")
+    assert await authenticate_session(NO_COOKIE, event) == alice
+    alice.is_active = False
+    await alice.asave()
+    with pytest.raises(AccessDenied):
+        await authenticate_session(NO_COOKIE, event)
+
+
+async def test_the_cookie_of_a_login_session_logs_in(alice: User) -> None:
+    browser = Client()
+    await browser.aforce_login(alice)
+    cookie = f"other=1; sessionid={browser.cookies['sessionid'].value}".encode()
+    scope = {"headers": [(b"cookie", cookie)]}
+    assert await authenticate_session(scope, connect()) == alice
+    with pytest.raises(AccessDenied):
+        await authenticate_session({"headers": [(b"cookie", b"sessionid=x")]}, connect())
+
+
+def test_clients_may_send_to_the_allowed_prefixes_only(settings: Any) -> None:
+    check_may_send("/app/greet")
+    with pytest.raises(AccessDenied, match="only to /app/") as refused:
+        check_may_send("/topic/toast")
+    assert refused.value.code == "send-denied"

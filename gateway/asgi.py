@@ -14,7 +14,7 @@ django_application = get_asgi_application()
 from django.urls import re_path  # noqa: E402 (Django has to be set up first)
 
 from notifications.api.handler import SynchronousHandler  # noqa: E402
-from realtime.access.origins import check_origin, deny  # noqa: E402
+from realtime.access.origins import deny  # noqa: E402
 from realtime.api.health import LIVE, READY, health  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
 from realtime.sse.view import event_stream  # noqa: E402
@@ -37,7 +37,7 @@ application = ProtocolTypeRouter(
         "http": http_application,
         "websocket": URLRouter(
             [
-                re_path(r"^stomp/?$", check_origin(StompConsumer.as_asgi())),
+                re_path(r"^stomp/?$", StompConsumer.as_asgi()),
                 re_path(r"", deny),
             ]
         ),

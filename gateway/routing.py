@@ -1,5 +1,5 @@
 """
-What goes where, as ``urls.py`` says it for URLs. ``STOMP_ROUTING`` names this module.
+The routing table: what goes where, as ``urls.py`` says it for URLs. ``STOMP_ROUTING`` names it.
 
 What clients send to ``/app/...`` reaches nobody but the entry for it; what is sent to
 ``/topic/...`` needs none.

@@ -149,6 +149,9 @@ CHANNEL_LAYERS = {
 }
 
 STOMP_ROUTING = os.environ.get("STOMP_ROUTING", "gateway.routing")
+STOMP_AUTHENTICATORS = [
+    f"realtime.access.authentication.{name}_user" for name in ("token", "passcode", "cookie")
+]
 STOMP_SEND_PREFIXES = env_list("STOMP_SEND_PREFIXES", ["/app/"])
 STOMP_ANONYMOUS = env_bool("STOMP_ANONYMOUS", DEBUG)
 STOMP_CONNECT_SECONDS = env_int("STOMP_CONNECT_SECONDS", 10)

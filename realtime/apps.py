@@ -1,12 +1,13 @@
+"""The app, and its system checks."""
+
 from __future__ import annotations
 
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core import checks
 
-from .redis.commands import MAX_JOINED_BYTES
+from .conf import conf
 
 
 class RealtimeConfig(AppConfig):
@@ -23,14 +24,14 @@ class RealtimeConfig(AppConfig):
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """E001: the routing table that ``STOMP_ROUTING`` names can't be loaded."""
-    from .routes.table import load_routes
+    from .routes.table import routing_table
 
     try:
-        load_routes()
+        routing_table()
     except Exception as error:
         return [
             checks.Error(
-                f"the routing table {settings.STOMP_ROUTING!r} can't be loaded: {error}",
+                f"the routing table {conf.STOMP_ROUTING!r} can't be loaded: {error}",
                 hint="STOMP_ROUTING names a module with a list called routes.",
                 id="realtime.E001",
             )
@@ -48,7 +49,9 @@ MIN_HEARTBEAT_MS = 1000
 
 def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """E002-E005: limits that contradict each other, or what the server can do."""
-    body = max(settings.STOMP_MAX_FRAME_BYTES, settings.STOMP_MAX_BODY_BYTES)
+    from .layer.publishing import MAX_JOINED_BYTES
+
+    body = max(conf.STOMP_MAX_FRAME_BYTES, conf.max_body_bytes)
     errors: list[checks.CheckMessage] = []
     if body > MAX_FRAME_BYTES:
         errors.append(
@@ -59,7 +62,7 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     burst = max(body, MAX_JOINED_BYTES)
-    if 2 * burst > settings.STOMP_SEND_BUFFER_BYTES:
+    if 2 * burst > conf.STOMP_SEND_BUFFER_BYTES:
         errors.append(
             checks.Error(
                 "STOMP_SEND_BUFFER_BYTES is less than two of the largest messages, or bursts",
@@ -67,13 +70,13 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
                 id="realtime.E003",
             )
         )
-    if 0 < settings.STOMP_HEARTBEAT_MS < MIN_HEARTBEAT_MS:
+    if 0 < conf.STOMP_HEARTBEAT_MS < MIN_HEARTBEAT_MS:
         errors.append(
             checks.Error(
                 f"STOMP_HEARTBEAT_MS has to be 0, for none, or {MIN_HEARTBEAT_MS} and more",
                 id="realtime.E004",
             )
         )
-    if settings.STOMP_HANDLER_THREADS < 1:
+    if conf.STOMP_HANDLER_THREADS < 1:
         errors.append(checks.Error("STOMP_HANDLER_THREADS has to be 1 or more", id="realtime.E005"))
     return errors

@@ -1,29 +1,32 @@
 """
-The one way in for messages: :func:`publish` and :func:`apublish`.
+Broker: the one way in for messages.
 
-Any Django code may call them::
+Any Django code may publish::
 
     from realtime.broker import publish
 
     publish("/topic/toast", "saved")
     publish("/topic/prices", {"EUR": 1.08})
+
+from asynchronous code with :func:`apublish`. What comes in great numbers (SENDs, lists, bridges) is
+checked one by one with :func:`realtime.messages.check` and goes through :func:`publish_many` or
+:func:`apublish_many`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
 from .destinations.groups import group_name
 from .layer.fence import Fence
-from .layer.publishing import Submission
-from .messages.message import Checked, Message, check, in_batches
-from .routes.topics import history_of
+from .layer.plain import face_of
+from .layer.publishing import Publication
+from .messages.message import Checked, Message, check
+from .routes.table import topic_options
 
 
 def publish(
@@ -31,57 +34,38 @@ def publish(
     content: Any,
     headers: Mapping[str, str] | None = None,
     *,
-    once: str | None = None,
+    idempotency_key: str | None = None,
 ) -> str:
     """
     Publish from synchronous code; return the message's id.
 
-    When it returns, Redis has taken the message. See :meth:`Message.of` for ``content``.
-    Subscribers see the headers; those of :data:`.messages.PROTOCOL_HEADERS` are left out.
+    When it returns, Redis has taken the message. See :meth:`.Message.of` for ``content``.
+    Subscribers see the headers; those of :data:`.PROTOCOL_HEADERS` are left out.
 
     Args:
-        once: A key for this message: if it was used for the destination within the last five
-            minutes, nothing is published, and the first message's id is returned.
+        idempotency_key: If it was used for the destination within the last five minutes, nothing
+            is published, and the first message's id is returned.
 
     Raises:
         DestinationError: If nobody can hear the destination.
         MessageTooLarge: If the body, or the headers, are over the limit.
-        ValueError: If the content can't be encoded, or a header is no text.
+        ValueError: If the content can't be encoded, or a header is not a text.
         redis.RedisError: If Redis did not take the message.
     """
-    return publish_many([Message.of(destination, content, headers, once=once)])[0]
+    message = Message.of(destination, content, headers, idempotency_key=idempotency_key)
+    return publish_many([check(message)])[0]
 
 
-def publish_many(messages: Iterable[Message]) -> list[str]:
+def publish_many(messages: Iterable[Checked]) -> list[str]:
     """
     Publish messages from synchronous code, in their order and one round trip; return their ids.
 
     Raises:
-        DestinationError, MessageTooLarge, ValueError: Before anything was published.
         redis.RedisError: If Redis did not take all of them; it may have taken some.
     """
-    return publish_checked(map(check, messages))
-
-
-def publish_checked(messages: Iterable[Checked]) -> list[str]:
-    """
-    Publish messages as :func:`publish_many` does.
-
-    Raises:
-        redis.RedisError: If Redis did not take all of them; it may have taken some.
-    """
-    batches = list(in_batches(messages))
-    submissions = [_submission(batch) for batch in batches]
-    layer = get_channel_layer()
-    if hasattr(type(layer), "submit_many_sync"):
-        answers = layer.submit_many_sync(submissions)
-    else:
-        answers = [None] * len(batches)
-        for group, envelopes, *_ in submissions:
-            for envelope in envelopes:
-                async_to_sync(layer.group_send)(group, envelope)
-    ids = [_ids_of(batch, answer) for batch, answer in zip(batches, answers, strict=True)]
-    return list(itertools.chain.from_iterable(ids))
+    checked = list(messages)
+    answers = face_of(get_channel_layer()).publisher.publish_sync(list(map(_publication, checked)))
+    return [id_of(each, answer) for each, answer in zip(checked, answers, strict=True)]
 
 
 async def apublish(
@@ -89,81 +73,55 @@ async def apublish(
     content: Any,
     headers: Mapping[str, str] | None = None,
     *,
-    once: str | None = None,
+    idempotency_key: str | None = None,
 ) -> str:
-    """Publish as :func:`publish` does, from asynchronous code."""
-    return await send(Message.of(destination, content, headers, once=once))
-
-
-async def send(message: Message) -> str:
     """
-    Publish a message; return its id. Calls that are made in some order publish in that order.
-
-    Raises:
-        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
-        redis.RedisError: If Redis did not take the message.
+    Publish as :func:`publish` does, from asynchronous code. Calls that are made in some order
+    publish in that order.
     """
-    batch = [check(message)]
-    return _ids_of(batch, await start(batch))[0]
+    message = Message.of(destination, content, headers, idempotency_key=idempotency_key)
+    checked = check(message)
+    (answer,) = await apublish_many([checked])
+    if isinstance(answer, BaseException):
+        raise answer
+    return id_of(checked, answer)
 
 
-def start(batch: Sequence[Checked], fence: Fence | None = None) -> asyncio.Future[Any]:
+def apublish_many(
+    messages: Sequence[Checked], fences: Sequence[Fence] | None = None
+) -> asyncio.Future[list[Any]]:
     """
-    Begin to publish one of :func:`in_batches`; the future ends when Redis took it.
+    Begin to publish messages, at least one, in their order.
 
-    Await :func:`room` before, where many may come. With a fence the future may fail with
-    :class:`.Fenced`, or be a list in which some are :data:`.TOO_EARLY`; an entry that was published
-    already counts as taken.
+    The future gets an answer for each: what :func:`id_of` takes once Redis took it, its error,
+    or, with fences, :data:`.TOO_EARLY`. It fails if nothing is known of any of them. Await
+    :func:`ready` before, where many may come.
     """
-    submission = _submission(batch, fence)
-    layer = get_channel_layer()
-    if hasattr(type(layer), "submit"):
-        return layer.submit(*submission)
-    group, envelopes, *_ = submission
-    return asyncio.gather(*(layer.group_send(group, envelope) for envelope in envelopes))
+    publisher = face_of(get_channel_layer()).publisher
+    if fences is None:
+        return publisher.publish([_publication(each) for each in messages])
+    return publisher.publish(list(map(_publication, messages, fences)))
 
 
-def start_each(messages: Sequence[Checked]) -> asyncio.Future[list[Any]]:
-    """
-    Begin to publish messages, at least one, in their order; the future gets a list with the error
-    of each that Redis did not take, or it has that of all.
-
-    Await :func:`room` before, where many may come.
-    """
-    submissions = [_submission((each,)) for each in messages]
-    layer = get_channel_layer()
-    if hasattr(type(layer), "submit_many"):
-        return layer.submit_many(submissions)
-    sent = [layer.group_send(group, envelope) for group, (envelope,), *_ in submissions]
-    return asyncio.gather(*sent, return_exceptions=True)
+def is_busy() -> bool:
+    """Return whether :func:`ready` would wait."""
+    return face_of(get_channel_layer()).publisher.busy
 
 
-def busy() -> bool:
-    """Return whether :func:`room` would wait."""
-    layer = get_channel_layer()
-    return hasattr(type(layer), "busy") and layer.busy()
-
-
-async def room() -> None:
+async def ready() -> None:
     """Return when another message may be published: too many would pile up in this process."""
-    layer = get_channel_layer()
-    if hasattr(type(layer), "room"):
-        await layer.room()
+    await face_of(get_channel_layer()).publisher.ready()
 
 
-def _submission(batch: Sequence[Checked], fence: Fence | None = None) -> Submission:
-    message = batch[0].message
+def id_of(checked: Checked, answer: Any) -> str:
+    """Return the id of a message, given the answer of Redis, which has one for what is kept."""
+    return answer.decode() if isinstance(answer, bytes) else checked.message.id
+
+
+def _publication(checked: Checked, fence: Fence | None = None) -> Publication:
+    message = checked.message
     destination = message.destination
-    envelopes = [each.envelope for each in batch]
-    history = history_of(destination)
-    return Submission(group_name(destination), envelopes, history, message.once, fence)
-
-
-def _ids_of(batch: Sequence[Checked], answer: Any) -> list[str]:
-    """Return the ids of messages: Redis gives them to those that are kept."""
-    if not isinstance(answer, list):
-        return [each.message.id for each in batch]
-    return [
-        given.decode() if isinstance(given, bytes) else each.message.id
-        for each, given in zip(batch, answer, strict=True)
-    ]
+    history = topic_options(destination).history
+    return Publication(
+        group_name(destination), checked.envelope, history, message.idempotency_key, fence
+    )

@@ -1,22 +1,84 @@
-"""Settings that are read for every message."""
+"""
+Settings: every one that ``realtime`` reads, with its default.
+
+A Django project sets what it wants otherwise. Read one as ``conf.STOMP_MAX_FRAME_BYTES``: it is
+looked up once, and again when a test has changed it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Final, ParamSpec, TypeVar, cast
 
+from django.conf import settings
 from django.core.signals import setting_changed
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def cached_setting(read: Callable[[], T]) -> Callable[[], T]:
-    """Make a function that reads settings do so once, and again when a test has changed them."""
-    cached = cache(read)
+class Conf:
+    """The settings, as attributes."""
 
-    def forget(**_: Any) -> None:
-        cached.cache_clear()
+    #: The module with the routing table, a list called ``routes``; "" for none.
+    STOMP_ROUTING: str = ""
+    #: What clients may SEND to: prefixes of destinations.
+    STOMP_SEND_PREFIXES: Sequence[str] = ("/app/",)
+    #: Whether clients may CONNECT without a login.
+    STOMP_ANONYMOUS: bool = False
+    #: The dotted paths of functions that find out who connects; see :mod:`realtime.access`.
+    STOMP_AUTHENTICATORS: Sequence[str] = (
+        "realtime.access.authentication.passcode_user",
+        "realtime.access.authentication.cookie_user",
+    )
+    #: Origins of pages, besides the gateway's own, that may connect; "*" for any.
+    ALLOWED_ORIGINS: Sequence[str] = ()
+    #: Seconds that a client has until CONNECT.
+    STOMP_CONNECT_SECONDS: float = 10
+    #: The shortest heart-beat either way, in milliseconds; 0 for none.
+    STOMP_HEARTBEAT_MS: int = 1000
+    #: The largest frame of a client, in bytes.
+    STOMP_MAX_FRAME_BYTES: int = 64 * 1024
+    #: The largest body of a message, wherever it comes from; None for that of a frame.
+    STOMP_MAX_BODY_BYTES: int | None = None
+    #: Subscriptions of one session; topics of one stream of events.
+    STOMP_MAX_SUBSCRIPTIONS: int = 128
+    #: Threads for functions of the routing table that are not async.
+    STOMP_HANDLER_THREADS: int = 32
+    #: What may wait for one slow client, in bytes, before it is closed.
+    STOMP_SEND_BUFFER_BYTES: int = 512 * 1024
+    #: Seconds for which a client may take nothing of what waits for it.
+    STOMP_SEND_SECONDS: float = 10
+    #: Seconds that a process which is told to end takes at most to say goodbye to its clients.
+    STOMP_DRAIN_SECONDS: float = 30
+    #: About how many dead letters are kept for each bridge.
+    STOMP_DEAD_LETTERS: int = 1000
+    #: Where the bridges find the gateway's own Redis.
+    REDIS_URL: str = "redis://127.0.0.1:6379/0"
 
-    setting_changed.connect(forget, weak=False)
-    return cached
+    def __init__(self) -> None:
+        for name in NAMES:
+            self.read(name)
+        setting_changed.connect(lambda setting, **_: self.read(setting), weak=False)
+
+    def read(self, name: str) -> None:
+        """Look up a setting, if it is one of these."""
+        if name in NAMES:
+            setattr(self, name, getattr(settings, name, getattr(Conf, name)))
+        largest = self.STOMP_MAX_BODY_BYTES
+        #: The largest body of a message, in bytes.
+        self.max_body_bytes = self.STOMP_MAX_FRAME_BYTES if largest is None else largest
+
+
+#: The names of all of them.
+NAMES: Final = tuple(name for name in vars(Conf) if name.isupper())
+
+conf: Final = Conf()
+
+
+def cached_setting(derive: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that derives something from settings do so once, until a test changes one."""
+    cached = lru_cache(maxsize=65536)(derive)
+    setting_changed.connect(lambda **_: cached.cache_clear(), weak=False)
+    return cast(Callable[P, T], cached)

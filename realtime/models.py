@@ -1,4 +1,4 @@
-"""What an operator sees of live connections; written behind by :mod:`realtime.sessions.records`."""
+"""Models: live sessions and their nodes, as an operator sees them; see ``sessions.records``."""
 
 from __future__ import annotations
 

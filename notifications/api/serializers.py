@@ -9,7 +9,7 @@ from realtime.destinations.names import DestinationError, check_published
 from realtime.messages.message import Message
 
 
-def read_notification(data: Any, once: str | None = None) -> Message:
+def read_notification(data: Any, idempotency_key: str | None = None) -> Message:
     """
     Return the message that ``{"topic": ..., "message": ...}`` asks for.
 
@@ -23,7 +23,9 @@ def read_notification(data: Any, once: str | None = None) -> Message:
         _fail(non_field_errors=f"a notification is an object, not {type(data).__name__}")
     errors = _topic_errors(data)
     try:
-        message = Message.of(data.get("topic", ""), data["message"], once=once)
+        message = Message.of(
+            data.get("topic", ""), data["message"], idempotency_key=idempotency_key
+        )
     except KeyError:
         errors["message"] = "This field is required."
     except (TypeError, ValueError, RecursionError) as error:

@@ -16,12 +16,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
-from realtime.broker import publish_checked
+from realtime.broker import publish_many
 from realtime.destinations.names import DestinationError
 from realtime.history.log import MAX_REPLAY
 from realtime.history.positions import Position
-from realtime.history.read import Page, read_page
-from realtime.messages.idempotency import key_in, once_of_user
+from realtime.layer.pages import Page, read_page
+from realtime.messages.idempotency import key_in, key_of_user
 from realtime.messages.json import as_notification
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
 
@@ -75,12 +75,12 @@ class NotificationView(APIView):
         return Response({"detail": "POST a topic and a message, and subscribers get it."})
 
     def post(self, request: Request) -> Response:
-        once = _once(request)
+        key = _idempotency_key(request)
         if isinstance(request.data, list):
-            return _answer_list(request.data, once)
+            return _answer_list(request.data, key)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        message = replace(serializer.validated_data, once=once)
+        message = replace(serializer.validated_data, idempotency_key=key)
         try:
             checked = check(message)
         except MessageTooLarge as error:
@@ -89,11 +89,11 @@ class NotificationView(APIView):
         return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
 
-def _once(request: Request) -> str | None:
+def _idempotency_key(request: Request) -> str | None:
     """Return what makes a repeat of this request one, or None where nothing does."""
     key = key_in(request.headers)
     try:
-        return None if key is None else once_of_user(request.user.get_username(), key)
+        return None if key is None else key_of_user(request.user.get_username(), key)
     except ValueError as error:
         raise ParseError(str(error)) from None
 
@@ -135,12 +135,12 @@ def _limit(text: str) -> int:
     return limit
 
 
-def _answer_list(items: list[Any], once: str | None) -> Response:
+def _answer_list(items: list[Any], key: str | None) -> Response:
     """Publish the good ones of a list, and answer with one result for each."""
     if not 0 < len(items) <= MAX_NOTIFICATIONS:
         error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
         raise ValidationError({"non_field_errors": [error]})
-    read = [_read(item, once and f"{once}\n{number}") for number, item in enumerate(items)]
+    read = [_read(item, key and f"{key}\n{number}") for number, item in enumerate(items)]
     messages = [each for each in read if isinstance(each, Checked)]
     ids = iter(_publish(messages) if messages else [])
     results = [
@@ -150,10 +150,10 @@ def _answer_list(items: list[Any], once: str | None) -> Response:
     return Response(results, status=_status(len(messages), len(items)))
 
 
-def _read(item: Any, once: str | None) -> Checked | Any:
+def _read(item: Any, key: str | None) -> Checked | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
-        return check(read_notification(item, once))
+        return check(read_notification(item, key))
     except ValidationError as error:
         return error.detail
     except MessageTooLarge as error:
@@ -173,7 +173,7 @@ def _published(message: Message, message_id: str) -> dict[str, str]:
 
 def _publish(messages: list[Checked]) -> list[str]:
     try:
-        return publish_checked(messages)
+        return publish_many(messages)
     except RedisError as error:
         logger.warning("Redis did not take %d notifications: %s", len(messages), error)
         raise RedisAway from None

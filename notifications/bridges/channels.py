@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from redis import RedisError
 
+from realtime.concurrency import InFlight
 from realtime.redis import create_pool
 from realtime.redis.subscriber import Subscriber
-from realtime.sessions.in_flight import Work
 
 from .formats import MESSAGE
 from .publisher import Begun, Carrier
@@ -59,14 +59,14 @@ class ChannelReader:
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._heard: list[Arrival] = []
-        self._under_way = Work(MAX_UNDER_WAY, MAX_UNDER_WAY_BYTES)
+        self._under_way = InFlight(MAX_UNDER_WAY, MAX_UNDER_WAY_BYTES)
 
     def receive(self, name: bytes, channel: bytes, payload: bytes) -> Awaitable[object] | None:
         """Take what came; return what has to be waited for before the next."""
         if not self._heard:
             asyncio.get_running_loop().call_soon(self._begin)
         self._heard.append(Arrival({MESSAGE: payload}, channel))
-        return self._under_way.room() if self._under_way.full else None
+        return self._under_way.ready() if self._under_way.full else None
 
     async def ended(self) -> None:
         """Return when all that was heard is published, or has failed."""
@@ -80,7 +80,7 @@ class ChannelReader:
             self._carrier.failed(late, len(heard))
             return
         for begun in self._carrier.begin(heard):
-            self._under_way.start(begun.future, begun.size, partial(self._ended, begun))
+            self._under_way.start(begun.future, partial(self._ended, begun), size=begun.size)
 
     def _ended(self, begun: Begun, future: asyncio.Future[Any]) -> None:
         self._carrier.settle(begun)

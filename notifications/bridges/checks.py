@@ -10,8 +10,8 @@ from django.core import checks
 
 from realtime.destinations.names import DestinationError, check_topic
 from realtime.redis import create_pool, without_password
-from realtime.routes.table import load_routes
-from realtime.sessions.handlers import ApplicationRoute
+from realtime.routes.applications import ApplicationRoute, SubscribeRoute
+from realtime.routes.table import routing_table
 
 from .formats import ADDRESSED, READERS, WRITERS
 from .routes import PLACEHOLDER, IncomingRoute, OutgoingRoute, compile_glob
@@ -22,18 +22,16 @@ _VARIABLE: Final = re.compile(r"\{\w+\}")
 def check_bridges(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """E001-E006: what is wrong with the bridges of a routing table that can be loaded."""
     try:
-        routes = load_routes()
+        table = routing_table()
     except Exception:
         return []
-    incoming = [route for route in routes if isinstance(route, IncomingRoute)]
-    outgoing = [route for route in routes if isinstance(route, OutgoingRoute)]
-    application = [route for route in routes if isinstance(route, ApplicationRoute)]
+    incoming, outgoing = table.entries(IncomingRoute), table.entries(OutgoingRoute)
     return [
         *_check_doubles(incoming),
         *_check_destinations(incoming),
         *_check_formats(incoming, outgoing),
         *_check_urls([*incoming, *outgoing]),
-        *_check_patterns(application),
+        *_check_patterns(table.entries(ApplicationRoute)),
     ]
 
 
@@ -118,8 +116,8 @@ def _check_urls(routes: Iterable[IncomingRoute | OutgoingRoute]) -> Iterator[che
 
 
 def _check_patterns(routes: list[ApplicationRoute]) -> Iterator[checks.Error]:
-    for attribute in ("send", "subscribe"):
-        answering = [route for route in routes if getattr(route, attribute) is not None]
+    for subscribing in (False, True):
+        answering = [each for each in routes if isinstance(each, SubscribeRoute) is subscribing]
         for route in _repeated(answering, lambda route: _VARIABLE.sub("{}", route.pattern)):
             yield checks.Error(
                 f"{route.pattern} is there twice: the first entry gets all",

@@ -19,10 +19,11 @@ import json
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from realtime.destinations.names import check_published
-from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_in, once_of_route
+from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_in, key_of_route
 from realtime.messages.message import Message
 from realtime.sessions.session import Session
 from realtime.stomp import ProtocolError
@@ -54,7 +55,7 @@ def read(format: str, fields: Fields, to: str, owner: str) -> Message:
     """
     message = READERS[format](fields, to, owner)
     if _KEY in fields:
-        message.once = once_of_route(owner, _text(fields, _KEY))
+        return replace(message, idempotency_key=key_of_route(owner, _text(fields, _KEY)))
     return message
 
 
@@ -75,9 +76,9 @@ def read_envelope(payload: bytes, owner: str = "") -> Message:
     if content.get("encoding") == "base64":
         body = _decode_base64(body)
     key = key_in(headers)
-    once = None if key is None else once_of_route(owner, key)
+    once = None if key is None else key_of_route(owner, key)
     forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
-    return Message.of(destination, body, forwarded, once=once)
+    return Message.of(destination, body, forwarded, idempotency_key=once)
 
 
 def _check_envelope(content: Any) -> dict[str, Any]:

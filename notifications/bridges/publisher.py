@@ -14,9 +14,9 @@ from typing import Any, Final, Literal, NamedTuple
 from redis import RedisError
 
 from notifications.dead_letters import letters as dead_letters
-from realtime.broker import start
+from realtime.broker import apublish_many
 from realtime.layer.fence import TOO_EARLY, Fence
-from realtime.messages.message import Checked, check, in_batches
+from realtime.messages.message import Checked, check
 from realtime.redis import Fenced
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
@@ -97,14 +97,10 @@ class Carrier:
 
     def settle(self, begun: Begun) -> list[BaseException | None]:
         """Count what has ended; return the error of each message that was not taken, or None."""
-        error = begun.future.exception()
-        errors: list[BaseException | None] = [error] * begun.messages
-        if error is None and begun.outcome == "carried":
-            early = RedisError("an entry before it was not taken")
-            errors = [early if answer == TOO_EARLY else None for answer in begun.future.result()]
-        failed = [each for each in errors if each is not None]
+        errors = _errors(begun)
+        failed = [error for error in errors if error is not None]
         self.counts[begun.outcome] += len(errors) - len(failed)
-        if isinstance(error, Fenced):
+        if any(isinstance(error, Fenced) for error in failed):
             self.lease.give_up()
         elif failed:
             self.failed(failed[0], len(failed))
@@ -122,26 +118,27 @@ class Carrier:
     def _publish(
         self, readable: list[tuple[Arrival, Checked]], latest: dict[str, str]
     ) -> list[Begun]:
-        begun = []
-        arrivals = iter([arrival for arrival, _ in readable])
-        for batch in in_batches([checked for _, checked in readable]):
-            of_batch = list(itertools.islice(arrivals, len(batch)))
-            entries = tuple([arrival.entry for arrival in of_batch])
-            destination = batch[0].message.destination
-            after = latest.get(destination, "")
-            try:
-                future = start(batch, Fence(self.route.id, self.lease.number, entries, after))
-            except Exception as error:
-                if len(batch) == 1:
-                    begun.append(self._put_aside(of_batch[0], error))
-                else:  # which one is it?
-                    for each in zip(of_batch, batch, strict=True):
-                        begun += self._publish([each], latest)
-            else:
-                latest[destination] = entries[-1]
-                size = sum(map(_size, of_batch))
-                begun.append(Begun(future, "carried", len(batch), size))
-        return begun
+        if not readable:
+            return []
+        messages = [checked for _, checked in readable]
+        newest = dict(latest)
+        fences = [self._fence(arrival, checked, newest) for arrival, checked in readable]
+        try:
+            future = apublish_many(messages, fences)
+        except Exception as error:
+            if len(readable) == 1:
+                return [self._put_aside(readable[0][0], error)]
+            alone = [self._publish([each], latest) for each in readable]  # which one is it?
+            return list(itertools.chain.from_iterable(alone))
+        latest |= newest
+        size = sum([_size(arrival) for arrival, _ in readable])
+        return [Begun(future, "carried", len(messages), size)]
+
+    def _fence(self, arrival: Arrival, checked: Checked, newest: dict[str, str]) -> Fence:
+        destination = checked.message.destination
+        after = newest.get(destination, "")
+        newest[destination] = arrival.entry
+        return Fence(self.route.id, self.lease.number, arrival.entry, after)
 
     def _put_aside(self, arrival: Arrival, error: Exception) -> Begun:
         reason = str(error) or repr(error)
@@ -162,6 +159,18 @@ class Carrier:
 
 def _size(arrival: Arrival) -> int:
     return MESSAGE_BYTES + sum(map(len, arrival.fields.values()))
+
+
+def _errors(begun: Begun) -> list[BaseException | None]:
+    """Return the error of each message of what has ended, or None for one that was taken."""
+    error = begun.future.exception()
+    if error is not None or begun.outcome != "carried":
+        return [error] * begun.messages
+    early = RedisError("an entry before it was not taken")
+    return [
+        answer if isinstance(answer, BaseException) else early if answer == TOO_EARLY else None
+        for answer in begun.future.result()
+    ]
 
 
 async def settled(futures: Iterable[asyncio.Future[Any]]) -> None:

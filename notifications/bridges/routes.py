@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final, Literal, NamedTuple
 
-from django.conf import settings
-
-from realtime.layer.loop import pipeline_to
+from realtime.conf import conf
 from realtime.messages.message import Message
-from realtime.redis import without_password
-from realtime.routes.table import load_routes
-from realtime.sessions.handlers import ApplicationRoute
+from realtime.redis import pipeline_to, without_password
+from realtime.routes.applications import ForwardRoute
+from realtime.routes.table import routing_table
 from realtime.sessions.session import Session
 
 from .formats import WRITERS, Fields, as_fields, read
@@ -83,7 +81,7 @@ class IncomingRoute:
     @property
     def url(self) -> str:
         """Where its Redis is."""
-        return self.redis or settings.REDIS_URL
+        return self.redis or conf.REDIS_URL
 
     @property
     def group(self) -> str:
@@ -108,7 +106,7 @@ class IncomingRoute:
 
 
 @dataclass(frozen=True)
-class OutgoingRoute(ApplicationRoute):
+class OutgoingRoute(ForwardRoute):
     """What clients send to an application destination goes to a Redis channel or stream."""
 
     kind: Kind = "channel"
@@ -209,12 +207,12 @@ def to_stream(
 
 def incoming_routes() -> list[IncomingRoute]:
     """Return the routes of the table that ``manage.py bridge`` carries."""
-    return [route for route in load_routes() if isinstance(route, IncomingRoute)]
+    return routing_table().entries(IncomingRoute)
 
 
 def outgoing_routes() -> list[OutgoingRoute]:
     """Return the routes of the table that lead to Redis."""
-    return [route for route in load_routes() if isinstance(route, OutgoingRoute)]
+    return routing_table().entries(OutgoingRoute)
 
 
 @cache
@@ -256,7 +254,7 @@ def _outgoing(
     redis: str | None,
     command: Callable[[Message, Session], Command],
 ) -> OutgoingRoute:
-    def send(message: Message, session: Session, **variables: str) -> asyncio.Future[Any]:
-        return pipeline_to(redis or settings.REDIS_URL).submit(command(message, session))
+    def forward(message: Message, session: Session) -> asyncio.Future[Any]:
+        return pipeline_to(redis or conf.REDIS_URL).submit(command(message, session))
 
-    return OutgoingRoute(pattern, send, kind=kind, name=name, format=format, redis=redis)
+    return OutgoingRoute(pattern, forward, kind=kind, name=name, format=format, redis=redis)

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from django.conf import settings
 from redis import RedisError
 
-from realtime.layer.loop import open_pipeline
-from realtime.redis import create_pool
+from realtime.conf import conf
+from realtime.redis import create_pool, open_pipeline
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
 
@@ -138,7 +137,7 @@ async def run_bridges(
     Args:
         watch: Looks at the routes meanwhile.
     """
-    pipeline = open_pipeline(create_pool(settings.REDIS_URL), SCRIPTS)
+    pipeline = open_pipeline(create_pool(conf.REDIS_URL), SCRIPTS)
     runners = [Runner(route, pipeline) for route in routes]
     try:
         async with asyncio.TaskGroup() as tasks:

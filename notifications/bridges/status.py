@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.conf import settings
 from redis import RedisError, ResponseError
 
 from notifications.dead_letters import letters as dead_letters
+from realtime.conf import conf
 from realtime.redis import execute_all, try_all
 
 from .routes import IncomingRoute, OutgoingRoute
@@ -71,7 +71,7 @@ def read_status(routes: Iterable[IncomingRoute]) -> list[RouteStatus]:
         redis.RedisError: If the gateway's own Redis is away.
     """
     asked = list(routes)
-    client = client_to(settings.REDIS_URL)
+    client = client_to(conf.REDIS_URL)
     leases = execute_all(client, [("GET", key_of(route.id, "lease")) for route in asked])
     said = execute_all(client, [("HGETALL", key_of(route.id, "status")) for route in asked])
     kept = dead_letters.counts(route.id for route in asked)

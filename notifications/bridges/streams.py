@@ -21,10 +21,9 @@ from typing import Any, Final
 
 from redis import ResponseError
 
-from realtime.broker import room
-from realtime.layer.loop import open_pipeline, pipeline_to
-from realtime.redis import REDIS_ERRORS, Call, Script, create_pool
-from realtime.redis.commands import MAX_JOINED
+from realtime import broker
+from realtime.layer.publishing import MAX_JOINED
+from realtime.redis import REDIS_ERRORS, Call, Script, create_pool, open_pipeline, pipeline_to
 
 from .publisher import Begun, Carrier, settled
 from .routes import Arrival
@@ -187,7 +186,7 @@ class _Reader:
             await self._carry_part(there[start : start + PART_ENTRIES])
 
     async def _carry_part(self, there: list[tuple[bytes, list[bytes]]]) -> None:
-        await room()
+        await broker.ready()
         self._carrier.lease.check()
         begun = self._carrier.begin(itertools.starmap(_arrival, there), self._latest)
         if there:

@@ -21,11 +21,11 @@ from heapq import nlargest
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple, Self
 
-from django.conf import settings
 from redis import RedisError
 
 from notifications.bridges.routes import IncomingRoute
 from notifications.bridges.store import client_to, key_of
+from realtime.conf import conf
 from realtime.redis import execute_all
 from realtime.redis.cluster import ClusterClient
 
@@ -118,7 +118,7 @@ def command(route_id: str, reason: str, original: Mapping[Any, Any]) -> tuple[st
             ``payload`` of what was published. What is over the bounds is cut off.
     """
     fields = [(_bytes(name), _bytes(value)) for name, value in original.items()]
-    add = ("XADD", _stream(route_id), "MAXLEN", "~", str(settings.STOMP_DEAD_LETTERS), "*")
+    add = ("XADD", _stream(route_id), "MAXLEN", "~", str(conf.STOMP_DEAD_LETTERS), "*")
     about = ("reason", _bytes(reason[:MAX_REASON_CHARACTERS]))
     whole = ("size", str(_size(fields)), "fields", str(len(fields)))
     return (*add, *about, *whole, *chain.from_iterable(_cut(fields)))
@@ -224,7 +224,7 @@ def _publishing(
 
 
 def _ask(commands: Iterable[tuple[Any, ...]]) -> list[Any]:
-    return execute_all(client_to(settings.REDIS_URL), commands)
+    return execute_all(client_to(conf.REDIS_URL), commands)
 
 
 def _stream(route_id: str) -> str:

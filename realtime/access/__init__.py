@@ -1,0 +1,21 @@
+"""
+Access: who may connect, from where, and what they may do.
+
+::
+
+    Origin of the page ──> origins         is it ours, or allowed? do its cookies count?
+    CONNECT ─────────────> authentication  who is it? the first authenticator that knows
+    SEND ────────────────> rules           may it go there?
+
+An authenticator is an async function ``(scope, connect) -> user | None``: it returns None where
+there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where
+what there is is wrong. ``STOMP_AUTHENTICATORS`` lists them; server-sent events ask the same ones.
+
+Why so:
+
+* The own origin has to be an allowed host, or DNS rebinding would make any page ours.
+* Cookies count from the gateway's own origin only: a strange page must not speak for its visitor,
+  however many origins are allowed.
+
+May import ``conf``, ``concurrency``, ``destinations``, ``routes`` and ``stomp``.
+"""

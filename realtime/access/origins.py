@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http.request import validate_host
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+from realtime.conf import conf
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 async def deny(scope: Any, receive: Any, send: Any) -> Any:
@@ -17,26 +18,14 @@ async def deny(scope: Any, receive: Any, send: Any) -> Any:
     await send({"type": "websocket.close", "code": 1008})
 
 
-def check_origin(application: Callable[..., Any]) -> Callable[..., Any]:
-    """
-    Let in who comes from an allowed origin: the middleware of the WebSocket.
-
-    A browser always says its Origin; it has to be the gateway's own or one of
-    ``ALLOWED_ORIGINS``. Who sends none is no browser, and free to log in. Cookies count
-    from the gateway's own origin only: those of a strange page are not its visitor's will.
-    """
-
-    async def checked(scope: dict[str, Any], receive: Any, send: Any) -> Any:
-        admitted = admit(scope, header(scope, b"origin"))
-        return await (deny if admitted is None else application)(admitted or scope, receive, send)
-
-    return checked
-
-
 def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
     """
-    Return the scope of who comes from an origin, without cookies that don't count; None if it is
-    not allowed.
+    Return the scope of a client that comes from an origin, without cookies that don't count; None
+    if the origin is not allowed.
+
+    A browser always says its Origin; it has to be the gateway's own or one of
+    ``ALLOWED_ORIGINS``. A client without one is not a browser, and free to log in. Cookies count
+    from the gateway's own origin only: those of a strange page are not its visitor's will.
     """
     same = origin is not None and _is_same_origin(origin, header(scope, b"host"))
     if origin is not None and not same and not _is_allowed(origin):
@@ -54,7 +43,7 @@ def header(scope: dict[str, Any], name: bytes) -> str | None:
 
 
 def _is_allowed(origin: str) -> bool:
-    allowed = settings.ALLOWED_ORIGINS
+    allowed = conf.ALLOWED_ORIGINS
     return "*" in allowed or origin.rstrip("/").lower() in {
         known.rstrip("/").lower() for known in allowed
     }

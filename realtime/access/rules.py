@@ -1,13 +1,12 @@
-"""Rules: who may do what."""
+"""Rules: what a client may do."""
 
 from __future__ import annotations
 
-from django.conf import settings
-
-from realtime.conf import cached_setting
+from realtime.conf import cached_setting, conf
 from realtime.stomp import AccessDenied
 
 
+@cached_setting
 def check_may_send(destination: str) -> None:
     """
     Let a client SEND to the prefixes in ``STOMP_SEND_PREFIXES`` only.
@@ -15,14 +14,9 @@ def check_may_send(destination: str) -> None:
     Raises:
         AccessDenied: For any other destination.
     """
-    prefixes = _send_prefixes()
+    prefixes = tuple(conf.STOMP_SEND_PREFIXES)
     if not destination.startswith(prefixes):
         raise AccessDenied(
             f"clients may not send to {destination!r}, only to {', '.join(prefixes)}",
             code="send-denied",
         )
-
-
-@cached_setting
-def _send_prefixes() -> tuple[str, ...]:
-    return tuple(settings.STOMP_SEND_PREFIXES)

@@ -1,4 +1,4 @@
-"""What orchestrators ask: does this process live, and is it ready for clients?"""
+"""Health: does this process live, and is it ready for clients? Orchestrators ask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from realtime.layer.plain import face_of
 from realtime.redis import REDIS_ERRORS
 
 LIVE: Final = "/healthz"
@@ -38,12 +39,9 @@ async def health(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def _why_not_ready() -> str | None:
-    layer = get_channel_layer()
-    if not hasattr(type(layer), "check"):
-        return None
     try:
         async with asyncio.timeout(READY_SECONDS):
-            await layer.check()
+            await face_of(get_channel_layer()).check()
     except REDIS_ERRORS as error:
         return f"Redis is away: {type(error).__name__}"
     return None

@@ -1,4 +1,4 @@
-"""What one subscription was sent and has not acknowledged, and what waits for that."""
+"""AckWindow: bound what a subscription has unacknowledged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from realtime.stomp import ProtocolError
 
-from .frames import Burst, Payload
+from .frames import Frames
 from .outbox import Outbox
 
 #: What a client may have unacknowledged at most; ``prefetch-count`` may ask for less.
@@ -27,24 +27,26 @@ class AckWindow:
         self._cumulative = cumulative
         self._prefetch = prefetch
         self._unacknowledged: dict[str, None] = {}
-        self._waiting: deque[Payload] = deque()
+        self._waiting: deque[Frames] = deque()
 
-    def deliver(self, payload: Payload | Burst) -> None:
+    def deliver(self, frames: Frames) -> None:
         """Send MESSAGE frames now, or when the client has acknowledged enough."""
-        if len(self._unacknowledged) + payload.count <= self._prefetch:
-            for each in payload.payloads:
-                self._unacknowledged[each.message_id] = None
-            self._outbox.deliver(payload)
+        if len(self._unacknowledged) + frames.count <= self._prefetch:
+            self._send(frames)
         else:
-            for each in payload.payloads:
-                self._deliver(each)
+            for each in frames.one_by_one():
+                self._send_or_keep(each)
 
-    def _deliver(self, payload: Payload) -> None:
+    def _send_or_keep(self, frames: Frames) -> None:
         if len(self._unacknowledged) < self._prefetch:
-            self._unacknowledged[payload.message_id] = None
-            self._outbox.deliver(payload)
-        elif self._outbox.hold(payload):
-            self._waiting.append(payload)
+            self._send(frames)
+        elif self._outbox.hold(frames):
+            self._waiting.append(frames)
+
+    def _send(self, frames: Frames) -> None:
+        for message in frames.messages:
+            self._unacknowledged[message.id] = None
+        self._outbox.deliver(frames)
 
     def __contains__(self, message_id: str) -> bool:
         """Whether a message was sent and is unacknowledged."""
@@ -60,15 +62,14 @@ class AckWindow:
                 del self._unacknowledged[next(iter(self._unacknowledged))]
         del self._unacknowledged[message_id]
         while self._waiting and len(self._unacknowledged) < self._prefetch:
-            payload = self._waiting.popleft()
-            self._unacknowledged[payload.message_id] = None
-            self._outbox.release(payload)
-            self._outbox.deliver(payload)
+            frames = self._waiting.popleft()
+            self._outbox.release(frames)
+            self._send(frames)
 
     def discard(self) -> None:
         """Forget what waits: the subscription ended."""
-        for payload in self._waiting:
-            self._outbox.release(payload)
+        for frames in self._waiting:
+            self._outbox.release(frames)
         self._waiting.clear()
 
 
@@ -77,7 +78,7 @@ def prefetch_count(header: str | None) -> int:
     Return how many messages may be unacknowledged, given the header ``prefetch-count``.
 
     Raises:
-        ProtocolError: If it is no number. 0 means no limit, as with RabbitMQ: then
+        ProtocolError: If it is not a number. 0 means no limit, as with RabbitMQ: then
             :data:`MAX_PREFETCH` is.
     """
     if header is None:

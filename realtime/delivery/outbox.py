@@ -1,25 +1,31 @@
-"""One session's way out: bounded, ordered, and never in the way of whoever writes."""
+"""Outbox: one session's way out, bounded, ordered, and never in the way of whoever writes."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
+from realtime.concurrency import per_loop
 from realtime.stomp import TooSlow
 
-from .flusher import this_flusher
-from .frames import Burst, Payload
+from .frames import Frames, in_websocket_frame
 
 #: The key of ASGI's ``websocket.accept`` under which a session offers :meth:`Outbox.attach`.
 ATTACH: Final = "realtime.attach"
+
+logger = logging.getLogger(__name__)
 
 #: How much goes to the transport in one write.
 WRITE_BYTES: Final = 64 * 1024
 
 #: Seconds that a client who was too slow has to take the close.
 CLOSE_SECONDS: Final = 2.0
+
+#: To how many clients is written before others have their turn.
+FLUSHES_PER_TURN: Final = 250
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -41,7 +47,7 @@ class Transport(Protocol):
 class Source(Protocol):
     """What keeps frames back while the client is slow, and gives them when it is not."""
 
-    def take(self) -> Payload | Burst | None:
+    def take(self) -> Frames | None:
         """Return the next frames to write, or None if there are none."""
 
 
@@ -94,7 +100,7 @@ class Outbox:
         self._abandon = abandon
         self._flusher = this_flusher()
         self._transport: Transport | None = None
-        self._waiting: deque[Payload | Burst] = deque()
+        self._waiting: deque[Frames] = deque()
         self._sources: dict[Source, None] = {}
 
     def attach(self, transport: Transport) -> None:
@@ -103,43 +109,43 @@ class Outbox:
         transport.resume = self._resume
         self._schedule()
 
-    def deliver(self, payload: Payload | Burst) -> None:
+    def deliver(self, frames: Frames) -> None:
         """Queue MESSAGE frames."""
-        self.messages += payload.count
-        self.write(payload)
+        self.messages += frames.count
+        self.write(frames)
 
-    def write(self, payload: Payload | Burst) -> None:
+    def write(self, frames: Frames) -> None:
         """Queue frames; after :meth:`close` nothing happens."""
-        size = self.waiting_bytes + payload.size
+        size = self.waiting_bytes + frames.size
         if size + self.held_bytes > self._max_bytes or self._closed:
             self._overflow()
             return
         self.waiting_bytes = size
         waiting = self._waiting
-        waiting.append(payload)
+        waiting.append(frames)
         if len(waiting) == 1 and not self.blocked:
             self._flusher.add(self)
 
-    def hold(self, payload: Payload | Burst) -> bool:
+    def hold(self, frames: Frames) -> bool:
         """
         Count what waits elsewhere against the budget; return whether it fits.
 
         Call :meth:`release` before it is written or dropped.
         """
-        if not self.has_room(payload.size):
+        if not self.fits(frames.size):
             self._overflow()
             return False
-        self.held_bytes += payload.size
+        self.held_bytes += frames.size
         return True
 
-    def has_room(self, size: int, share: float = 1.0) -> bool:
+    def fits(self, size: int, share: float = 1.0) -> bool:
         """Return whether so many bytes more are within the budget, or a share of it."""
         waiting = self.waiting_bytes + self.held_bytes
         return not self._closed and waiting + size <= self._max_bytes * share
 
-    def release(self, payload: Payload | Burst) -> None:
+    def release(self, frames: Frames) -> None:
         """Undo :meth:`hold`."""
-        self.held_bytes -= payload.size
+        self.held_bytes -= frames.size
 
     def add_source(self, source: Source) -> None:
         """Take frames from a source once the client can be written to."""
@@ -164,7 +170,7 @@ class Outbox:
         if at_once:
             self._drop_all()
         if last is not None:
-            self._waiting.append(Payload(last))
+            self._waiting.append(Frames((in_websocket_frame(last),)))
         self._last = {"type": "websocket.close", "code": code, "reason": reason}
         self._schedule()
 
@@ -222,19 +228,19 @@ class Outbox:
         waiting = self._waiting
         if len(waiting) == 1 and not self._sources:
             self.waiting_bytes = 0
-            return waiting.popleft().frame
-        frames: list[bytes] = []
+            return waiting.popleft().joined
+        data: list[bytes] = []
         size = 0
-        while size < WRITE_BYTES and (payload := self._next()) is not None:
-            frames.append(payload.frame)
-            size += payload.size
-        return b"".join(frames)
+        while size < WRITE_BYTES and (frames := self._next()) is not None:
+            data.append(frames.joined)
+            size += frames.size
+        return b"".join(data)
 
-    def _next(self) -> Payload | Burst | None:
+    def _next(self) -> Frames | None:
         if self._waiting:
-            payload = self._waiting.popleft()
-            self.waiting_bytes = max(0, self.waiting_bytes - payload.size)
-            return payload
+            frames = self._waiting.popleft()
+            self.waiting_bytes = max(0, self.waiting_bytes - frames.size)
+            return frames
         while self._sources:
             source = next(iter(self._sources))
             taken = source.take()
@@ -275,15 +281,16 @@ class Outbox:
         """Await ``send`` for each frame that waits, and for the close."""
         loop = asyncio.get_running_loop()
         try:
-            while (payload := self._next()) is not None:
-                if isinstance(payload, Burst):
-                    self._waiting.extendleft(reversed(payload.payloads))
-                    self.waiting_bytes += payload.size
+            while (frames := self._next()) is not None:
+                if frames.count > 1:
+                    self._waiting.extendleft(reversed(frames.one_by_one()))
+                    self.waiting_bytes += frames.size
                     continue
-                self._block(loop.time(), 0)
-                await self._send(payload.event)
-                self.blocked = False
-                self.last_sent = loop.time()
+                for event in frames.events():
+                    self._block(loop.time(), 0)
+                    await self._send(event)
+                    self.blocked = False
+                    self.last_sent = loop.time()
             if self._last is not None:
                 last, self._last = self._last, None
                 self._ended = True
@@ -297,5 +304,59 @@ class Outbox:
             self.blocked = False
 
 
+class Direct:
+    """Nothing in between: the outbox takes frames at once. Most subscriptions have this."""
+
+    __slots__ = ("deliver", "outbox")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+        self.deliver = outbox.deliver
+
+    def discard(self) -> None:
+        """Do nothing: nothing waits here."""
+
+
 def _too_slow() -> TooSlow:
     return TooSlow("this client reads too slowly: reconnect", code="too-slow")
+
+
+class Flusher:
+    """Let each outbox that was written to in a turn of the loop write once, in a later one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._outboxes: deque[Outbox] = deque()
+        self._flushed: asyncio.Future[None] | None = None
+
+    def add(self, outbox: Outbox) -> None:
+        """Flush an outbox soon."""
+        if not self._outboxes:
+            self._loop.call_soon(self._flush)
+        self._outboxes.append(outbox)
+
+    def flushed(self) -> asyncio.Future[None]:
+        """Return what ends when nothing is left to flush."""
+        if self._flushed is None:
+            self._flushed = self._loop.create_future()
+            if not self._outboxes:
+                self._loop.call_soon(self._flush)
+        return self._flushed
+
+    def _flush(self) -> None:
+        outboxes = self._outboxes
+        now = self._loop.time()
+        for _ in range(min(len(outboxes), FLUSHES_PER_TURN)):
+            try:
+                outboxes.popleft().flush(now)
+            except Exception:  # others must not notice
+                logger.exception("could not write to a client")
+        if outboxes:
+            self._loop.call_soon(self._flush)
+        elif self._flushed is not None:
+            self._flushed.set_result(None)
+            self._flushed = None
+
+
+#: Return the flusher of this event loop.
+this_flusher: Final = per_loop(Flusher)

@@ -1,11 +1,11 @@
-"""What a client missed, delivered before what comes now, as fast as the client reads."""
+"""Replay: deliver what a client missed before what comes now, as fast as the client reads."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from .frames import Burst, FrameKey, MessageFrames, Payload
+from .frames import Encoder, Frames, SharedFrames
 from .outbox import Outbox
 
 
@@ -18,7 +18,7 @@ class Replay:
     Args:
         outbox: Where they go.
         missed: The old messages, the oldest first.
-        key: Whose frames they are.
+        encoder: Makes their frames.
         told: Headers for the first of them.
         done: Called when nothing waits any more: from then on this is not needed.
     """
@@ -26,42 +26,42 @@ class Replay:
     def __init__(
         self,
         outbox: Outbox,
-        missed: Sequence[MessageFrames],
-        key: FrameKey,
+        missed: Sequence[SharedFrames],
+        encoder: Encoder,
         told: Mapping[str, str],
         done: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._missed = deque(missed)
-        self._key = key
+        self._encoder = encoder
         self._told = told
         self._done = done
-        self._waiting: deque[Payload | Burst] = deque()
+        self._waiting: deque[Frames] = deque()
         outbox.add_source(self)
 
-    def deliver(self, payload: Payload | Burst) -> None:
+    def deliver(self, frames: Frames) -> None:
         """Keep MESSAGE frames until the old ones are delivered."""
-        if self._outbox.hold(payload):
-            self._waiting.append(payload)
+        if self._outbox.hold(frames):
+            self._waiting.append(frames)
 
-    def take(self) -> Payload | Burst | None:
+    def take(self) -> Frames | None:
         """Return what to write next, or None if there is nothing."""
         if self._missed:
-            payload = self._missed.popleft().frame_for(self._key).with_headers(self._told)
+            frames = self._missed.popleft().frames_for(self._encoder).telling(self._told)
             self._told = {}
         elif self._waiting:
-            payload = self._waiting.popleft()
-            self._outbox.release(payload)
+            frames = self._waiting.popleft()
+            self._outbox.release(frames)
         else:
             self._done()
             return None
-        self._outbox.messages += payload.count
-        return payload
+        self._outbox.messages += frames.count
+        return frames
 
     def discard(self) -> None:
         """Forget what waits: the subscription ended."""
-        for payload in self._waiting:
-            self._outbox.release(payload)
+        for frames in self._waiting:
+            self._outbox.release(frames)
         self._waiting.clear()
         self._missed.clear()
         self._outbox.remove_source(self)

@@ -1,15 +1,4 @@
-"""
-Destinations: the opaque strings that messages are sent to.
-
-================================  =====================================================
-``/topic/NAME``                   a topic: every subscriber gets every message
-``/app/NAME``                     an application destination: a handler or a bridge gets it
-``/user/queue/NAME``              what a client subscribes to for its own user's messages,
-``/user/USER/queue/NAME``         which services send here
-``/temp-queue/NAME``              what a client names as ``reply-to``,
-``/temp-queue/SESSION/NAME``      where the answer to exactly that session goes
-================================  =====================================================
-"""
+"""Names: the prefixes of destinations, and which destinations are legal."""
 
 from __future__ import annotations
 
@@ -141,6 +130,7 @@ def reply_address(destination: str, session_id: str) -> str:
     return check_destination(f"{TEMPORARY}{session_id}/{name}")
 
 
+@lru_cache(maxsize=65536)
 def heard_destination(destination: str, user_name: str) -> str:
     """
     Return what the hub has to hear for a subscriber to a destination.
@@ -161,6 +151,7 @@ def heard_destination(destination: str, user_name: str) -> str:
     return user_destination(destination, user_name)
 
 
+@lru_cache(maxsize=65536)
 def is_pattern(destination: str) -> bool:
     """Return whether this is a pattern of topics: with ``*`` or ``**`` as segments."""
     return destination.startswith(TOPIC) and "*" in destination

@@ -1,19 +1,4 @@
-"""
-History: what was published lately, so that who was away, or lost a message, gets it after all.
-
-Redis keeps a stream of entries for each destination that has a history, bounded by size and age,
-and its position. A position is an epoch and an offset: offsets count the messages of a destination
-without a gap, and an epoch ends when Redis may have forgotten some of them (another server
-process has taken over: a restart, an older snapshot, a replica that lagged). Then the offset at
-which the old epoch ended is kept, so that what is older still counts.
-
-Entries of the routing table say which destinations have one; by default all topics do::
-
-    routes = [
-        History("/topic/orders/**", size=1000, ttl=3600),
-        History("/topic/prices/**", size=0),  # none
-    ]
-"""
+"""Log: the history of a destination as this process knows it."""
 
 from __future__ import annotations
 

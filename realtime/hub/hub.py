@@ -1,9 +1,10 @@
-"""The hub: which local subscription hears which destination, through one channel."""
+"""Hub: which local subscription hears which destination, through one channel of the layer."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Awaitable, Sequence
 from functools import partial
@@ -11,16 +12,19 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from realtime.delivery.outbox import this_flusher
 from realtime.destinations.groups import group_name
-from realtime.destinations.names import DestinationError, is_pattern
+from realtime.destinations.names import is_pattern
 from realtime.destinations.patterns import pattern_of
 from realtime.history.log import Log
 from realtime.history.positions import Position
+from realtime.layer.plain import PlainLayer, face_of
+from realtime.messages.envelope import open_envelope
 from realtime.messages.message import Message
-from realtime.routes.topics import history_of
+from realtime.routes.table import topic_options
+from realtime.routes.topics import History
 
-from .feed import Topic
-from .receiver import Receiver
+from .feed import Feed, Membership
 from .subscription import Subscription
 
 logger = logging.getLogger(__name__)
@@ -31,6 +35,9 @@ CHECK_SECONDS: Final = 5.0
 #: Seconds after which what was published then has arrived here, or is lost.
 ARRIVAL_SECONDS: Final = 1.0
 
+#: After so many deliveries the outboxes write, and others have their turn.
+YIELD_DELIVERIES: Final = 1000
+
 
 class Hub:
     """
@@ -39,196 +46,241 @@ class Hub:
     """
 
     def __init__(self) -> None:
-        self._layer: Any = get_channel_layer()
-        self._topics: dict[str, Topic] = {}
-        self._patterns: dict[str, dict[str, None]] = {}  # the patterns heard, by their globs
-        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._layer = face_of(get_channel_layer())
+        self._feeds: dict[str, Feed] = {}
+        self._behind: dict[str, dict[str, Feed]] = {}  # the feeds of patterns, by their globs
+        self._leaving: dict[str, asyncio.Task[None]] = {}  # by what is left, as _heard_as says it
         self._channel: asyncio.Task[str] | None = None
-        self._receiver = Receiver(self)
-        self._polling: asyncio.Task[None] | None = None
         self._checker: asyncio.Task[None] | None = None
         self._check_now = asyncio.Event()
+        self._delivered = 0  # since the outboxes last had their turn
+
+    # Who hears
 
     def subscribe(self, subscription: Subscription) -> Awaitable[None]:
         """
         Add a subscription at once; messages that are published after what this returns has
         been awaited are delivered to it.
 
-        Awaiting raises :class:`redis.RedisError` if Redis is away; the subscription is then
-        removed again.
-
-        Raises:
-            DestinationError: If it is to a pattern and the channel layer has none.
+        Awaiting raises :class:`redis.RedisError` if Redis is away, and DestinationError if the
+        channel layer can't hear such a destination; the subscription is then removed again.
         """
-        destination = subscription.destination
-        if is_pattern(destination) and not hasattr(type(self._layer), "pattern_add"):
-            raise DestinationError("this channel layer hears no patterns", code="bad-pattern")
-        topic = self._topics.get(destination)
-        if topic is None:
-            topic = self._topics[destination] = self._new_topic(destination)
-        topic.add(subscription)
-        return self._certain(topic, subscription)
+        feed = self._feeds.get(subscription.destination)
+        first = feed is None
+        if feed is None:
+            feed = self._feeds[subscription.destination] = self._open_feed(subscription.destination)
+        feed.add(subscription)
+        return self._begin(feed, subscription, first)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription: from now on nothing is delivered to it."""
-        topic = self._topics.get(subscription.destination)
-        if topic is not None:
-            self._remove(topic, subscription)
-
-    def deliver(
-        self,
-        messages: Sequence[Message],
-        first: Position | None = None,
-        pattern: str | None = None,
-    ) -> int:
-        """
-        Hand messages to the local subscriptions of their destination or, if they came through
-        the glob of some patterns, of those that stand for it; return how often.
-
-        Args:
-            messages: All to one destination, each the next in its history.
-            first: Where the first of them stands there.
-        """
-        destination = messages[0].destination
-        if pattern is None:
-            topic = self._topics.get(destination)
-            return topic.receive(messages, first) if topic is not None else 0
-        topics = self._topics_of(destination, pattern)
-        return sum([topic.receive(messages, None) for topic in topics])
-
-    def kinds(self, destination: str, pattern: str | None = None) -> int:
-        """Return how many different frames each message becomes that :meth:`deliver` takes."""
-        return sum([topic.kinds for topic in self._topics_of(destination, pattern)])
+        feed = self._feeds.get(subscription.destination)
+        if feed is not None:
+            self._remove(feed, subscription)
 
     async def close(self) -> None:
         """Stop hearing anything."""
-        tasks = [task for task in (self._polling, self._checker) if task is not None]
-        for task in tasks:
-            task.cancel()
-        for topic in self._topics.values():
-            topic.close()
-        if tasks:
-            await asyncio.wait(tasks)
+        for feed in self._feeds.values():
+            feed.close()
+        if isinstance(self._layer, PlainLayer):
+            self._layer.close()
+        if self._checker is not None:
+            self._checker.cancel()
+            await asyncio.wait([self._checker])
 
-    def _topics_of(self, destination: str, pattern: str | None) -> list[Topic]:
-        """Return who hears a destination, or what came to it through the glob of patterns."""
-        if pattern is None:
-            return [self._topics[destination]] if destination in self._topics else []
-        return [
-            self._topics[name]
-            for name in self._patterns.get(pattern, ())
-            if name in self._topics and pattern_of(name).matches(destination)
-        ]
-
-    def _new_topic(self, destination: str) -> Topic:
-        joined = asyncio.create_task(self._join(destination, self._leaving.get(destination)))
-        history = history_of(destination) if hasattr(type(self._layer), "read_history") else None
-        if is_pattern(destination):
-            history = None
-        return Topic(history, partial(self._read, destination), joined)
-
-    def _remove(self, topic: Topic, subscription: Subscription) -> None:
-        topic.discard(subscription)
-        destination = subscription.destination
-        if not topic.members and self._topics.get(destination) is topic:
-            del self._topics[destination]
-            topic.close()
-            self._leaving[destination] = asyncio.create_task(self._leave(destination, topic))
-
-    async def _certain(self, topic: Topic, subscription: Subscription) -> None:
-        """Return when Redis has confirmed that it is heard, now and not only once."""
+    async def _begin(self, feed: Feed, subscription: Subscription, first: bool) -> None:
+        """Let a subscription begin once Redis has confirmed that it is heard, now."""
+        assert feed.membership is not None
         try:
-            await asyncio.shield(topic.joined)
-            if subscription in topic.members and self._channel is not None:
-                await self._add(subscription.destination, self._channel.result())
-            if subscription in topic.members:
-                await topic.begin(subscription)
+            await (feed.membership.joined() if first else feed.membership.confirm())
+            if subscription in feed.members:
+                await feed.begin(subscription)
         except BaseException:
-            self._remove(topic, subscription)
+            self._remove(feed, subscription)
             raise
 
-    async def _join(self, destination: str, leaving: asyncio.Task[None] | None) -> None:
-        if leaving is not None:
-            await asyncio.wait([leaving])
+    def _open_feed(self, destination: str) -> Feed:
+        after = self._leaving.get(_heard_as(destination))
+        membership = Membership(self._layer, destination, self._open_channel, after)
+        history = self._history(destination)
+        feed = Feed(history, partial(self._read, destination, history), membership)
+        if is_pattern(destination):
+            self._behind.setdefault(pattern_of(destination).glob, {})[destination] = feed
+        return feed
+
+    def _remove(self, feed: Feed, subscription: Subscription) -> None:
+        feed.discard(subscription)
+        destination = subscription.destination
+        if not feed.members and self._feeds.get(destination) is feed:
+            del self._feeds[destination]
+            feed.close()
+            if not self._is_heard_otherwise(destination):
+                leaving = asyncio.create_task(self._leave(destination, feed))
+                self._leaving[_heard_as(destination)] = leaving
+
+    def _is_heard_otherwise(self, destination: str) -> bool:
+        """Forget a pattern; return whether another one has the same glob."""
+        if not is_pattern(destination):
+            return False
+        glob = pattern_of(destination).glob
+        behind = self._behind[glob]
+        del behind[destination]
+        if not behind:
+            del self._behind[glob]
+        return bool(behind)
+
+    async def _leave(self, destination: str, feed: Feed) -> None:
+        assert feed.membership is not None
+        await feed.membership.leave()
+        if self._leaving.get(_heard_as(destination)) is asyncio.current_task():
+            del self._leaving[_heard_as(destination)]
+
+    async def _open_channel(self) -> str:
         if self._channel is None:
-            self._channel = asyncio.create_task(self._open_channel())
-        await self._add(destination, await asyncio.shield(self._channel))
+            self._channel = asyncio.create_task(self._listen())
+        return await asyncio.shield(self._channel)
 
-    async def _leave(self, destination: str, topic: Topic) -> None:
+    async def _listen(self) -> str:
         try:
-            await asyncio.wait([topic.joined])
-            topic.joined.exception()  # those who waited have seen it
-            if self._channel is not None and self._channel.done():
-                await self._discard(destination, self._channel.result())
-        except Exception as error:
-            logger.warning("could not leave the group of %s: %s", destination, error)
-        finally:
-            if self._leaving.get(destination) is asyncio.current_task():
-                del self._leaving[destination]
+            channel = await self._layer.listen(self.receive, self._check_now.set)
+        except BaseException:
+            self._channel = None
+            raise
+        if self._layer.reader is not None:
+            self._checker = asyncio.create_task(self._check_histories(), name="realtime-checks")
+        return channel
 
-    async def _read(self, destination: str, count: int) -> Log:
-        """Read the history of a destination."""
-        (log,) = await self._layer.read_history([_history_key(destination)], count)
-        return log
+    # What comes
 
-    async def _check_all(self) -> None:
+    def receive(
+        self, envelopes: Sequence[dict[str, Any]], first: str = "", pattern: str | None = None
+    ) -> Awaitable[None] | None:
+        """
+        Deliver what came together; return what to wait for before the next, if anything. The
+        channel layer calls.
+
+        Args:
+            first: The position of the first message, or "".
+            pattern: The glob by which they came, if they came by one.
+        """
+        if len(envelopes) == 1:  # a shorter way to the same
+            message = open_envelope(envelopes[0], first or None)
+            if message is not None:
+                return self._deliver((message,), first, pattern)
+        messages = _open_all(envelopes, first)
+        readable = [message for message in messages if message is not None]
+        alike = len({message.destination for message in readable}) == 1
+        if len(readable) == len(messages) and alike:
+            return self._deliver(readable, first, pattern)
+        self._deliver_one_by_one(envelopes, messages, first, pattern)
+        return None
+
+    def _deliver(
+        self, messages: Sequence[Message], first: str, pattern: str | None
+    ) -> Awaitable[None] | None:
+        """Deliver, no more at once than others can wait for; return what to wait for."""
+        rest: Sequence[Message] = ()
+        feeds = self._feeds_of(messages[0].destination, pattern)
+        if len(messages) > 1:
+            kinds = sum([feed.kinds for feed in feeds])
+            step = max(1, YIELD_DELIVERIES // max(1, kinds))
+            messages, rest = messages[:step], messages[step:]
+        for feed in feeds:
+            try:
+                self._delivered += feed.receive(messages, "" if pattern else first)
+            except Exception:  # what goes wrong here must not end the others
+                logger.exception("a message could not be delivered")
+        if rest:
+            return asyncio.ensure_future(
+                self._deliver_later(rest, _after(first, len(messages)), pattern)
+            )
+        if self._delivered < YIELD_DELIVERIES:
+            return None
+        self._delivered = 0
+        return this_flusher().flushed()
+
+    async def _deliver_later(
+        self, messages: Sequence[Message], first: str, pattern: str | None
+    ) -> None:
+        self._delivered = 0
+        await this_flusher().flushed()
+        wait = self._deliver(messages, first, pattern)
+        if wait is not None:
+            await wait
+
+    def _deliver_one_by_one(
+        self,
+        envelopes: Sequence[dict[str, Any]],
+        messages: Sequence[Message | None],
+        first: str,
+        pattern: str | None,
+    ) -> None:
+        """Deliver what can be read; what comes after the rest follows nothing."""
+        for number, (envelope, message) in enumerate(zip(envelopes, messages, strict=True)):
+            if message is None:
+                logger.warning(
+                    "skipped a message of type %r, version %r: another release sent it",
+                    envelope.get("type"),
+                    envelope.get("v"),
+                )
+            else:
+                self._deliver([message], _after(first, number), pattern)
+
+    def _feeds_of(self, destination: str, pattern: str | None) -> Sequence[Feed]:
+        """Return who hears a destination, or what came to it through the glob of patterns."""
+        if pattern is None:
+            feed = self._feeds.get(destination)
+            return () if feed is None else (feed,)
+        behind = self._behind.get(pattern, {}).items()
+        return [feed for name, feed in behind if pattern_of(name).matches(destination)]
+
+    # What is kept
+
+    def _history(self, destination: str) -> History | None:
+        if self._layer.reader is None or is_pattern(destination):
+            return None
+        return topic_options(destination).history
+
+    async def _read(self, destination: str, history: History | None, count: int) -> Log:
+        """Read the history of a destination that has one."""
+        assert self._layer.reader is not None and history is not None
+        return await self._layer.reader.read(group_name(destination), history, count)
+
+    async def _check_histories(self) -> None:
         """
         Ask where all histories stand, again and again, and at once after a lost connection: a
         lost message is seen with the next one, but the last one has no next.
         """
+        assert self._layer.reader is not None
         while True:
             renewed = await _is_set(self._check_now, CHECK_SECONDS)
             self._check_now.clear()
-            names = [name for name in self._topics if _history_key(name)[1] is not None]
-            positions = await self._layer.read_positions(map(_history_key, names))
+            kept = {name: self._history(name) for name in self._feeds}
+            asked = [(name, history) for name, history in kept.items() if history is not None]
+            groups = [(group_name(name), history) for name, history in asked]
+            positions = await self._layer.reader.positions(groups)
             if not renewed:
                 await asyncio.sleep(ARRIVAL_SECONDS)
-            for name, position in zip(names, positions, strict=True):
-                if name in self._topics and position is not None:  # or the next round will see it
-                    self._topics[name].compare(position)
+            for (name, _), position in zip(asked, positions, strict=True):
+                if name in self._feeds and position is not None:  # or the next round will see it
+                    self._feeds[name].compare(position)
 
-    async def _add(self, destination: str, channel: str) -> None:
-        if not is_pattern(destination):
-            await self._layer.group_add(group_name(destination), channel)
-            return
-        glob = pattern_of(destination).glob
-        self._patterns.setdefault(glob, {})[destination] = None
-        await self._layer.pattern_add(glob, channel)
 
-    async def _discard(self, destination: str, channel: str) -> None:
-        if not is_pattern(destination):
-            await self._layer.group_discard(group_name(destination), channel)
-            return
-        glob = pattern_of(destination).glob
-        patterns = self._patterns.get(glob, {})
-        patterns.pop(destination, None)
-        if not patterns:
-            self._patterns.pop(glob, None)
-            await self._layer.pattern_discard(glob, channel)
+def _heard_as(destination: str) -> str:
+    """Return what the layer hears for a destination: patterns may have the same glob."""
+    return pattern_of(destination).glob if is_pattern(destination) else destination
 
-    async def _open_channel(self) -> str:
-        try:
-            if hasattr(type(self._layer), "listen"):
-                channel: str = await self._layer.listen(self._receiver.receive, self._check_now.set)
-                self._checker = asyncio.create_task(self._check_all())
-            else:
-                channel = await self._layer.new_channel()
-                self._polling = asyncio.create_task(self._receive_all(channel))
-        except BaseException:
-            self._channel = None
-            raise
-        return channel
 
-    async def _receive_all(self, channel: str) -> None:
-        """Receive from a channel layer that can't call us."""
-        while True:
-            try:
-                wait = self._receiver.receive([await self._layer.receive(channel)])
-            except Exception:
-                logger.exception("the channel layer failed")
-                wait = asyncio.sleep(0.05)
-            if wait is not None:
-                await wait
+def _open_all(envelopes: Sequence[dict[str, Any]], first: str) -> list[Message | None]:
+    at = Position.parse(first) if first else None
+    ids = at.ids(len(envelopes)) if at is not None else itertools.repeat(None)
+    return list(map(open_envelope, envelopes, ids))
+
+
+def _after(first: str, count: int) -> str:
+    """Return the position of so many messages later; "" has none."""
+    at = Position.parse(first) if first and count else None
+    return first if at is None else str(at.after(count))
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:
@@ -236,8 +288,3 @@ async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     with contextlib.suppress(TimeoutError):
         return await asyncio.wait_for(event.wait(), seconds)
     return False
-
-
-def _history_key(destination: str) -> tuple[str, Any]:
-    history = None if is_pattern(destination) else history_of(destination)
-    return group_name(destination), history

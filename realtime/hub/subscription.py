@@ -1,12 +1,20 @@
-"""What is delivered: a subscription as the hub knows it, and the frames that it shares."""
+"""Subscription: what one client hears, and the queue that its messages go through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
-from realtime.delivery.frames import Burst, Encode, FrameKey, MessageFrames, Payload
+from realtime.delivery.frames import Encoder, Frames, SharedFrames
+from realtime.delivery.lossy_queue import LossyQueue
+from realtime.delivery.outbox import Direct
+from realtime.delivery.queue import Queue
+from realtime.delivery.replay import Replay
+from realtime.delivery.telling import Telling
 from realtime.history.positions import Position, Reason
+
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +43,94 @@ class Start:
         return headers
 
 
-@dataclass(eq=False, slots=True)
 class Subscription:
     """
-    A client's SUBSCRIBE, as the hub knows it; nothing that it is called with may block or raise.
+    What one client hears; nothing that it is called with may block or raise.
 
     Args:
-        destination: What it hears: a destination, or a pattern of topics.
-        id: The ``subscription`` header of its MESSAGE frames; None in STOMP 1.0 without id.
-        version: The STOMP version of its session.
-        deliver: Takes MESSAGE frames.
-        acknowledged: Whether its MESSAGE frames are to be acknowledged.
+        destination: A destination, or a pattern of topics.
+        encoder: Makes its frames; those with equal ones share them.
+        queue: What they go through.
         resume: After which position it wants what it missed.
         replay: How many of the newest messages it wants first.
-        begin: Called once it is certain, with where it starts and what comes first.
+        began: Called once it is certain, with where it starts; returns the headers with which
+            its first message has to say so, if it is not told otherwise.
         lost: Called where messages are lost for good, with where it goes on and why.
-        encode: Makes what ``deliver`` takes, where that is no MESSAGE frame.
     """
 
-    destination: str
-    id: str | None
-    version: str
-    deliver: Callable[[Payload | Burst], None]
-    acknowledged: bool = False
-    resume: Position | None = None
-    replay: int = 0
-    begin: Callable[[Start, Sequence[MessageFrames]], None] = lambda start, missed: None
-    lost: Callable[[Position, Reason], None] = lambda position, reason: None
-    encode: Encode | None = None
+    __slots__ = (
+        "_began",
+        "_lost",
+        "deliver",
+        "destination",
+        "encoder",
+        "queue",
+        "replay",
+        "resume",
+    )
+
+    #: Takes MESSAGE frames: the queue's, without a step in between.
+    deliver: Callable[[Frames], None]
+
+    def __init__(
+        self,
+        destination: str,
+        encoder: Encoder,
+        queue: Queue,
+        *,
+        resume: Position | None = None,
+        replay: int = 0,
+        began: Callable[[Start], Mapping[str, str]] = lambda start: _NOTHING,
+        lost: Callable[[Position, Reason], Any] = lambda position, reason: None,
+    ) -> None:
+        self.destination = destination
+        self.encoder = encoder
+        self.resume = resume
+        self.replay = replay
+        self._began = began
+        self._lost = lost
+        self._use(queue)
 
     @property
-    def key(self) -> FrameKey:
-        """Who has the same key shares the frames of each message."""
-        return self.encode or (self.version, self.id, self.acknowledged)
+    def wants_history(self) -> bool:
+        """Whether it wants messages from before it began."""
+        return self.resume is not None or self.replay > 0
+
+    def begin(self, start: Start, missed: Sequence[SharedFrames]) -> None:
+        """Say where it starts, and deliver what it missed."""
+        told = self._began(start)
+        if missed and isinstance(self.queue, Direct):
+            self._replay(self.queue, missed, told)
+            return
+        if told:
+            self._tell(told)
+        for shared in missed:
+            self.deliver(shared.frames_for(self.encoder))
+
+    def lost(self, position: Position, reason: Reason) -> None:
+        """Take note that messages are lost for good; that outdates what was to be told."""
+        if isinstance(self.queue, Telling):
+            self._use(self.queue.behind)
+        elif isinstance(self.queue, LossyQueue):
+            self.queue.tell(_NOTHING)
+        self._lost(position, reason)
+
+    def end(self) -> None:
+        """Forget what waits for the client."""
+        self.queue.discard()
+
+    def _use(self, queue: Queue) -> None:
+        self.queue = queue
+        self.deliver = queue.deliver
+
+    def _replay(
+        self, direct: Direct, missed: Sequence[SharedFrames], told: Mapping[str, str]
+    ) -> None:
+        self._use(Replay(direct.outbox, missed, self.encoder, told, done=lambda: self._use(direct)))
+
+    def _tell(self, told: Mapping[str, str]) -> None:
+        queue = self.queue
+        if isinstance(queue, LossyQueue):  # it may drop the first
+            queue.tell(told)
+        else:
+            self._use(Telling(queue, told, done=lambda: self._use(queue)))

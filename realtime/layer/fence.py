@@ -1,28 +1,27 @@
-"""Fence: what keeps all but one from publishing for a route."""
+"""Fence: what keeps all but one process from publishing for a route of the bridges."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 
 class Fence(NamedTuple):
     """
-    Who publishes, where only one at a time may: see :class:`.Fenced`.
+    Who publishes a message, where only one may at a time: see :class:`.Fenced`.
 
     Args:
         route: For what.
-        number: Greater than those of all who did before.
-        entries: Which of its entries the messages are, one for each: a text greater than those of
-            all entries before. What is not greater than the newest one published is not published
-            again. Without entries everything is.
-        after: Which entry was begun before them for this destination, and may not have been taken.
-            If it was not, these are not published, and the answers are :data:`TOO_EARLY`.
+        token: Greater than those of all owners before.
+        entry: Which of the route's entries the message is: a text greater than those of all entries
+            before. What is not greater than the newest one published is not published again. ""
+            for none.
+        after: Which entry was begun before it for this destination, and may not have been taken.
+            If it was not, this one is not published, and its answer is :data:`TOO_EARLY`.
     """
 
     route: str
-    number: int
-    entries: Sequence[str] = ()
+    token: int
+    entry: str = ""
     after: str = ""
 
 

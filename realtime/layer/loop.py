@@ -1,4 +1,4 @@
-"""What the channel layer keeps for each event loop: its channels, and the links to each Redis."""
+"""LoopLayer: what the channel layer has for one event loop: channels, and links to each Redis."""
 
 from __future__ import annotations
 
@@ -12,13 +12,8 @@ from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
-from realtime.concurrency import per_loop
-from realtime.redis import Script, create_pool
-from realtime.redis.bundles import unbundle
-from realtime.redis.cluster import ClusterPool
-from realtime.redis.cluster_pipeline import ClusterPipeline
-from realtime.redis.link import Pool
-from realtime.redis.pipeline import Pipeline
+from realtime.messages.envelope import unbundle
+from realtime.redis.connect import create_pool, open_pipeline
 from realtime.redis.subscriber import Receive, Subscriber
 
 from .scripts import SCRIPTS
@@ -147,11 +142,9 @@ class Shard:
         self._pool = create_pool(self._host)
         self.pipeline = open_pipeline(self._pool, SCRIPTS)
         self.subscriber = Subscriber(self._pool, self._receive, self._renewed)
+        self.subscribe = self.subscriber.subscribe
 
-    # What the inherited layer calls
-
-    async def subscribe(self, channel: str) -> None:
-        await self.subscriber.subscribe(channel)
+    # What the inherited layer calls, beside subscribe
 
     async def unsubscribe(self, channel: str) -> None:
         self.subscriber.unsubscribe(channel)
@@ -161,16 +154,3 @@ class Shard:
         await self.pipeline.aclose()
         await self._pool.aclose()
         self._open()
-
-
-def open_pipeline(pool: Pool, scripts: Iterable[Script] = ()) -> Pipeline | ClusterPipeline:
-    """Return what sends commands to one Redis, or to the nodes of a cluster."""
-    if isinstance(pool, ClusterPool):
-        return ClusterPipeline(pool, scripts)
-    return Pipeline(pool, scripts)
-
-
-@per_loop
-def pipeline_to(url: str) -> Pipeline | ClusterPipeline:
-    """Return this event loop's pipeline to the Redis at the URL."""
-    return open_pipeline(create_pool(url))

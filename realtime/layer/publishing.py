@@ -1,92 +1,328 @@
-"""Messages to groups as commands for Redis."""
+"""
+Publisher: hand messages to Redis, those of one loop turn in one call.
+
+Messages that follow each other travel together, up to 100 of them or 64 KiB: those to one
+destination in one section of a call of the script, those to several in a section each; what is not
+kept, as one message of its Redis channel. Redis pays for an entry each, and for all else once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import hiredis
 
 from realtime.destinations.groups import is_hashed, readable_name
-from realtime.redis import Call, Command
-from realtime.redis.commands import Publication
+from realtime.messages.envelope import bundle, packer
+from realtime.redis.commands import Command
+from realtime.redis.connect import execute_all
+from realtime.redis.pipeline import pack_call
 from realtime.routes.topics import History
 
 from .fence import Fence
-from .scripts import PUBLISH, history_keys
+from .scripts import PUBLISH, SCRIPTS, history_keys
 
+if TYPE_CHECKING:
+    from .layer import TopicLayer
 
-class Submission(NamedTuple):
-    """What :meth:`.TopicLayer.submit` takes."""
-
-    group: str
-    messages: Sequence[dict[str, Any]]
-    history: History | None = None
-    once: str | None = None
-    fence: Fence | None = None
-
-
-class _Section(NamedTuple):
-    """What all calls of PUBLISH to one group, from one route, have in common."""
-
-    channels: tuple[str, ...]
-    keys: tuple[str, ...]
-    arguments: tuple[str, ...]
-
+#: How many messages, and about how many bytes, travel in one call at most: Redis does nothing else
+#: meanwhile.
+MAX_JOINED: Final = 100
+MAX_JOINED_BYTES: Final = 64 * 1024
 
 _NO_FENCE: Final = Fence("", 0)
 
 
-class Publications:
+class Publication(NamedTuple):
     """
-    Make commands of submissions.
+    A message to a group: an envelope, and how it is published.
 
     Args:
-        prefix: What stands before the names of groups.
-        serialize: Makes bytes of a message.
+        history: How much of the group is kept; None for nothing.
+        idempotency_key: If it was used for the group lately, the message is not published.
+        fence: What keeps others from publishing for the same route.
     """
 
-    def __init__(self, prefix: str, serialize: Callable[[dict[str, Any]], bytes]) -> None:
+    group: str
+    message: dict[str, Any]
+    history: History | None = None
+    idempotency_key: str | None = None
+    fence: Fence | None = None
+
+
+class Section(NamedTuple):
+    """What all publications to one group, from one route, have in common."""
+
+    channels: tuple[str, ...]
+    keys: tuple[str, str]
+    arguments: tuple[str, ...]
+
+
+class Publisher:
+    """
+    Publish for one channel layer.
+
+    Args:
+        layer: Knows the links to each Redis.
+        prefix: Stands before the names of groups.
+    """
+
+    def __init__(self, layer: TopicLayer, prefix: str) -> None:
+        self._layer = layer
         self._prefix = prefix
-        self._serialize = serialize
         self._section = lru_cache(maxsize=65536)(self._find_section)
 
-    def commands(self, submission: Submission) -> list[Command]:
-        """Return what publishes; the answer to the last command counts."""
-        group, messages, history, once, fence = submission
-        plain = history is None and once is None and fence is None and len(messages) == 1
+    def publish(self, publications: Sequence[Publication]) -> asyncio.Future[list[Any]]:
+        """
+        Begin to publish messages, at least one, in the order of the calls.
+
+        The future gets the answer to each once Redis took it, or its error: the position as bytes
+        where it is kept, b"" for an entry that had been published, :data:`.TOO_EARLY` for one that
+        may not be yet. It fails, with one of :data:`.REDIS_ERRORS`, if nothing is known of any.
+        """
+        layer = self._layer
+        links = layer.links.get(asyncio.get_running_loop()) or layer.open_links()
+        commands, places = self._by_shard(publications)
+        answers = {
+            shard: links.shards[shard].pipeline.submit_all(of_shard, replicas=layer.replicas)
+            for shard, of_shard in commands.items()
+        }
+        shard, last = places[-1]
+        if len(answers) == 1 and last == len(publications) - 1:
+            return answers[shard]  # all in one, one command each
+        return asyncio.ensure_future(_in_places(answers, places))
+
+    def publish_sync(self, publications: Sequence[Publication]) -> list[Any]:
+        """
+        Publish messages from synchronous code, in one round trip to each Redis, on connections
+        that threads share; return the answers.
+
+        Raises:
+            redis.RedisError: If Redis did not take all of them.
+        """
+        layer = self._layer
+        commands, places = self._by_shard(publications)
+        answers = {
+            shard: execute_all(layer.client(shard), of_shard, SCRIPTS, layer.replicas)
+            for shard, of_shard in commands.items()
+        }
+        return [answers[shard][place] for shard, place in places]
+
+    @property
+    def busy(self) -> bool:
+        """Whether :meth:`ready` would wait."""
+        layer = self._layer
+        links = layer.links.get(asyncio.get_running_loop()) or layer.open_links()
+        for shard in links.shards:
+            link = shard.subscriber.link
+            if shard.pipeline.full or (link is not None and link.held is not None):
+                return True
+        return False
+
+    async def ready(self) -> None:
+        """
+        Return when more may be published: too much on its way to Redis would pile up here, and
+        more than this process can hear would pile up there.
+        """
+        for shard in self._layer.open_links().shards:
+            await shard.pipeline.ready()
+            await shard.subscriber.caught_up()
+
+    def _by_shard(
+        self, publications: Sequence[Publication]
+    ) -> tuple[dict[int, list[Command]], list[tuple[int, int]]]:
+        """Return each Redis' commands, and which and where the one is whose answer counts."""
+        commands: dict[int, list[Command]] = {}
+        places = []
+        several = self._layer.has_several_shards
+        for publication in publications:
+            shard = self._layer.shard_of(publication.group) if several else 0
+            of_shard = commands.setdefault(shard, [])
+            of_shard += self._commands(publication)
+            places.append((shard, len(of_shard) - 1))
+        return commands, places
+
+    def _commands(self, publication: Publication) -> Sequence[Command]:
+        """Return what publishes a message; the answer to the last command counts."""
+        group, message, history, idempotency_key, fence = publication
         size, ttl = (history.size, history.ttl) if history is not None else (0, 0)
-        route, number, entries, after = fence or _NO_FENCE
-        hashed = messages[0].get("destination", "") if is_hashed(group) else ""
-        channels, keys, arguments = self._section(group, hashed, size, ttl, route, number)
-        if plain:
-            payload = self._serialize(messages[0])
-            return [Publication("PUBLISH", channel, payload) for channel in reversed(channels)]
-        if after:
-            arguments = (after, *arguments[1:])
-        content: list[str | bytes] = []
-        weight = 0
-        for message, entry in zip(messages, entries or [""] * len(messages), strict=True):
-            payload = self._serialize(message)
-            weight += len(payload)
-            content += (payload, message["headers"]["message-id"], entry)
-        if once is None:
-            return [Call(PUBLISH, keys, arguments, content, len(messages), weight)]
-        keys = (*keys, f"{keys[0]}:once:{sha256(once.encode()).hexdigest()}")
-        return [Call(PUBLISH, keys, (*arguments, "1", *content), size=weight)]
+        route, token, entry, after = fence or _NO_FENCE
+        destination = message.get("destination", "")
+        section = self._section(group, destination, size, ttl, route, token)
+        serialize = packer.pack if self._layer.is_plain else self._layer.serialize
+        payload = serialize(message)
+        if history is not None or idempotency_key is not None or fence is not None:
+            id = message["headers"]["message-id"]
+            return (Scripted(section, payload, id, entry, after, idempotency_key),)
+        return [Plain(channel, payload) for channel in reversed(section.channels)]
 
     def _find_section(
-        self, group: str, hashed: str, size: int, ttl: int, route: str, number: int
-    ) -> _Section:
+        self, group: str, destination: str, size: int, ttl: int, route: str, token: int
+    ) -> Section:
         """
-        Return the section for a group, whose name is the hash of a destination or has none;
-        ``ttl`` is in seconds.
+        Return the section for a group; ``ttl`` is in seconds.
 
         What is published to a hash, which no pattern can match, is also published for patterns.
         """
         channels: tuple[str, ...] = (self._prefix + group,)
-        if hashed:
-            channels += (self._prefix + readable_name(hashed),)
+        if destination and is_hashed(group):
+            channels += (self._prefix + readable_name(destination),)
         kept = (str(size), str(ttl * 1000))
-        arguments = ("", *kept, route, str(number), str(len(channels)), *channels)
-        return _Section(channels, history_keys(channels[0]), arguments)
+        arguments = (*kept, route, str(token), str(len(channels)), *channels)
+        return Section(channels, history_keys(channels[0]), arguments)
+
+
+class Plain:
+    """A message that is not kept: a PUBLISH, which may carry others of its Redis channel."""
+
+    __slots__ = ("key", "payload", "size")
+
+    def __init__(self, channel: str, payload: bytes) -> None:
+        self.key = channel
+        self.payload = payload
+        self.size = len(payload)
+
+    def alone(self, by_slot: bool) -> Bundle:
+        return Bundle(self)
+
+
+class Bundle:
+    """Messages of one Redis channel, as one."""
+
+    __slots__ = ("_channel", "_payloads", "_size")
+
+    def __init__(self, first: Plain) -> None:
+        self._channel = first.key
+        self._payloads = [first.payload]
+        self._size = first.size
+
+    def __len__(self) -> int:
+        return len(self._payloads)
+
+    def add(self, command: Command) -> bool:
+        if not isinstance(command, Plain) or command.key != self._channel:
+            return False
+        size = self._size + command.size
+        if len(self._payloads) == MAX_JOINED or size > MAX_JOINED_BYTES:
+            return False
+        self._payloads.append(command.payload)
+        self._size = size
+        return True
+
+    def pack(self, run: str) -> bytes:
+        payloads = self._payloads
+        payload = payloads[0] if len(payloads) == 1 else bundle(payloads)
+        command: tuple[Any, ...] = ("PUBLISH", self._channel, payload)
+        packed: bytes = hiredis.pack_command(command)
+        return packed
+
+    def answers(self, answer: Any) -> list[Any]:
+        return [answer] * len(self._payloads)
+
+
+class Scripted:
+    """A message that the script publishes."""
+
+    __slots__ = ("after", "entry", "id", "key", "once", "payload", "section", "size")
+
+    def __init__(
+        self,
+        section: Section,
+        payload: bytes,
+        id: str,
+        entry: str,
+        after: str,
+        idempotency_key: str | None,
+    ) -> None:
+        self.section = section
+        self.key = section.keys[0]
+        self.payload = payload
+        self.id = id
+        self.entry = entry
+        self.after = after
+        self.size = len(payload)
+        self.once: tuple[str, ...] = ()
+        if idempotency_key is not None:
+            self.once = (f"{self.key}:once:{sha256(idempotency_key.encode()).hexdigest()}",)
+
+    def alone(self, by_slot: bool) -> ScriptCall:
+        return ScriptCall(self, by_slot)
+
+
+class ScriptCall:
+    """
+    Messages that travel as one call of the script, in sections of those to one group.
+
+    One with an idempotency key travels alone. In a cluster all keys of a call have to be in one
+    slot, which those of two groups are not.
+    """
+
+    __slots__ = ("_by_slot", "_count", "_sections", "_size")
+
+    def __init__(self, first: Scripted, by_slot: bool) -> None:
+        self._sections = [[first]]
+        self._by_slot = by_slot
+        self._count = 1
+        self._size = first.size
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, command: Command) -> bool:
+        newest = self._sections[-1][-1]
+        if not isinstance(command, Scripted) or command.once or newest.once:
+            return False
+        size = self._size + command.size
+        if self._count == MAX_JOINED or size > MAX_JOINED_BYTES:
+            return False
+        # Within a section what was begun before is there; only the first says what that was.
+        if command.section is newest.section and command.after in (newest.after, newest.entry):
+            self._sections[-1].append(command)
+        elif self._by_slot and command.key != newest.key:
+            return False
+        else:
+            self._sections.append([command])
+        self._count += 1
+        self._size = size
+        return True
+
+    def pack(self, run: str) -> bytes:
+        keys: list[str] = []
+        arguments: list[Any] = []
+        for messages in self._sections:
+            first = messages[0]
+            keys += first.section.keys
+            keys += first.once
+            arguments.append(first.after)
+            arguments += first.section.arguments
+            arguments.append(len(messages))
+            for message in messages:
+                arguments += (message.payload, message.id, message.entry)
+        return pack_call(PUBLISH, keys, run, arguments)
+
+    def answers(self, answer: Any) -> list[Any]:
+        if isinstance(answer, Exception):
+            return [answer] * self._count
+        if self._sections[0][0].once:
+            return list(answer)
+        answers: list[Any] = []
+        for messages, given in zip(self._sections, answer, strict=True):
+            failed = isinstance(given, Exception)
+            answers += [given] * len(messages) if failed else given
+        return answers
+
+
+async def _in_places(
+    answers: Mapping[int, Awaitable[list[Any]]], places: Sequence[tuple[int, int]]
+) -> list[Any]:
+    """Return the answers at places in the lists of several Redis; one may fail as a whole."""
+    given = await asyncio.gather(*answers.values(), return_exceptions=True)
+    lists = dict(zip(answers, given, strict=True))
+    return [
+        found if isinstance(found := lists[shard], BaseException) else found[place]
+        for shard, place in places
+    ]

@@ -1,3 +1,17 @@
-from .message import Message
+"""
+Messages: what is published, and how it travels.
 
-__all__ = ["Message"]
+``message``      Message: a body and headers for a destination; ``check`` makes it fit to publish
+``envelope``     the same between nodes: envelopes, and bundles of them
+``json``         the same for people and services
+``idempotency``  keys by which a message that is sent again is published once
+
+A message is checked once, where what is wrong with it can be told to whom it belongs; what
+publishes takes the result, :class:`.Checked`, so that nobody can forget it.
+
+May import ``destinations``, ``conf`` and ``stomp``.
+"""
+
+from .message import Checked, Message, MessageTooLarge, check
+
+__all__ = ["Checked", "Message", "MessageTooLarge", "check"]

@@ -1,4 +1,4 @@
-"""Keys by which a message that is sent again, after an answer was lost, is published once."""
+"""Idempotency: keys by which a message that is sent again is published once."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ def key_in(headers: Mapping[str, str]) -> str | None:
     return headers.get(IDEMPOTENCY_KEY, headers.get("Idempotency-Key"))
 
 
-def once_of_user(user_name: str, key: str) -> str:
+def key_of_user(user_name: str, key: str) -> str:
     """
-    Return :attr:`.Message.once` for the key that a user chose; those who are not logged in have the
-    empty name, and share their keys.
+    Return :attr:`.Message.idempotency_key` for the key that a user chose; those who are not logged
+    in have the empty name, and share their keys.
 
     Raises:
         ValueError: If the key is empty or too long.
     """
-    return _once("user", user_name, key)
+    return _scoped("user", user_name, key)
 
 
-def once_of_route(route: str, key: str) -> str:
+def key_of_route(route: str, key: str) -> str:
     """
     Return the same for a key that came by a route of the bridges.
 
     Raises:
         ValueError: If the key is empty or too long.
     """
-    return _once("route", route, key)
+    return _scoped("route", route, key)
 
 
-def _once(kind: str, owner: str, key: str) -> str:
+def _scoped(kind: str, owner: str, key: str) -> str:
     if not 0 < len(key) <= MAX_KEY_CHARACTERS:
         raise ValueError(
             f"an {IDEMPOTENCY_KEY} has 1 to {MAX_KEY_CHARACTERS} characters, not {len(key)}"

@@ -1,19 +1,16 @@
-"""What is published: messages, how they are checked, and how they travel between nodes."""
+"""Message: what is published, checked, and as the envelope in which it travels."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from django.conf import settings
-
-from realtime.conf import cached_setting
+from realtime.conf import conf
 from realtime.destinations.names import check_published
-from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES
 from realtime.stomp import Limits
 
 #: The type and version of the envelope that travels between nodes.
@@ -63,7 +60,7 @@ class Message:
     headers: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=new_id)
     #: If it was used for the destination lately, this message is the same, and not published.
-    once: str | None = None
+    idempotency_key: str | None = None
 
     @classmethod
     def of(
@@ -72,7 +69,7 @@ class Message:
         content: Any,
         headers: Mapping[str, str] | None = None,
         *,
-        once: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Message:
         """
         Return a message whose body is ``content``: bytes as they are, a string as text,
@@ -87,7 +84,12 @@ class Message:
             body, own = content, _BYTES
         else:
             body, own = json.dumps(content, ensure_ascii=False, allow_nan=False).encode(), _JSON
-        return cls(destination, body, {**own, **headers} if headers else own, once=once)
+        return cls(
+            destination,
+            body,
+            {**own, **headers} if headers else own,
+            idempotency_key=idempotency_key,
+        )
 
 
 def check_content(message: Message) -> int:
@@ -96,9 +98,9 @@ def check_content(message: Message) -> int:
 
     Raises:
         MessageTooLarge: If they are over their limits.
-        ValueError: If a header is no text, or has no name.
+        ValueError: If a header is not a text, or has no name.
     """
-    size, limit = len(message.body), _max_body_bytes()
+    size, limit = len(message.body), conf.max_body_bytes
     if size > limit:
         raise MessageTooLarge(
             f"a body of {size} bytes is over the limit of {limit}", code="body-too-large"
@@ -109,11 +111,6 @@ def check_content(message: Message) -> int:
     if headers is _TEXT:  # most are
         return size + _TEXT_BYTES
     return size + (_size_if_plain(headers) or _check_headers(headers))
-
-
-@cached_setting
-def _max_body_bytes() -> int:
-    return int(settings.STOMP_MAX_BODY_BYTES)
 
 
 def _size_if_plain(headers: Mapping[str, str]) -> int:
@@ -138,7 +135,7 @@ def _check_headers(headers: Mapping[str, str]) -> int:
 
 def _header_size(name: Any, value: Any) -> int:
     if not (isinstance(name, str) and isinstance(value, str) and name):
-        raise ValueError(f"the header {name!r} is no text with a name: {value!r:.80}")
+        raise ValueError(f"the header {name!r} is not a text with a name: {value!r:.80}")
     size = len(name.encode()) + len(value.encode())
     if size > MAX_HEADER_BYTES:
         raise MessageTooLarge(
@@ -164,7 +161,9 @@ def check(message: Message) -> Checked:
     Check a message.
 
     Raises:
-        DestinationError, MessageTooLarge, ValueError: As :func:`publish`.
+        DestinationError: If nobody can hear the destination.
+        MessageTooLarge: If body or headers are over their limits.
+        ValueError: If a header is not a text, or has no name.
     """
     destination = check_published(message.destination)
     size = len(destination) + check_content(message)
@@ -179,40 +178,3 @@ def check(message: Message) -> Checked:
         "body": message.body,
     }
     return Checked(message, envelope, size)
-
-
-def open_envelope(envelope: Mapping[str, Any], id: str | None = None) -> Message | None:
-    """
-    Return the message in an envelope, or None if this release can't read it; with another id than
-    it had, where Redis gave it one.
-    """
-    if envelope.get("v") != ENVELOPE_VERSION or envelope.get("type") != ENVELOPE_TYPE:
-        return None
-    try:
-        headers = dict(envelope["headers"])
-        own_id = headers.pop("message-id", "")
-        return Message(envelope["destination"], envelope["body"], headers, id or own_id)
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def in_batches(messages: Iterable[Checked]) -> Iterator[list[Checked]]:
-    """Return messages in their order, those together that can be published as one."""
-    batch: list[Checked] = []
-    destination, once, size = "", None, 0
-    for each in messages:
-        message = each.message
-        size += each.size
-        if batch and (
-            message.destination != destination
-            or message.once is not None
-            or once is not None
-            or len(batch) == MAX_JOINED
-            or size > MAX_JOINED_BYTES
-        ):
-            yield batch
-            batch, size = [], each.size
-        batch.append(each)
-        destination, once = message.destination, message.once
-    if batch:
-        yield batch

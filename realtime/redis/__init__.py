@@ -1,30 +1,46 @@
-"""How every part of the gateway connects to Redis (or Valkey)."""
+"""
+Redis: how everything connects to Redis or Valkey: one server, sentinels, or a cluster.
 
-from __future__ import annotations
+A guest in this house: it knows nothing of messages, and could be a package of its own.
 
-import re
-import socket
-from collections.abc import Iterable
-from functools import partial
-from typing import Any, Final
+::
 
-import redis
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import Connection, SSLConnection
+    connect ──> a pool       hosts, sentinel, cluster + slots: where connections come from
+            ──> a pipeline   commands in one write: pipeline; cluster_pipeline: to each node
+            ──> a client     the same for synchronous code: exchange
+    subscriber               hears Redis channels: one connection, one owner
+    link                     one connection, under pipeline and subscriber
+    commands                 what is sent; replicas: waiting until they have it
 
-from .cluster import ClusterClient, ClusterPool
-from .commands import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
-    REDIS_ERRORS,
-    Call,
-    Command,
-    Fenced,
-    Script,
-    execute_each,
+Why so:
+
+* A protocol of our own on redis-py's connections: redis-py connects (TLS, login, Sentinel); then
+  its streams give way to an ``asyncio.Protocol`` that feeds hiredis. The streams cost more per
+  answer than all else together, and redis-py 8.1 takes ``ETIMEDOUT`` for an answer that has not
+  come yet, and spins on the dead socket.
+* The subscribing connection is our own: redis-py's re-subscription leaks and races under churn.
+* A command is never sent twice: after a broken link nobody knows whether Redis took it. What a node
+  of a cluster answers with MOVED, ASK or TRYAGAIN was not executed, and goes on to the right one.
+* Links ask whether they lead where they should, every second behind sentinels: a PUBLISH on a
+  primary that is cut off succeeds, and nobody hears it.
+* Not redis-py's cluster client: it connects anew whenever it looks at the nodes, its pipeline
+  refuses EVALSHA and PUBLISH, and its pub/sub stays with one node.
+* One WAIT for each written batch: Redis reads nothing from a connection that waits, so what comes
+  meanwhile goes together in the next write.
+
+May import ``concurrency``.
+"""
+
+from .commands import REDIS_ERRORS, Call, Command, Fenced, Script
+from .connect import (
+    create_client,
+    create_pool,
+    execute_all,
+    open_pipeline,
+    pipeline_to,
+    try_all,
+    without_password,
 )
-from .hosts import Host, decode_host
-from .sentinel import PrimaryPool, SyncPrimaryPool
 
 __all__ = [
     "REDIS_ERRORS",
@@ -35,107 +51,8 @@ __all__ = [
     "create_client",
     "create_pool",
     "execute_all",
+    "open_pipeline",
+    "pipeline_to",
     "try_all",
     "without_password",
 ]
-
-_KEEPALIVE: Final = {
-    getattr(socket, name): seconds
-    for name, seconds in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 2))
-    if hasattr(socket, name)
-}
-_KEPT_ALIVE: Final = {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
-_DEFAULTS: Final[Host] = {
-    "protocol": 2,
-    "socket_timeout": ANSWER_SECONDS,
-    "socket_connect_timeout": CONNECT_SECONDS,
-}
-_PASSWORD: Final = re.compile(r"(//[^:/@]*):.*@")
-_PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
-
-
-def create_pool(host: Any) -> ConnectionPool | ClusterPool:
-    """
-    Return where connections come from, for :class:`realtime.redis.link.Link`: RESP2, kept alive.
-
-    Raises:
-        ValueError: If :mod:`realtime.redis.hosts` knows no such host.
-    """
-    options = _DEFAULTS | decode_host(host)
-    if "cluster" in options:
-        return ClusterPool(options, create_pool)
-    if "sentinels" in options:
-        pool: ConnectionPool = PrimaryPool(options)
-    elif "address" in options:
-        pool = ConnectionPool.from_url(options.pop("address"), **options)
-    else:
-        pool = ConnectionPool(**_with_tls(options, SSLConnection))
-    if issubclass(pool.connection_class, Connection):  # a Unix socket has no such options
-        pool.connection_kwargs |= _KEPT_ALIVE
-    return pool
-
-
-def create_client(host: Any) -> redis.Redis | ClusterClient:
-    """
-    Return a synchronous client, for views and commands; it may be shared by threads.
-
-    Raises:
-        ValueError: If :mod:`realtime.redis.hosts` knows no such host.
-    """
-    options = _DEFAULTS | {"retry": None} | decode_host(host)
-    if "cluster" in options:
-        return ClusterClient(options, create_client)
-    if "sentinels" in options:
-        return redis.Redis.from_pool(SyncPrimaryPool(options))
-    if "address" in options:
-        return redis.Redis.from_url(options.pop("address"), **options)
-    return redis.Redis(**options)
-
-
-def _with_tls(options: Host, connection_class: type[Connection]) -> Host:
-    """Return the options of a pool, which wants a class where a client takes ``ssl``."""
-    wanted = options.pop("ssl", False)
-    return {"connection_class": connection_class, **options} if wanted else options
-
-
-def execute_all(
-    client: redis.Redis | ClusterClient,
-    commands: Iterable[Command],
-    scripts: Iterable[Script] = (),
-    replicas: int = 0,
-) -> list[Any]:
-    """
-    Return the answers to commands that travel in one round trip (to each node of a cluster), once
-    so many replicas have what they wrote. What failed is not sent again.
-
-    Raises:
-        redis.RedisError: If one of them failed; others may have been done.
-    """
-    answers = try_all(client, commands, scripts, replicas)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
-def try_all(
-    client: redis.Redis | ClusterClient,
-    commands: Iterable[Command],
-    scripts: Iterable[Script] = (),
-    replicas: int = 0,
-) -> list[Any]:
-    """
-    Return what :func:`execute_all` does; the answer to a command that failed is its error.
-
-    Raises:
-        redis.RedisError: If it is not known what became of them, or fewer replicas have it.
-    """
-    execute = (
-        client.execute_each if isinstance(client, ClusterClient) else partial(execute_each, client)
-    )
-    return execute(list(commands), scripts, replicas)
-
-
-def without_password(url: str) -> str:
-    """Return the URL fit to be shown."""
-    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))

@@ -20,7 +20,8 @@ from typing import Any, Final, TypeVar
 import redis
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from .commands import ANSWER_SECONDS, CONNECT_SECONDS, REDIS_ERRORS, Command, Script, execute_each
+from .commands import ANSWER_SECONDS, CONNECT_SECONDS, REDIS_ERRORS, Command, Script
+from .exchange import execute_each
 from .hosts import Host
 from .slots import SLOTS, Address, SlotMap, redirected_to, slot_of
 

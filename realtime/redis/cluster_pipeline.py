@@ -70,10 +70,10 @@ class ClusterPipeline:
     def _holds_many(self) -> bool:
         return self._settling is not None and sum(map(len, self._held.values())) >= MAX_COMMANDS
 
-    async def room(self) -> None:
+    async def ready(self) -> None:
         """Return when another command may be submitted."""
         for pipeline in tuple(self._pipelines.values()):
-            await pipeline.room()
+            await pipeline.ready()
         while self._settling is not None and self._holds_many:
             await asyncio.wait([self._settling])
 

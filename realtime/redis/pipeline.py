@@ -9,18 +9,26 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import hiredis
 import redis
 from redis.exceptions import NoScriptError
 
-from realtime.concurrency import Room
+from realtime.concurrency import Backpressure
 
-from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Joined, Script, join
+from .commands import (
+    ANSWER_SECONDS,
+    REDIS_ERRORS,
+    Call,
+    Command,
+    Joined,
+    Script,
+)
 from .link import Link, Pool
 from .replicas import Batch
 
 logger = logging.getLogger(__name__)
 
-#: What may be on its way to Redis at most, from one pipeline; then :meth:`Pipeline.room` waits.
+#: What may be on its way to Redis at most, from one pipeline; then :meth:`Pipeline.ready` waits.
 MAX_COMMANDS: Final = 10_000
 MAX_BYTES: Final = 32 * 1024 * 1024
 
@@ -59,7 +67,7 @@ class Pipeline:
         self._sent_batch: Batch | None = None
         self._commands = 0
         self._bytes = 0
-        self._room = Room(lambda: self.full)
+        self._backpressure = Backpressure(lambda: self.full)
 
     def submit(self, command: Command, *, replicas: int = 0) -> asyncio.Future[Any]:
         """
@@ -87,7 +95,7 @@ class Pipeline:
         if not self._unsent and self._connecting is None:
             self._loop.call_soon(self._send)
         for command in commands:
-            size = command.size if isinstance(command, Call) else sum(map(len, command))
+            size = _size_of(command)
             self._bytes += size
             self._unsent.append((command, size, answer))
         self._commands += len(commands)
@@ -105,9 +113,9 @@ class Pipeline:
         """Whether so much is on its way that the next should wait."""
         return self._commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
 
-    async def room(self) -> None:
-        """Return when another command may be submitted: more than so much is a pile."""
-        await self._room.wait()
+    async def ready(self) -> None:
+        """Return when another command may be submitted: too many would pile up here."""
+        await self._backpressure.ready()
 
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
@@ -163,7 +171,8 @@ class Pipeline:
             self._link.close()
         for each, given in zip(waiting, answers, strict=True):
             self._settle(each, given)
-        self._room.look()
+        if self._backpressure.waiting:
+            self._backpressure.release()
 
     def _settle(self, waiting: _Waiting, given: Any) -> None:
         _, size, answer = waiting
@@ -181,7 +190,8 @@ class Pipeline:
             error = redis.ConnectionError(f"the link to Redis died: {error!r}")
         for each in commands:
             self._settle(each, error)
-        self._room.look()
+        if self._backpressure.waiting:
+            self._backpressure.release()
 
     def _look_later(self, seconds: float) -> None:
         if self._watch is not None:
@@ -198,6 +208,57 @@ class Pipeline:
             self._link.close(redis.TimeoutError(f"no answer for {ANSWER_SECONDS:g} s"))
         else:
             self._look_later(ANSWER_SECONDS - silence)
+
+
+class Alone:
+    """A command that travels by itself."""
+
+    __slots__ = ("_command",)
+
+    def __init__(self, command: tuple[Any, ...] | Call) -> None:
+        self._command = command
+
+    def __len__(self) -> int:
+        return 1
+
+    def add(self, command: Command) -> bool:
+        return False
+
+    def pack(self, run: str) -> bytes:
+        command = self._command
+        if isinstance(command, Call):
+            return pack_call(command.script, command.keys, run, command.arguments)
+        packed: bytes = hiredis.pack_command(command)
+        return packed
+
+    def answers(self, answer: Any) -> list[Any]:
+        return [answer]
+
+
+def pack_call(script: Script, keys: Sequence[str], run: str, arguments: Iterable[Any]) -> bytes:
+    """Return the call of a script as it is sent."""
+    call = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments)
+    packed: bytes = hiredis.pack_command(call)
+    return packed
+
+
+def _size_of(command: Command) -> int:
+    """Return how many bytes a command has, about."""
+    if isinstance(command, Call):
+        return sum(map(len, command.arguments))
+    return sum(map(len, command)) if isinstance(command, tuple) else command.size
+
+
+def join(commands: Iterable[Command], by_slot: bool = False) -> list[Joined]:
+    """Return the commands in their order, those together that can travel as one."""
+    joined: list[Joined] = []
+    for command in commands:
+        if not joined or not joined[-1].add(command):
+            if isinstance(command, tuple):
+                joined.append(Alone(command))
+            else:
+                joined.append(command.alone(by_slot))
+    return joined
 
 
 class _Answer:

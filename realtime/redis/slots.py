@@ -1,4 +1,4 @@
-"""Which node of a cluster has which keys."""
+"""Slots: which node of a cluster has which keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError
 
-from .commands import Call
+from .commands import Call, Command
 
 #: A host and a port.
 Address = tuple[str, int]
@@ -19,15 +19,17 @@ SLOTS: Final = ("CLUSTER", "SLOTS")
 _KEY_PLACES: Final = {"XREADGROUP": -2, "XGROUP": 2, "XINFO": 2}
 
 
-def slot_of(command: tuple[Any, ...] | Call) -> int:
+def slot_of(command: Command) -> int:
     """Return the slot of the first key, or of the Redis channel: any node would do for that."""
     key = _first_key(command)
     return key_slot(key.encode() if isinstance(key, str) else key)
 
 
-def _first_key(command: tuple[Any, ...] | Call) -> Any:
+def _first_key(command: Command) -> Any:
     if isinstance(command, Call):
         return command.keys[0]
+    if not isinstance(command, tuple):
+        return command.key
     return command[_KEY_PLACES.get(command[0], 1)]
 
 

@@ -71,7 +71,7 @@ class Subscriber:
         self._confirmed: set[Key] = set()  # confirmed on the present connection
         self._unconfirmed: dict[Key, _Confirmation] = {}
         self._unsent: list[Key] = []
-        self._link: Link | None = None
+        self.link: Link | None = None
         self._owner: asyncio.Task[None] | None = None
         self._failed = False  # the last attempt to connect failed
 
@@ -107,11 +107,6 @@ class Subscriber:
         """Whether the last attempt to connect failed: nothing is heard."""
         return self._failed
 
-    @property
-    def behind(self) -> bool:
-        """Whether ``receive`` has to be waited for."""
-        return self._link is not None and self._link.held is not None
-
     async def caught_up(self) -> None:
         """
         Return when ``receive`` does not have to be waited for any more, or after a while.
@@ -119,11 +114,11 @@ class Subscriber:
         Who publishes waits for it: otherwise what this process hears would pile up in Redis.
         """
         deadline = asyncio.get_running_loop().time() + BEHIND_SECONDS
-        while self._link is not None and self._link.held is not None:
+        while self.link is not None and self.link.held is not None:
             rest = deadline - asyncio.get_running_loop().time()
             if rest <= 0:
                 return
-            await asyncio.wait([self._link.held], timeout=rest)
+            await asyncio.wait([self.link.held], timeout=rest)
 
     async def aclose(self) -> None:
         """End the owner and its connection."""
@@ -151,13 +146,13 @@ class Subscriber:
 
     def _send_all(self) -> None:
         requests, self._unsent = self._unsent, []
-        if self._link is None:
+        if self.link is None:
             return  # the next connection starts from what is wanted
         for command, group in itertools.groupby(requests, key=itemgetter(0)):
             names = [name for _, name in group]
             for start in range(0, len(names), SUBSCRIBE_CHUNK):
                 chunk = names[start : start + SUBSCRIBE_CHUNK]
-                self._link.write(hiredis.pack_command((command, *chunk)))
+                self.link.write(hiredis.pack_command((command, *chunk)))
 
     async def _own(self) -> None:
         delay = FIRST_RETRY_SECONDS
@@ -181,14 +176,14 @@ class Subscriber:
         link = await Link.connect(self._pool, self._answered)
         try:
             self._renewing, self._failed = self._failed, False
-            self._link = link
+            self.link = link
             self._renew()
             reason = await self._watch(link)
             if link.held is not None:  # what comes by the next connection is newer
                 await asyncio.wait([link.held])
             return reason
         finally:
-            self._link = None
+            self.link = None
             link.close()
 
     def _renew(self) -> None:

@@ -1,15 +1,112 @@
-"""The routing table: what the module that ``STOMP_ROUTING`` names says."""
+"""Table: all entries of the routing table, compiled; it answers what they say of a destination."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from django.conf import settings
+from realtime.conf import cached_setting, conf
+from realtime.destinations.names import TOPIC, DestinationError
+from realtime.destinations.patterns import pattern_of
+
+from .applications import ApplicationRoute, ForwardRoute, SendRoute, SubscribeRoute
+from .topics import History, TopicOptions, TopicRoute
+
+T = TypeVar("T")
+Match = tuple[Any, dict[str, Any]]
+
+#: What holds for topics of which no entry says how much is kept.
+_EVERY_TOPIC: Final = TopicRoute(f"{TOPIC}**", History(f"{TOPIC}**"))
 
 
-@cache
-def load_routes() -> tuple[Any, ...]:
-    """Return the table ``routes`` of the module that ``STOMP_ROUTING`` names."""
-    return tuple(import_module(settings.STOMP_ROUTING).routes)
+class Table:
+    """
+    A routing table.
+
+    Args:
+        entries: The first that fits counts.
+    """
+
+    def __init__(self, entries: Iterable[Any]) -> None:
+        self._entries = tuple(entries)
+        topics = [_as_topic_route(entry) for entry in self._entries if _is_of_topics(entry)]
+        self._histories = [*(each for each in topics if each.history is not None), _EVERY_TOPIC]
+        self._slow_clients = [each for each in topics if each.slow_clients is not None]
+        self._senders = self._those_of(SendRoute, ForwardRoute)
+        self._subscribers = self._those_of(SubscribeRoute)
+
+    def entries(self, kind: type[T]) -> list[T]:
+        """Return the entries of one kind, in their order."""
+        return [entry for entry in self._entries if isinstance(entry, kind)]
+
+    def topic(self, destination: str) -> TopicOptions:
+        """Return the options of a destination, or of a pattern of topics."""
+        kept = _first_that_covers(self._histories, destination)
+        slow = _first_that_covers(self._slow_clients, destination)
+        history = kept.history if kept is not None else None
+        return TopicOptions(
+            history if history is not None and history.size > 0 else None,
+            (slow is not None and slow.slow_clients) or "close",
+        )
+
+    def on_send(self, destination: str) -> Match:
+        """
+        Return the entry for what is sent to an application destination, and the variables.
+
+        Raises:
+            DestinationError: If there is none.
+        """
+        return _match(self._senders, destination)
+
+    def on_subscribe(self, destination: str) -> Match:
+        """
+        Return the entry for a SUBSCRIBE to an application destination, and the variables.
+
+        Raises:
+            DestinationError: If there is none.
+        """
+        return _match(self._subscribers, destination)
+
+    def _those_of(self, *kinds: type[ApplicationRoute]) -> list[ApplicationRoute]:
+        return [entry for entry in self._entries if isinstance(entry, kinds)]
+
+
+@cached_setting
+def routing_table() -> Table:
+    """
+    Return the table of the module that ``STOMP_ROUTING`` names; it is loaded once.
+
+    Raises:
+        Exception: Whatever is wrong with the module; the system check E001 tells.
+    """
+    module = conf.STOMP_ROUTING
+    return Table(import_module(module).routes if module else ())
+
+
+@cached_setting
+def topic_options(destination: str) -> TopicOptions:
+    """Return what the routing table says of a destination, or of a pattern of topics."""
+    return routing_table().topic(destination)
+
+
+def _is_of_topics(entry: Any) -> bool:
+    return isinstance(entry, History | TopicRoute)
+
+
+def _as_topic_route(entry: History | TopicRoute) -> TopicRoute:
+    return TopicRoute(entry.pattern, entry) if isinstance(entry, History) else entry
+
+
+def _first_that_covers(routes: Iterable[TopicRoute], destination: str) -> TopicRoute | None:
+    return next((each for each in routes if pattern_of(each.pattern).covers(destination)), None)
+
+
+def _match(routes: Iterable[ApplicationRoute], destination: str) -> Match:
+    for route in routes:
+        if (variables := route.match(destination)) is not None:
+            return route, variables
+    raise DestinationError(
+        f"nothing handles {destination!r}: see {conf.STOMP_ROUTING or 'STOMP_ROUTING'}",
+        code="unknown-destination",
+    )

@@ -1,17 +1,26 @@
-"""Topics of the routing table: what of them is kept, and what becomes of slow clients."""
+"""
+Topics of the routing table: how much of them is kept, and what becomes of their slow clients.
+
+By default a topic keeps its 100 newest messages for 300 seconds, and a client that reads slower
+than messages come is closed with a code that says "reconnect".
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from realtime.destinations.patterns import pattern_of
 
-from .table import load_routes
-
 #: What becomes of live subscribers when messages are lost for good.
 OnGap = Literal["tell", "close"]
+
+#: What becomes of messages for a client that reads slower than they come: its session is closed;
+#: only the newest message of each destination is kept; or as many as fit in its send budget.
+SlowClients = Literal["close", "latest", "drop-oldest"]
+
+DEFAULT_SIZE: Final = 100
+DEFAULT_TTL: Final = 300
 
 
 @dataclass(frozen=True)
@@ -25,54 +34,83 @@ class History:
         ttl: For how many seconds.
         on_gap: What becomes of subscribers when messages for them are lost for good: they are
             told with a MESSAGE, or closed with a code that says "reconnect".
+
+    Raises:
+        DestinationError: If the pattern is not one.
+        ValueError: If anything else is wrong.
     """
 
     pattern: str
-    size: int = 100
-    ttl: int = 300
+    size: int = DEFAULT_SIZE
+    ttl: int = DEFAULT_TTL
     on_gap: OnGap = "tell"
 
-
-_DEFAULT: Final = History("/topic/**")
-
-
-@lru_cache(maxsize=65536)
-def history_of(destination: str) -> History | None:
-    """Return how much of a destination is kept, or None; the first entry that covers it counts."""
-    routes = (route for route in load_routes() if isinstance(route, History))
-    for route in (*routes, _DEFAULT):
-        if pattern_of(route.pattern).covers(destination):
-            return route if route.size > 0 else None
-    return None
-
-
-POLICIES: Final = ("close", "latest", "drop-oldest")
+    def __post_init__(self) -> None:
+        pattern_of(self.pattern)
+        _check_one_of("on_gap", self.on_gap, OnGap)
+        if self.size < 0 or self.ttl <= 0:
+            raise ValueError(f"the history of {self.pattern} needs a size from 0 and a ttl from 1")
 
 
 @dataclass(frozen=True)
-class SlowClientRoute:
-    """An entry of the routing table: the policy of the topics that a pattern stands for."""
+class TopicRoute:
+    """An entry of the routing table: the options of topics; None where it leaves one to others."""
 
     pattern: str
-    policy: str
+    history: History | None = None
+    slow_clients: SlowClients | None = None
+
+    def __post_init__(self) -> None:
+        pattern_of(self.pattern)
+        if self.slow_clients is not None:
+            _check_one_of("slow_clients", self.slow_clients, SlowClients)
 
 
-def on_slow_client(pattern: str, policy: str) -> SlowClientRoute:
+@dataclass(frozen=True, slots=True)
+class TopicOptions:
+    """What the routing table says of one destination, or of a pattern; no history is None."""
+
+    history: History | None
+    slow_clients: SlowClients
+
+
+def topic(
+    pattern: str,
+    *,
+    history: int | None = DEFAULT_SIZE,
+    ttl: int = DEFAULT_TTL,
+    on_gap: OnGap = "tell",
+    slow_clients: SlowClients = "close",
+) -> TopicRoute:
+    """
+    Say all that can be said of a topic, or of a pattern of topics.
+
+    Args:
+        history: How many messages are kept; None for none.
+        ttl, on_gap: As in :class:`History`.
+        slow_clients: As in :func:`on_slow_client`.
+
+    Raises:
+        ValueError: If any of it is wrong.
+    """
+    return TopicRoute(pattern, History(pattern, history or 0, ttl, on_gap), slow_clients)
+
+
+def on_slow_client(pattern: str, policy: SlowClients) -> TopicRoute:
     """
     Say what becomes of messages of a topic, or of a pattern of topics, for slow clients.
 
-    The first entry that covers what a client subscribed to counts. It is for ack mode ``auto``:
-    in the others what is not acknowledged in time closes the session.
+    ``latest`` keeps only the newest message of each destination, ``drop-oldest`` as many as fit in
+    the session's send budget; the next MESSAGE says in its header ``dropped`` how many are missing
+    before it. It is for ack mode ``auto``: in the others what is not acknowledged in time closes
+    the session.
+
+    Raises:
+        ValueError: If any of it is wrong.
     """
-    if policy not in POLICIES:
-        raise ValueError(f"the policy {policy!r} is none of {', '.join(POLICIES)}")
-    pattern_of(pattern)
-    return SlowClientRoute(pattern, policy)
+    return TopicRoute(pattern, slow_clients=policy)
 
 
-def policy_of(destination: str) -> str:
-    """Return the policy of what a client subscribed to: a destination or a pattern."""
-    for route in load_routes():
-        if isinstance(route, SlowClientRoute) and pattern_of(route.pattern).covers(destination):
-            return route.policy
-    return "close"
+def _check_one_of(name: str, value: str, choices: object) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} is {value!r}: it has to be one of {', '.join(get_args(choices))}")

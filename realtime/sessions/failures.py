@@ -1,4 +1,4 @@
-"""Any error, said in STOMP's terms."""
+"""Failures: any error, as the STOMP error that a client is told."""
 
 from __future__ import annotations
 

@@ -1,172 +1,134 @@
-"""
-Application destinations: functions that answer what clients send to ``/app/...``.
-
-They are entries of the routing table::
-
-    routes = [
-        on_send("/app/orders/{id}", change_order),
-        on_subscribe("/app/settings", current_settings),
-    ]
-
-    def change_order(message: Message, session: Session, id: str) -> Any: ...
-    def current_settings(session: Session) -> Any: ...
-
-A function may be async or not. What it returns, unless None, is the reply: any content that
-:meth:`realtime.messages.message.Message.of` takes.
-"""
+"""Handlers: call the functions of the routing table that get what is sent to ``/app/...``."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Any, NamedTuple
 
-from django.conf import settings
 from redis import RedisError
 
 from realtime import broker
-from realtime.concurrency import in_thread
-from realtime.destinations.names import APPLICATION, USER_QUEUE, DestinationError, user_destination
-from realtime.messages.message import Message
-from realtime.routes.table import load_routes
+from realtime.concurrency import Done, InFlight, in_thread
+from realtime.conf import conf
+from realtime.destinations.names import USER_QUEUE, user_destination
+from realtime.messages.message import Message, check, check_content
+from realtime.routes.applications import ForwardRoute, SendRoute, SubscribeRoute
+from realtime.routes.table import routing_table
+from realtime.stomp import StompError
 
+from .publishing import MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES
 from .session import Session
+from .subscriptions import Subscriptions
 
 logger = logging.getLogger(__name__)
-
-_VARIABLE: Final = re.compile(r"\{(\w+)\}")
-
-
-@dataclass(frozen=True)
-class ApplicationRoute:
-    """
-    An entry of the routing table: what happens at an application destination.
-
-    Args:
-        pattern: The destination; each ``{variable}`` stands for one segment of it.
-        send: Called at a SEND with the message, the session and the variables; its work is
-            done when what it returns has been awaited. Calls come in the session's order.
-        subscribe: Called at a SUBSCRIBE with the session and the variables; returns the
-            content of the one answer, or None for none.
-    """
-
-    pattern: str
-    send: Callable[..., Awaitable[Any]] | None = None
-    subscribe: Callable[..., Awaitable[Any]] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.pattern.startswith(APPLICATION):
-            raise ValueError(f"{self.pattern!r} does not start with {APPLICATION}")
-
-    def match(self, destination: str) -> dict[str, str] | None:
-        """Return the variables if the destination is one of this route's, otherwise None."""
-        match = _compile(self.pattern).fullmatch(destination)
-        return match.groupdict() if match is not None else None
-
-
-def on_send(
-    pattern: str, function: Callable[..., Any], *, reply_to: str | None = None
-) -> ApplicationRoute:
-    """
-    Call ``function(message, session, **variables)`` for what clients send.
-
-    What it returns goes to the ``reply-to`` of the SEND; without one to ``reply_to``, a topic or
-    ``/user/queue/NAME`` for the sender's user; with neither it is dropped. An exception is
-    logged and answered with an empty reply that has the header ``error``; the session
-    goes on, without a RECEIPT for that frame. Calls of one session begin in its order, and may
-    end in another.
-    """
-
-    async def send(message: Message, session: Session, **variables: str) -> None:
-        asked = message.headers.get("reply-to")
-        try:
-            content = await _call(function, message, session, **variables)
-            destination = asked or _reply_destination(reply_to, session)
-            if content is not None and destination is not None:
-                await broker.send(Message.of(destination, content))
-        except RedisError:
-            raise
-        except Exception as error:
-            logger.exception("the handler of %s failed", message.destination)
-            if asked is not None:
-                await broker.send(Message(asked, b"", {"error": "internal-error"}))
-            raise HandlerFailed(message.destination) from error
-
-    return ApplicationRoute(pattern, send=send)
-
-
-def on_subscribe(pattern: str, function: Callable[..., Any]) -> ApplicationRoute:
-    """
-    Answer a SUBSCRIBE to an application destination once, directly and to nobody else, with
-    what ``function(session, **variables)`` returns.
-    """
-
-    async def subscribe(session: Session, **variables: str) -> Any:
-        try:
-            return await _call(function, session, **variables)
-        except RedisError:
-            raise
-        except Exception as error:
-            logger.exception("the handler of subscriptions to %s failed", pattern)
-            raise HandlerFailed(pattern) from error
-
-    return ApplicationRoute(pattern, subscribe=subscribe)
 
 
 class HandlerFailed(Exception):
     """A function of the routing table raised; it has been logged."""
 
 
-def find_sender(destination: str) -> tuple[Callable[..., Awaitable[Any]], dict[str, str]]:
+class Call(NamedTuple):
+    """A function of the routing table, and what it gets."""
+
+    message: Message
+    route: SendRoute | ForwardRoute
+    variables: Mapping[str, Any]
+
+
+class Calls:
     """
-    Return who gets what is sent to an application destination, and the variables.
+    Have functions of the routing table do what a session asks for: in order, and bounded.
 
-    Raises:
-        DestinationError: If nobody does.
+    Args:
+        session: Who asks.
+        subscriptions: What it hears: the replies, too.
     """
-    for route in _routes():
-        if route.send is not None and (variables := route.match(destination)) is not None:
-            return route.send, variables
-    raise _nobody(destination)
+
+    def __init__(self, session: Session, subscriptions: Subscriptions) -> None:
+        self._session = session
+        self._subscriptions = subscriptions
+        self.in_flight = InFlight(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
+        #: Set when the session has failed: nothing is called any more.
+        self.closed = False
+
+    def find(self, message: Message) -> Call:
+        """
+        Return the call for a SEND; from now on the session hears the replies to it.
+
+        Raises:
+            DestinationError: If nothing handles the destination.
+        """
+        route, variables = routing_table().on_send(message.destination)
+        reply_to = message.headers.get("reply-to")
+        if reply_to is not None:
+            address = self._subscriptions.hear_replies(reply_to)
+            message = replace(message, headers={**message.headers, "reply-to": address})
+        return Call(message, route, variables)
+
+    async def start(self, call: Call, done: Done) -> asyncio.Future[Any]:
+        """
+        Begin with a call, once that may be; the future ends when it is done.
+
+        It fails with :class:`HandlerFailed` if the function raised, and :class:`redis.RedisError`.
+        """
+        if self._subscriptions.uncertain or self.in_flight.full or broker.is_busy():
+            await self._subscriptions.certain()
+            await self.in_flight.ready()
+            await broker.ready()
+        if self.closed:
+            raise StompError("the session has failed", code="internal-error")
+        check_content(call.message)
+        self._session.messages_in += 1
+        return self.in_flight.start(self._begin(call), done, size=len(call.message.body))
+
+    def answer(self, destination: str) -> Awaitable[Any]:
+        """
+        Return what awaits the answer to a SUBSCRIBE; that may raise HandlerFailed.
+
+        Raises:
+            DestinationError: If nothing answers the destination.
+        """
+        route, variables = routing_table().on_subscribe(destination)
+        return _answer(route, self._session, variables)
+
+    def _begin(self, call: Call) -> Awaitable[Any]:
+        if isinstance(call.route, ForwardRoute):
+            return call.route.forward(call.message, self._session)
+        return _reply(call.route, call.message, self._session, call.variables)
 
 
-def find_subscriber(destination: str) -> tuple[Callable[..., Awaitable[Any]], dict[str, str]]:
-    """
-    Return who answers a SUBSCRIBE to an application destination, and the variables.
-
-    Raises:
-        DestinationError: If nobody does.
-    """
-    for route in _routes():
-        if route.subscribe is not None and (variables := route.match(destination)) is not None:
-            return route.subscribe, variables
-    raise _nobody(destination)
+async def _answer(route: SubscribeRoute, session: Session, variables: Mapping[str, Any]) -> Any:
+    try:
+        return await _call(route.function, session, session, **variables)
+    except RedisError:
+        raise
+    except Exception as error:
+        logger.exception("the handler of subscriptions to %s failed", route.pattern)
+        raise HandlerFailed(route.pattern) from error
 
 
-def _routes() -> Iterable[ApplicationRoute]:
-    return (route for route in load_routes() if isinstance(route, ApplicationRoute))
-
-
-def _nobody(destination: str) -> DestinationError:
-    return DestinationError(
-        f"nothing handles {destination!r}: see {settings.STOMP_ROUTING}", code="unknown-destination"
-    )
-
-
-@cache
-def _compile(pattern: str) -> re.Pattern[str]:
-    parts = _VARIABLE.split(pattern)  # text, name, text, name, ..., text
-    return re.compile(
-        "".join(
-            f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part)
-            for index, part in enumerate(parts)
-        )
-    )
+async def _reply(
+    route: SendRoute, message: Message, session: Session, variables: Mapping[str, Any]
+) -> None:
+    asked = message.headers.get("reply-to")
+    try:
+        content = await _call(route.function, session, message, session, **variables)
+        destination = asked or _reply_destination(route.reply_to, session)
+        if content is not None and destination is not None:
+            await broker.apublish(destination, content)
+    except RedisError:
+        raise
+    except Exception as error:
+        logger.exception("the handler of %s failed", message.destination)
+        if asked is not None:
+            await _publish(Message(asked, b"", {"error": "internal-error"}))
+        raise HandlerFailed(message.destination) from error
 
 
 def _reply_destination(reply_to: str | None, session: Session) -> str | None:
@@ -175,15 +137,22 @@ def _reply_destination(reply_to: str | None, session: Session) -> str | None:
     return user_destination(reply_to, session.user_name) if session.user_name else None
 
 
+async def _publish(message: Message) -> None:
+    (answer,) = await broker.apublish_many([check(message)])
+    if isinstance(answer, BaseException):
+        raise answer
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     """Return where functions that are not async run: a slow one holds up no login."""
-    return ThreadPoolExecutor(settings.STOMP_HANDLER_THREADS, "realtime-handler")
+    return ThreadPoolExecutor(conf.STOMP_HANDLER_THREADS, "realtime-handler")
 
 
-async def _call(function: Callable[..., Any], *args: Any, **variables: str) -> Any:
+async def _call(
+    function: Callable[..., Any], session: Session, *args: Any, **variables: Any
+) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args, **variables)
-    session: Session = next(each for each in args if isinstance(each, Session))
     async with session.handler_slots:
         return await in_thread(lambda: function(*args, **variables), threads=_threads())

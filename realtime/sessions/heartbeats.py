@@ -1,10 +1,10 @@
-"""What the clock demands of one session: CONNECT in time, heart-beats out, heart-beats in."""
+"""Heartbeats: what the clock demands of one session; CONNECT in time, heart-beats out and in."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from realtime.delivery.frames import Payload
+from realtime.delivery.frames import Frames, in_websocket_frame
 from realtime.delivery.outbox import Outbox
 from realtime.stomp import HEARTBEAT, Connection, HeartbeatMissed, ProtocolError, State
 
@@ -14,7 +14,7 @@ TICK_SECONDS: Final = 0.5
 #: Silence of so many heart-beat intervals ends a session.
 MISSED_HEARTBEATS: Final = 3
 
-_HEARTBEAT: Final = Payload(HEARTBEAT)
+_HEARTBEAT: Final = Frames((in_websocket_frame(HEARTBEAT),))
 _NEVER: Final = float("inf")
 
 

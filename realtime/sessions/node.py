@@ -1,4 +1,4 @@
-"""The node: what one server process holds once for all of its sessions."""
+"""Node: what one server process holds once for all of its sessions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .session import Session
 
 
 class Clocked(Protocol):
-    """What a node's clock looks after."""
+    """A member of a node: its clock looks after it."""
 
     session: Session
 
@@ -48,6 +48,11 @@ class Node:
             ]
         self._due[member] = 0.0
         self._writer.opened(member.session)
+
+    @property
+    def members(self) -> list[Clocked]:
+        """The sessions that live here."""
+        return list(self._due)
 
     def wake(self, member: Clocked) -> None:
         """Look at this session's clock at the next tick: something changed."""

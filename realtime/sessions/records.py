@@ -1,4 +1,4 @@
-"""Sessions: the live connections of this node, and their rows in the database."""
+"""Records: the rows of a node's sessions in the database, written behind."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ class Session:
     user_agent: str = ""
     #: The Django user, or None for an anonymous client.
     user: Any = None
+    #: The user's name, or the empty string for an anonymous client.
+    user_name: str = field(default="", init=False)
     version: str = ""
     id: str = field(default_factory=lambda: str(uuid4()))
     connected_at: float = field(default_factory=time.time)
@@ -38,7 +40,10 @@ class Session:
         """How many MESSAGE frames it was sent."""
         return self.outbox.messages if self.outbox is not None else 0
 
-    @property
-    def user_name(self) -> str:
-        """The user's name, or the empty string for an anonymous client."""
-        return self.user.get_username() if self.user is not None else ""
+    def __post_init__(self) -> None:
+        self.log_in(self.user)
+
+    def log_in(self, user: Any) -> None:
+        """Let it be that of a user, or of nobody."""
+        self.user = user
+        self.user_name = user.get_username() if user is not None else ""

@@ -1,35 +1,27 @@
-"""The subscriptions of one session, and what acknowledges their messages."""
+"""Subscriptions: what one session hears, and what acknowledges its messages."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from realtime.delivery.ack_window import AckWindow, prefetch_count
-from realtime.delivery.frames import Burst, MessageFrames, Payload
+from realtime.delivery.frames import SharedFrames, StompEncoder
 from realtime.delivery.lossy_queue import LossyQueue
-from realtime.delivery.outbox import Outbox
-from realtime.delivery.replay import Replay
+from realtime.delivery.outbox import Direct, Outbox
+from realtime.delivery.queue import Queue
 from realtime.destinations.names import heard_destination, is_pattern, reply_address
 from realtime.history.log import MAX_REPLAY
 from realtime.history.positions import Position, Reason
 from realtime.hub.hub import Hub
 from realtime.hub.subscription import Start, Subscription
 from realtime.messages.message import Message
-from realtime.routes.topics import history_of, policy_of
-from realtime.stomp import Connection, MessagesLost, ProtocolError, StompError, events
+from realtime.routes.table import topic_options
+from realtime.stomp import Connection, MessagesLost, ProtocolError, events
 
 from .session import Session
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A live subscription; ``queue`` is None where its messages go straight to the outbox."""
-
-    subscription: Subscription
-    queue: AckWindow | LossyQueue | Replay | None = None
 
 
 class Subscriptions:
@@ -41,7 +33,9 @@ class Subscriptions:
         connection: Knows the version and counts the subscriptions.
         outbox: Where MESSAGE frames go.
         hub: Where they come from.
-        failed: Called with the reason when the session has to end.
+        receipt: Called with the ``receipt`` of a SUBSCRIBE, and headers, when it is certain.
+        fail: Called with the error of a SUBSCRIBE, and its ``receipt``, or with why the session
+            has to end.
     """
 
     def __init__(
@@ -50,58 +44,72 @@ class Subscriptions:
         connection: Connection,
         outbox: Outbox,
         hub: Hub,
-        failed: Callable[[StompError], None],
+        receipt: Callable[[str | None, dict[str, str]], None],
+        fail: Callable[[BaseException, str | None], None],
     ) -> None:
-        self._failed = failed
         self._session = session
         self._connection = connection
         self._outbox = outbox
         self._hub = hub
-        self._entries: dict[str, _Entry] = {}
+        self._receipt = receipt
+        self._fail = fail
+        self._by_key: dict[str, Subscription] = {}
+        #: Those that Redis has not confirmed yet.
+        self.uncertain: set[asyncio.Future[None]] = set()
 
-    def subscribe(self, event: events.Subscribe, began: Callable[[Start], None]) -> Awaitable[None]:
+    def subscribe(self, event: events.Subscribe) -> None:
         """
-        Begin to hear a destination; await what this returns until it is certain.
-
-        ``began`` is called before the first MESSAGE, with where the subscription starts.
+        Begin to hear a destination. The RECEIPT is sent when that is certain, before the first
+        MESSAGE, and says where the subscription starts.
 
         Raises:
-            StompError: If the client may not, or asks for something wrong.
+            StompError: If the client asks for something wrong.
             DestinationError: If nothing can be heard there.
         """
         destination = heard_destination(event.destination, self._session.user_name)
         resume, replay = _missed(event, destination)
-        queue = self._queue_for(event, destination)
-        subscription = self._keep(event.key, destination, event.id, queue)
-        subscription.resume, subscription.replay = resume, replay
-        subscription.begin = partial(self._begin, self._entries[event.key], event, began)
-        subscription.lost = partial(self._lost, subscription)
-        return self._hub.subscribe(subscription)
+        subscription = Subscription(
+            destination,
+            self._encoder(event.id, event.ack),
+            self._queue(event, destination),
+            resume=resume,
+            replay=replay,
+            began=partial(self._began, event),
+            lost=partial(self._lost, event.key),
+        )
+        self._keep(event.key, subscription)
+        self._hear(subscription, event.receipt)
+
+    async def certain(self) -> None:
+        """Return when all that was subscribed to is heard, or has failed."""
+        if self.uncertain:
+            await asyncio.wait(self.uncertain)
 
     def unsubscribe(self, key: str) -> None:
         """Stop hearing; nothing happens where there is no such subscription."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._end(entry)
+        subscription = self._by_key.pop(key, None)
+        if subscription is not None:
+            self._end(subscription)
 
     def unsubscribe_all(self) -> None:
         """Stop hearing anything."""
-        while self._entries:
-            self._end(self._entries.popitem()[1])
+        while self._by_key:
+            self._end(self._by_key.popitem()[1])
 
-    def hear_replies(self, reply_to: str) -> tuple[str, Awaitable[None] | None]:
+    def hear_replies(self, reply_to: str) -> str:
         """
-        Subscribe the session to its own ``/temp-queue/NAME``, as RabbitMQ does.
-
-        Return the address at which others reach it, and what to await until it is heard: None
-        if it is heard already.
+        Subscribe the session to its own ``/temp-queue/NAME``, as RabbitMQ does; return the address
+        at which others reach it.
         """
         address = reply_address(reply_to, self._session.id)
-        entry = self._entries.get(reply_to)
-        if entry is not None and entry.subscription.destination == address:
-            return address, None
+        known = self._by_key.get(reply_to)
+        if known is not None and known.destination == address:
+            return address
         self._connection.add_subscription(reply_to)
-        return address, self._hub.subscribe(self._keep(reply_to, address, reply_to, None))
+        subscription = Subscription(address, self._encoder(reply_to), Direct(self._outbox))
+        self._keep(reply_to, subscription)
+        self._hear(subscription, None)
+        return address
 
     def expect_answer(self, event: events.Subscribe) -> Callable[[Any], None]:
         """
@@ -111,14 +119,15 @@ class Subscriptions:
         Raises:
             ProtocolError: If the client asks for something wrong.
         """
-        queue = self._queue_for(event, event.destination)
-        subscription = self._keep(event.key, event.destination, event.id, queue)
+        queue = self._queue(event, event.destination)
+        encoder = self._encoder(event.id, event.ack)
+        subscription = Subscription(event.destination, encoder, queue)
+        self._keep(event.key, subscription)
 
         def answer(content: Any) -> None:
-            entry = self._entries.get(event.key)
-            if entry is not None and entry.subscription is subscription:
+            if self._by_key.get(event.key) is subscription:
                 message = Message.of(event.destination, content)
-                subscription.deliver(MessageFrames(message).frame_for(subscription.key))
+                subscription.deliver(SharedFrames(message).frames_for(encoder))
 
         return answer
 
@@ -139,82 +148,71 @@ class Subscriptions:
             ProtocolError: If it waits nowhere.
         """
         if event.subscription is None:  # STOMP 1.0 does not say which
-            entries = list(self._entries.values())
+            subscriptions = list(self._by_key.values())
         else:
-            entries = [self._entries[key] for key in [event.subscription] if key in self._entries]
-        for entry in entries:
-            if isinstance(entry.queue, AckWindow) and event.message_id in entry.queue:
-                return entry.queue
+            named = self._by_key.get(event.subscription)
+            subscriptions = [] if named is None else [named]
+        for subscription in subscriptions:
+            queue = subscription.queue
+            if isinstance(queue, AckWindow) and event.message_id in queue:
+                return queue
         raise ProtocolError(
             f"no message {event.message_id!r} waits for an acknowledgement", code="unknown-ack"
         )
 
-    def _queue_for(
-        self, event: events.Subscribe, destination: str
-    ) -> AckWindow | LossyQueue | None:
-        """Return what messages go through before the outbox, if anything."""
+    def _encoder(self, id: str | None, ack: str = "auto") -> StompEncoder:
+        return StompEncoder(self._connection.version, id, ack != "auto")
+
+    def _queue(self, event: events.Subscribe, destination: str) -> Queue:
+        """Return what messages go through before the outbox."""
         if event.ack != "auto":
             prefetch = prefetch_count(event.headers.get("prefetch-count"))
             return AckWindow(self._outbox, cumulative=event.ack == "client", prefetch=prefetch)
-        policy = policy_of(destination)
-        return LossyQueue(self._outbox, latest=policy == "latest") if policy != "close" else None
+        return queue_for_slow_clients(self._outbox, destination)
 
-    def _keep(
-        self, key: str, destination: str, id: str | None, queue: AckWindow | LossyQueue | None
-    ) -> Subscription:
-        subscription = Subscription(
-            destination=destination,
-            id=id,
-            version=self._connection.version,
-            deliver=self._outbox.deliver if queue is None else queue.deliver,
-            acknowledged=isinstance(queue, AckWindow),
-        )
-        self._entries[key] = _Entry(subscription, queue)
-        self._session.subscriptions = len(self._entries)
-        return subscription
+    def _keep(self, key: str, subscription: Subscription) -> None:
+        self._by_key[key] = subscription
+        self._session.subscriptions = len(self._by_key)
 
-    def _begin(
-        self,
-        entry: _Entry,
-        event: events.Subscribe,
-        began: Callable[[Start], None],
-        start: Start,
-        missed: Sequence[MessageFrames],
-    ) -> None:
-        """Say where a subscription starts, and deliver what it missed."""
-        began(start)
-        subscription = entry.subscription
-        # Who asks for no receipt is told with the first MESSAGE.
-        told = start.headers if event.receipt is None and start.recovered is not None else {}
-        if entry.queue is None and missed:
-            done = partial(self._replayed, entry)
-            entry.queue = Replay(self._outbox, missed, subscription.key, told, done)
-            subscription.deliver = entry.queue.deliver
-            return
-        if told:
-            _tell_with_first_message(entry, told)
-        for frames in missed:
-            subscription.deliver(frames.frame_for(subscription.key))
+    def _hear(self, subscription: Subscription, receipt: str | None) -> None:
+        heard = asyncio.ensure_future(self._hub.subscribe(subscription))
+        self.uncertain.add(heard)
+        heard.add_done_callback(partial(self._heard, receipt))
 
-    def _replayed(self, entry: _Entry) -> None:
-        entry.queue = None
-        entry.subscription.deliver = self._outbox.deliver
+    def _heard(self, receipt: str | None, heard: asyncio.Future[None]) -> None:
+        """Fail if a subscription has failed; its RECEIPT was sent when it began."""
+        self.uncertain.discard(heard)
+        if not heard.cancelled() and (error := heard.exception()) is not None:
+            self._fail(error, receipt)
 
-    def _lost(self, subscription: Subscription, position: Position, reason: Reason) -> None:
+    def _began(self, event: events.Subscribe, start: Start) -> Mapping[str, str]:
+        """Say where a subscription starts: in its RECEIPT, or else with the first MESSAGE."""
+        if event.receipt is None:
+            return start.headers if start.recovered is not None else {}
+        self._receipt(event.receipt, start.headers)
+        return {}
+
+    def _lost(self, key: str, position: Position, reason: Reason) -> None:
         """Tell a client that messages for it are lost, or end its session, as the route says."""
-        history = history_of(subscription.destination)
+        subscription = self._by_key[key]
+        history = topic_options(subscription.destination).history
         if history is not None and history.on_gap == "close":
-            self._failed(MessagesLost("messages are lost: reconnect", code="messages-lost"))
+            self._fail(MessagesLost("messages are lost: reconnect", code="messages-lost"), None)
             return
         headers = {"recovered": "false", "reason": reason}
         told = Message(subscription.destination, b"", headers, str(position))
-        subscription.deliver(MessageFrames(told).frame_for(subscription.key))
+        subscription.deliver(SharedFrames(told).frames_for(subscription.encoder))
 
-    def _end(self, entry: _Entry) -> None:
-        self._hub.unsubscribe(entry.subscription)
-        if entry.queue is not None:
-            entry.queue.discard()
-        self._session.subscriptions = len(self._entries)
+    def _end(self, subscription: Subscription) -> None:
+        self._hub.unsubscribe(subscription)
+        subscription.end()
+        self._session.subscriptions = len(self._by_key)
+
+
+def queue_for_slow_clients(outbox: Outbox, destination: str) -> Queue:
+    """Return what the routing table wants messages to go through for a client that is slow."""
+    policy = topic_options(destination).slow_clients
+    return Direct(outbox) if policy == "close" else LossyQueue(outbox, latest=policy == "latest")
 
 
 def _missed(event: events.Subscribe, destination: str) -> tuple[Position | None, int]:
@@ -227,7 +225,7 @@ def _missed(event: events.Subscribe, destination: str) -> tuple[Position | None,
     last, replay = event.headers.get("last-message-id"), event.headers.get("replay")
     if last is None and replay is None:
         return None, 0
-    if is_pattern(destination) or history_of(destination) is None:
+    if is_pattern(destination) or topic_options(destination).history is None:
         raise ProtocolError(f"{event.destination!r} has no history", code="no-history")
     if last is not None and replay is not None:
         raise ProtocolError("either last-message-id or replay, not both", code="bad-header")
@@ -235,7 +233,9 @@ def _missed(event: events.Subscribe, destination: str) -> tuple[Position | None,
         return None, _replay_count(replay)
     position = Position.parse(last or "")
     if position is None:
-        raise ProtocolError("last-message-id is none of a message here", code="bad-header")
+        raise ProtocolError(
+            "last-message-id is not the id of a message with a history", code="bad-header"
+        )
     return position, 0
 
 
@@ -245,22 +245,3 @@ def _replay_count(header: str) -> int:
     if not (header.isascii() and header.isdecimal() and len(header) <= 10):
         raise ProtocolError("replay is neither a number nor all", code="bad-header")
     return int(header)
-
-
-def _tell_with_first_message(entry: _Entry, headers: dict[str, str]) -> None:
-    subscription, queue = entry.subscription, entry.queue
-    deliver, lost = subscription.deliver, subscription.lost
-
-    def first(payload: Payload | Burst) -> None:
-        subscription.deliver, subscription.lost = deliver, lost
-        if isinstance(queue, LossyQueue):  # it may drop this one
-            queue.tell(headers)
-            deliver(payload)
-        else:
-            deliver(payload.with_headers(headers))
-
-    def outdated(position: Position, reason: Reason) -> None:
-        subscription.deliver, subscription.lost = deliver, lost
-        lost(position, reason)
-
-    subscription.deliver, subscription.lost = first, outdated

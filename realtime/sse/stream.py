@@ -1,5 +1,5 @@
 """
-Server-sent events: what one client hears on its topics, as a response that does not end.
+EventStream: what one client hears on its topics, as a response that does not end.
 
 It hears through the node's hub and writes through an outbox, as a STOMP session does: with the
 same budget, the same replay of what it missed, and a row among the sessions of the admin.
@@ -13,15 +13,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from django.conf import settings
-
+from realtime.conf import conf
 from realtime.delivery.outbox import Outbox, Send
 from realtime.history.positions import Position
 from realtime.sessions.node import this_node
 from realtime.sessions.session import Session
 from realtime.stomp import TooSlow
 
-from .events import EventPayload, EventTopic, as_json
+from .events import EventFrames, EventTopic, as_json
 
 #: Seconds after which a comment is sent, so that nobody in between takes the stream for dead.
 KEEP_ALIVE_SECONDS: Final = 15.0
@@ -29,7 +28,7 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 #: Milliseconds that a client waits before it comes again, at random: not all at once.
 RETRY_MS: Final = (1000, 5000)
 
-_KEEP_ALIVE: Final = EventPayload(b":\n\n")
+_KEEP_ALIVE: Final = EventFrames((b":\n\n",))
 _NEVER: Final = float("inf")
 
 
@@ -63,8 +62,8 @@ class EventStream:
         self._task: asyncio.Task[Any] | None = None
         self._outbox = session.outbox = Outbox(
             self._write,
-            max_bytes=settings.STOMP_SEND_BUFFER_BYTES,
-            max_seconds=settings.STOMP_SEND_SECONDS,
+            max_bytes=conf.STOMP_SEND_BUFFER_BYTES,
+            max_seconds=conf.STOMP_SEND_SECONDS,
             failed=self._cut_off,
             watch=partial(self._node.wake, self),
             abandon=lambda: None,
@@ -157,4 +156,4 @@ class EventStream:
         self._node.discard(self)
         for topic in self._topics:
             self._node.hub.unsubscribe(topic.subscription)
-            topic.discard()
+            topic.subscription.end()

@@ -1,5 +1,5 @@
 """
-``GET /api/events?topic=/topic/a&topic=/topic/b``: topics as server-sent events.
+View: ``GET /api/events?topic=/topic/a&topic=/topic/b``, topics as server-sent events.
 
 It is an ASGI application beside Django: a stream holds no thread and no database connection,
 and its writes wait for who reads them. The rules are those of STOMP's CONNECT and SUBSCRIBE.
@@ -12,10 +12,9 @@ import re
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from django.conf import settings
-
 from realtime.access.authentication import authenticate_session
 from realtime.access.origins import admit, header
+from realtime.conf import conf
 from realtime.destinations.names import DestinationError, LoginRequired, heard_destination
 from realtime.history.positions import Position
 from realtime.redis import REDIS_ERRORS
@@ -142,8 +141,8 @@ def _wanted(scope: dict[str, Any], user_name: str) -> Wanted:
     names = list(dict.fromkeys(query.get("topic", ())))
     if not names:
         raise _wrong("topic", "This field is required.")
-    if len(names) > settings.STOMP_MAX_SUBSCRIPTIONS:
-        raise _wrong("topic", f"more than {settings.STOMP_MAX_SUBSCRIPTIONS} topics")
+    if len(names) > conf.STOMP_MAX_SUBSCRIPTIONS:
+        raise _wrong("topic", f"more than {conf.STOMP_MAX_SUBSCRIPTIONS} topics")
     # Some clients can't set headers; but what a browser says when it comes again is newer.
     in_url = query.get("lastEventId") or query.get("last-event-id") or [""]
     positions = _positions(header(scope, b"last-event-id") or in_url[-1], len(names))

@@ -1,8 +1,18 @@
 """
 STOMP 1.0, 1.1 and 1.2 without I/O: bytes and events, nothing else.
 
-This package imports the standard library only. Whoever owns the socket holds a
-:class:`Connection`, feeds it and acts on its events.
+Whoever owns the socket holds a :class:`Connection`, feeds it, and acts on its events::
+
+    data ──> Connection.receive_data ──> next_event() ──> events.Send, events.Subscribe, ...
+    data <── connected(), receipt(), error() <── what became of them
+
+``connection``    Connection: the state machine; ``handshake``, ``transactions``: its parts
+``frames``        FrameDecoder and encode: bytes and frames; ``escapes``: of header values
+``events``        one event for each client command
+``errors``        what can go wrong, with the code of the close
+``limits``        what a client may ask for
+
+Imports the standard library only.
 """
 
 from .connection import Connection, State

@@ -194,10 +194,13 @@ class Connection:
 
     def _subscribe(self, frame: Frame) -> events.Subscribe:
         headers = frame.headers
+        id = (headers.get("id") or None) if self.version == "1.0" else _required(frame, "id")
+        destination = _required(frame, "destination")
         event = events.Subscribe(
-            id=(headers.get("id") or None) if self.version == "1.0" else _required(frame, "id"),
-            destination=_required(frame, "destination"),
+            id=id,
+            destination=destination,
             ack=headers.get("ack", "auto"),
+            key=destination if id is None else id,
             **_common(frame),
         )
         if event.ack not in ACK_MODES:

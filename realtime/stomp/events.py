@@ -43,10 +43,7 @@ class Subscribe(Event):
     id: str | None
     destination: str
     ack: str
-
-    @property
-    def key(self) -> str:
-        return self.destination if self.id is None else self.id
+    key: str
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,5 +1,5 @@
 """
-The history of a topic, read page by page, without subscribing::
+Pages: the history of a topic, read without subscribing::
 
     from realtime.pages import read_page
 
@@ -16,11 +16,12 @@ from channels.layers import get_channel_layer
 
 from realtime.destinations.groups import group_name
 from realtime.destinations.names import DestinationError, check_topic
+from realtime.history.log import MAX_REPLAY, Log, Lost
+from realtime.history.positions import Position, Reason
 from realtime.messages.message import Message
-from realtime.routes.topics import history_of
+from realtime.routes.table import topic_options
 
-from .log import MAX_REPLAY, Log, Lost
-from .positions import Position, Reason
+from .plain import face_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,13 @@ def read_page(topic: str, *, after: Position | None = None, limit: int = 100) ->
         DestinationError: If that is no topic, or has no history.
         redis.RedisError: If Redis is away.
     """
-    layer, history = get_channel_layer(), history_of(check_topic(topic))
-    if history is None or not hasattr(type(layer), "read_history_sync"):
+    history = topic_options(check_topic(topic)).history
+    reader = face_of(get_channel_layer()).reader
+    if history is None or reader is None:
         raise DestinationError(f"{topic!r} has no history", code="no-history")
     limit = max(1, min(limit, MAX_REPLAY))
     count = history.size if after is not None else limit
-    log = layer.read_history_sync(group_name(topic), history, count)
+    log = reader.read_sync(group_name(topic), history, count)
     if after is None:
         return Page(log.position, log.newest(limit))
     return _page_after(log, after, limit)

@@ -1,0 +1,358 @@
+"""
+StompSession: one client that speaks STOMP, from its first byte to its last.
+
+It acts on what the client asks for in the order in which it came. What needs Redis is started,
+not awaited; its RECEIPT follows when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from realtime import __version__
+from realtime.access.authentication import authenticate_session
+from realtime.access.origins import header
+from realtime.access.rules import check_may_send
+from realtime.conf import conf
+from realtime.delivery.frames import Frames, in_websocket_frame
+from realtime.delivery.outbox import ATTACH, Outbox, Send
+from realtime.destinations.names import APPLICATION, check_destination
+from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_of_user
+from realtime.messages.message import PROTOCOL_HEADERS, Message, check, check_content
+from realtime.stomp import (
+    SECRET_HEADERS,
+    Connection,
+    Limits,
+    ProtocolError,
+    StompError,
+    TooSlow,
+    events,
+)
+
+from .failures import as_stomp_error
+from .handlers import Calls, HandlerFailed
+from .heartbeats import Heartbeats
+from .node import Node
+from .publishing import Publishing, look_away
+from .session import Session
+from .subscriptions import Subscriptions
+
+#: The WebSocket sub-protocols, the best first.
+SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
+
+#: After so many requests of one client the others get a turn.
+YIELD_EVENTS: Final = 25
+
+#: Headers of a SEND that are between client and server, not part of the message.
+_NOT_FORWARDED: Final = frozenset(PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS)
+
+#: What has to be awaited before the client's next request, if anything.
+Wait = Awaitable[Any] | None
+
+
+class StompSession:
+    """
+    Hold one client's connection, outbox, subscriptions and publishing.
+
+    Args:
+        scope: The ASGI scope.
+        send: ASGI's.
+        node: Where it lives.
+    """
+
+    def __init__(self, scope: dict[str, Any], send: Send, node: Node) -> None:
+        self._scope = scope
+        self._asgi_send = send
+        self._task: asyncio.Task[Any] | None = None
+        self._abandoned = False
+        self._node = node
+        self._loop = asyncio.get_running_loop()
+        self.session = Session(
+            address=(scope.get("client") or ("",))[0],
+            user_agent=header(self._scope, b"user-agent") or "",
+        )
+        self.connection = _new_connection()
+        self.outbox = self.session.outbox = Outbox(
+            send,
+            max_bytes=conf.STOMP_SEND_BUFFER_BYTES,
+            max_seconds=conf.STOMP_SEND_SECONDS,
+            failed=self.fail,
+            watch=partial(node.wake, self),
+            abandon=self._abandon,
+        )
+        connect_by = self._loop.time() + conf.STOMP_CONNECT_SECONDS
+        self._heartbeats = Heartbeats(self.connection, self.outbox, connect_by=connect_by)
+        self._subscriptions = Subscriptions(
+            self.session, self.connection, self.outbox, node.hub, self.receipt, self.fail
+        )
+        self._calls = Calls(self.session, self._subscriptions)
+        self._publishing = Publishing(self.session, self._subscriptions, self.receipt, self.fail)
+        self._acted = 0
+
+    # Its life
+
+    async def run(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        """Serve the client until it is gone."""
+        self._task = asyncio.current_task()
+        self._node.add(self)
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                if message["type"] == "websocket.connect":
+                    await self._accept()
+                else:
+                    text = message.get("text")
+                    await self.receive(message["bytes"] if text is None else text.encode())
+        except asyncio.CancelledError:
+            if not self._abandoned:
+                await self._say_goodbye()
+                raise
+        finally:
+            self._node.discard(self)
+            self._subscriptions.unsubscribe_all()
+            self.outbox.discard()
+
+    async def receive(self, data: bytes) -> None:
+        """Take in what the client sent, and act on it."""
+        self._heartbeats.heard = float("inf")  # while we are at work, silence is our own
+        self.session.heard_at = time.time()
+        try:
+            self.connection.receive_data(data)
+            await self._act()
+        except Exception as error:
+            await self._fail_in_turn(error)
+        finally:
+            self._heartbeats.heard = self._loop.time()
+
+    def tick(self, now: float) -> float:
+        """Do what the clock demands at ``now``; return when to look again."""
+        try:
+            return self._heartbeats.tick(now)
+        except StompError as error:
+            self.fail(error)
+            return float("inf")
+
+    def receipt(self, receipt: str | None, headers: dict[str, str] | None = None) -> None:
+        """Say that a request is done, if its frame asked for that."""
+        if receipt is not None:
+            self._write(self.connection.receipt(receipt, headers))
+
+    def fail(
+        self, error: BaseException, receipt: str | None = None, close: int | None = None
+    ) -> None:
+        """Answer any error with ERROR and close: the one place where that is done."""
+        self._publishing.closed = self._calls.closed = True
+        stomp_error = as_stomp_error(error)
+        stomp_error.receipt = stomp_error.receipt or receipt
+        frame = self.connection.error(stomp_error)
+        self.outbox.close(
+            frame,
+            close or stomp_error.close_code,
+            stomp_error.message,
+            at_once=isinstance(error, TooSlow),
+        )
+        self._subscriptions.unsubscribe_all()
+
+    async def _accept(self) -> None:
+        offered = self._scope.get("subprotocols") or ()
+        chosen = next((name for name in SUBPROTOCOLS if name in offered), None)
+        accept = {"type": "websocket.accept", "subprotocol": chosen}
+        # Servers ignore keys that they don't know; ours takes it for an offer: see Transport.
+        await self._asgi_send({**accept, ATTACH: self.outbox.attach})
+
+    async def _say_goodbye(self) -> None:
+        """Tell the client to come again: the server ends."""
+        self.fail(StompError("the gateway restarts: reconnect", code="restart"), close=1012)
+        await self.outbox.flushed()
+
+    def _abandon(self) -> None:
+        """End at once: the server can't even take a close for this client."""
+        self._abandoned = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _act(self) -> None:
+        """Act on what the client asks for. SENDs that follow each other are published together."""
+        while (event := self.connection.next_event()) is not None:
+            if self._publishing.batch and type(event) is not events.Send:
+                await self._publish_batch()
+            try:
+                if (wait := _ACTIONS[type(event)](self, event)) is not None:
+                    await wait
+            except Exception as error:
+                await self._fail_in_turn(error, event.receipt)
+            self._acted += 1
+            if self._acted % YIELD_EVENTS == 0:
+                await self._publish_batch()
+                await asyncio.sleep(0)
+        if self._publishing.batch:
+            await self._publish_batch()
+
+    async def _publish_batch(self) -> None:
+        if (wait := self._publishing.publish_batch()) is not None:
+            await wait
+
+    async def _fail_in_turn(self, error: Exception, receipt: str | None = None) -> None:
+        """Fail once all that came before has been begun."""
+        try:
+            await self._publish_batch()
+        except Exception as earlier:
+            error, receipt = earlier, None
+        self.fail(error, receipt)
+
+    def _write(self, frame: bytes) -> None:
+        self.outbox.write(Frames((in_websocket_frame(frame),)))
+
+    # What the client asks for
+
+    async def _connect(self, event: events.Connect) -> None:
+        self.session.log_in(await authenticate_session(self._scope, event))
+        self.session.version = self.connection.version
+        self._write(
+            self.connection.connected(
+                session=self.session.id,
+                server=f"stomp-gateway/{__version__}",
+                user=self.session.user_name or None,
+            )
+        )
+        self.receipt(event.receipt)
+        self._node.wake(self)
+
+    async def _subscribe(self, event: events.Subscribe) -> None:
+        if event.destination.startswith(APPLICATION):
+            await self._ask_application(event)
+        else:
+            self._subscriptions.subscribe(event)
+
+    async def _ask_application(self, event: events.Subscribe) -> None:
+        """Answer a SUBSCRIBE once, with what a function of the routing table returns."""
+        content = self._calls.answer(check_destination(event.destination))
+        deliver = self._subscriptions.expect_answer(event)
+        await self._calls.in_flight.ready()
+        work = _deliver_answer(content, deliver)
+        self._calls.in_flight.start(work, partial(self._handled, event))
+
+    def _unsubscribe(self, event: events.Unsubscribe) -> None:
+        self._subscriptions.unsubscribe(event.key)
+        self.receipt(event.receipt)
+
+    def _send(self, event: events.Send) -> Wait:
+        destination = check_destination(event.destination)
+        check_may_send(destination)
+        if destination.startswith(APPLICATION):
+            return self._send_to_application(event)
+        message = check(self._message(event))
+        if event.transaction is not None:
+            self.receipt(event.receipt)  # it is kept; COMMIT publishes it
+            return None
+        return self._publishing.add(message, event.receipt)
+
+    async def _send_to_application(self, event: events.Send) -> None:
+        """Hand a SEND to a function of the routing table."""
+        call = self._calls.find(self._message(event))
+        if event.transaction is not None:
+            check_content(call.message)
+            self.receipt(event.receipt)  # it is kept; COMMIT makes the call
+            return
+        await self._publish_batch()
+        await self._calls.start(call, partial(self._handled, event))
+
+    def _ack(self, event: events.Ack) -> None:
+        if event.transaction is None:
+            self._subscriptions.acknowledge(event)
+        else:
+            self._subscriptions.check_waits(event)
+        self.receipt(event.receipt)
+
+    def _begin_or_abort(self, event: events.Begin | events.Abort) -> None:
+        self.receipt(event.receipt)
+
+    async def _commit(self, event: events.Commit) -> None:
+        for request in event.requests:  # first what can fail and has no effect on others
+            if isinstance(request, events.Ack):
+                self._subscriptions.acknowledge(request)
+        sends = [request for request in event.requests if isinstance(request, events.Send)]
+        work = [await self._commit_send(send) for send in sends]
+        # It may hold handlers, so it counts with them.
+        self._calls.in_flight.start(_all_done(work), partial(self._handled, event))
+
+    async def _commit_send(self, event: events.Send) -> asyncio.Future[Any]:
+        if event.destination.startswith(APPLICATION):
+            return await self._calls.start(self._calls.find(self._message(event)), look_away)
+        return await self._publishing.publish(check(self._message(event)))
+
+    async def _disconnect(self, event: events.Disconnect) -> None:
+        await self._subscriptions.certain()
+        await self._publishing.ended()
+        await self._calls.in_flight.ended()
+        last = self.connection.receipt(event.receipt) if event.receipt is not None else None
+        self.outbox.close(last, 1000, "")
+
+    # What it sends
+
+    def _message(self, event: events.Send) -> Message:
+        headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
+        message = Message(event.destination, event.body, headers)
+        if (key := event.headers.get(IDEMPOTENCY_KEY)) is not None:
+            message.idempotency_key = self._scoped(key)
+        return message
+
+    def _scoped(self, key: str) -> str:
+        try:
+            return key_of_user(self.session.user_name, key)
+        except ValueError as error:
+            raise ProtocolError(str(error), code="bad-header") from None
+
+    # What becomes of it
+
+    def _handled(self, event: events.Event, future: asyncio.Future[Any]) -> None:
+        """Say that a request is done; a handler's error hurts its own frame only."""
+        error = future.exception()
+        if error is None:
+            self.receipt(event.receipt)
+        elif not isinstance(error, HandlerFailed):
+            self.fail(error, event.receipt)
+
+
+def _new_connection() -> Connection:
+    limits = Limits(
+        max_frame_bytes=conf.STOMP_MAX_FRAME_BYTES,
+        max_subscriptions=conf.STOMP_MAX_SUBSCRIPTIONS,
+    )
+    return Connection(limits=limits, heartbeat_ms=(conf.STOMP_HEARTBEAT_MS,) * 2)
+
+
+async def _deliver_answer(content: Awaitable[Any], deliver: Callable[[Any], None]) -> None:
+    """Deliver an answer once it is there, unless it is None."""
+    if (awaited := await content) is not None:
+        deliver(awaited)
+
+
+async def _all_done(work: list[asyncio.Future[Any]]) -> None:
+    """Wait for all; raise the error that matters most, if any: a handler's own matters least."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(errors, key=lambda error: isinstance(error, HandlerFailed)):
+        raise error
+
+
+@lru_cache(maxsize=1024)
+def _is_forwarded(name: str) -> bool:
+    return name.lower() not in _NOT_FORWARDED
+
+
+_ACTIONS: Final[dict[type[events.Event], Callable[[StompSession, Any], Wait]]] = {
+    events.Connect: StompSession._connect,
+    events.Subscribe: StompSession._subscribe,
+    events.Unsubscribe: StompSession._unsubscribe,
+    events.Send: StompSession._send,
+    events.Ack: StompSession._ack,
+    events.Nack: StompSession._ack,
+    events.Begin: StompSession._begin_or_abort,
+    events.Abort: StompSession._begin_or_abort,
+    events.Commit: StompSession._commit,
+    events.Disconnect: StompSession._disconnect,
+}

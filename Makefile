@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check fuzz chaos bridges bench format outdated clean
+.PHONY: help run demo admin test check coverage fuzz chaos bridges bench format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -39,6 +39,10 @@ check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migra
 	  ALLOWED_HOSTS=gateway.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(VENV)/dev ## how much of each room its tests reach in this process; a table
+	@$(BIN)/coverage run -m pytest -q --ignore=tests/e2e --ignore=tests/packaging $(ARGS)
+	@$(BIN)/coverage report
 
 fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then measure the worst; SECONDS=
 	@$(BIN)/python -m tests.kit.fuzz_stomp --costs --seconds $(or $(SECONDS),60)

@@ -10,8 +10,8 @@ from typing import Any
 from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
 from realtime.messages.message import Message
+from realtime.routes import on_send, on_subscribe
 from realtime.routes.topics import History, on_slow_client
-from realtime.sessions.handlers import on_send, on_subscribe
 from realtime.sessions.session import Session
 
 

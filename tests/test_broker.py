@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from realtime.broker import publish
-from realtime.delivery.frames import MessageFrames
+from realtime.delivery.frames import SharedFrames, StompEncoder
 from realtime.destinations.groups import group_name
+from realtime.messages.envelope import open_envelope
 from realtime.messages.message import (
     MAX_HEADER_BYTES,
     MAX_HEADERS_BYTES,
@@ -17,8 +18,8 @@ from realtime.messages.message import (
     Message,
     MessageTooLarge,
     check,
-    open_envelope,
 )
+from tests.kit.listening import stomp_frames
 
 
 def published(headers: Any) -> dict[str, str]:
@@ -41,7 +42,8 @@ def test_no_header_of_a_publisher_stands_for_one_of_the_gateway(acknowledged: bo
     given = dict.fromkeys(PROTOCOL_HEADERS, "9")
     message = open_envelope(check(Message("/topic/a", b"x", given, "m1")).envelope)
     assert message is not None
-    frame = MessageFrames(message).frame_for(("1.2", "0", acknowledged)).data
+    frames = SharedFrames(message).frames_for(StompEncoder("1.2", "0", acknowledged))
+    (frame,) = stomp_frames(frames)
     assert frame.split(b"\n\n")[0].split(b"\n") == [
         b"MESSAGE",
         b"destination:/topic/a",
@@ -54,7 +56,7 @@ def test_no_header_of_a_publisher_stands_for_one_of_the_gateway(acknowledged: bo
 
 def test_in_a_message_from_elsewhere_too_the_destination_is_the_gateway_s() -> None:
     message = Message("/topic/a", b"x", {"destination": "/topic/b", "message-id": "2"}, "m1")
-    frame = MessageFrames(message).frame_for(("1.2", "0", False)).data
+    (frame,) = stomp_frames(SharedFrames(message).frames_for(StompEncoder("1.2", "0")))
     assert frame.startswith(b"MESSAGE\ndestination:/topic/a\nmessage-id:m1\ncontent-length:1\n")
 
 

@@ -7,8 +7,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing
-from realtime.redis.commands import MAX_JOINED_BYTES
-from realtime.routes.table import load_routes
+from realtime.layer.publishing import MAX_JOINED_BYTES
+from realtime.routes.table import routing_table
 
 
 def test_the_settings_pass_every_check() -> None:
@@ -16,7 +16,7 @@ def test_the_settings_pass_every_check() -> None:
 
 
 def test_a_routing_table_that_can_not_be_loaded_is_an_error(settings: Any) -> None:
-    load_routes.cache_clear()
+    routing_table.cache_clear()
     settings.STOMP_ROUTING = "no.such.module"
     with pytest.raises(SystemCheckError, match="realtime.E001"):
         call_command("check")

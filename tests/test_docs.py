@@ -14,6 +14,7 @@ from django.conf import settings
 
 from notifications.bridges import checks
 from notifications.bridges.formats import unwrap
+from realtime.routes.table import Table
 
 
 def test_readme_lists_every_variable(project: Path) -> None:
@@ -74,7 +75,7 @@ def test_the_routes_of_the_documents_pass_the_checks(
     names: dict[str, Any] = {}
     exec(table, names)
     assert len(names["routes"]) > 5
-    monkeypatch.setattr(checks, "load_routes", lambda: tuple(names["routes"]))
+    monkeypatch.setattr(checks, "routing_table", lambda: Table(names["routes"]))
     assert checks.check_bridges(None) == []
 
 

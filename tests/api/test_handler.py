@@ -131,7 +131,7 @@ def test_a_request_takes_one_hop_to_a_thread(
 
     with Threads(1, thread_name_prefix="only") as threads:
         monkeypatch.setattr(handler, "_threads", threads)
-        monkeypatch.setattr(views, "publish_checked", publish)
+        monkeypatch.setattr(views, "publish_many", publish)
         assert call(token)["status"] == 202
     assert hops == ["only", "only_0"]
 

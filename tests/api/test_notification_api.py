@@ -17,8 +17,8 @@ from rest_framework.test import APIClient
 from realtime.destinations.groups import group_name
 from realtime.history.positions import Position
 from realtime.layer.layer import TopicLayer
-from realtime.messages.message import Message, open_envelope
-from realtime.redis.bundles import unbundle
+from realtime.messages.envelope import open_envelope, unbundle
+from realtime.messages.message import Message
 
 URL = "/api/notification"
 

@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from realtime.broker import publish
 from realtime.destinations.names import DestinationError
 from realtime.history.positions import Position
-from realtime.history.read import read_page
+from realtime.layer.pages import read_page
+from realtime.routes.topics import TopicOptions
 
 URL = "/api/notification"
 
@@ -134,7 +135,8 @@ def test_what_is_wrong_is_answered_with_400_and_the_field(
 
 
 def test_a_topic_without_a_history_says_so(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.history.read.history_of", lambda topic: None)
+    nothing = TopicOptions(None, "close")
+    monkeypatch.setattr("realtime.layer.pages.topic_options", lambda topic: nothing)
     with pytest.raises(DestinationError, match="no history"):
         read_page("/topic/a")
     answer = api.get(URL, {"topic": "/topic/a"})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from realtime.history.read import read_page
+from realtime.layer.pages import read_page
 from realtime.messages.message import Message
 
 

@@ -16,7 +16,7 @@ from notifications.bridges.routes import IncomingRoute
 from notifications.bridges.runner import run_bridges
 from notifications.bridges.store import key_of
 from realtime.destinations.groups import group_name
-from realtime.history.read import read_page
+from realtime.layer.pages import read_page
 from realtime.layer.scripts import history_keys
 from realtime.redis import create_client, execute_all
 from tests.kit.bridging import eventually, new_name, published

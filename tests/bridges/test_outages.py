@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from notifications.bridges import from_channel, from_stream
-from realtime.history.read import read_page
+from realtime.layer.pages import read_page
 from tests.kit.bridging import carrying, eventually, new_name, published
 from tests.kit.valkeys import Server, closing
 

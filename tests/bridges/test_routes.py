@@ -18,7 +18,8 @@ from notifications.bridges import (
 from notifications.bridges.formats import MESSAGE
 from notifications.bridges.routes import Arrival, compile_glob, incoming_routes
 from realtime.messages.message import Message
-from realtime.sessions.handlers import on_send, on_subscribe
+from realtime.routes import on_send, on_subscribe
+from realtime.routes.table import Table
 from realtime.sessions.session import Session
 from realtime.stomp import StompError
 from tests.kit.bridging import carrying, new_name, published
@@ -74,7 +75,7 @@ def test_keys_of_one_route_are_not_those_of_another() -> None:
         route.read(Arrival({MESSAGE: b"", b"idempotency-key": b"k", b"topic": b"/topic/a"}))
         for route in (from_stream("ONE"), from_stream("OTHER"))
     )
-    assert one.once not in (None, other.once)
+    assert one.idempotency_key not in (None, other.idempotency_key)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +127,8 @@ def test_a_route_has_a_name_without_a_password() -> None:
 async def test_a_send_becomes_an_entry(redis_client: redis.Redis) -> None:
     stream = new_name("out")
     route = to_stream("/app/test", stream, maxlen=1000)
-    assert route.send is not None
-    await route.send(Message("/app/test", b"\xffbody", {"topic": "/topic/a"}), session())
-    await route.send(Message("/app/test", b"two"), session())
+    await route.forward(Message("/app/test", b"\xffbody", {"topic": "/topic/a"}), session())
+    await route.forward(Message("/app/test", b"two"), session())
     assert [fields for _, fields in redis_client.xrange(stream)] == [
         {b"message": b"\xffbody", b"topic": b"/topic/a"},
         {b"message": b"two"},
@@ -140,8 +140,7 @@ async def test_a_stream_that_clients_write_to_does_not_grow_without_end(
 ) -> None:
     stream = new_name("out")
     route = to_stream("/app/test", stream, maxlen=100, format="json-string")
-    assert route.send is not None
-    sent = [route.send(Message("/app/test", b"%d" % n), session()) for n in range(1000)]
+    sent = [route.forward(Message("/app/test", b"%d" % n), session()) for n in range(1000)]
     for each in sent:
         await each
     assert 100 <= redis_client.xlen(stream) <= 300
@@ -151,10 +150,9 @@ async def test_a_stream_that_clients_write_to_does_not_grow_without_end(
 
 async def test_only_json_goes_where_json_is_wanted() -> None:
     route = to_channel("/app/test", new_name("out"), format="json")
-    assert route.send is not None
-    await route.send(Message("/app/test", b"[1]"), session())
+    await route.forward(Message("/app/test", b"[1]"), session())
     with pytest.raises(StompError, match="no JSON") as caught:
-        await route.send(Message("/app/test", b"[1"), session())
+        await route.forward(Message("/app/test", b"[1"), session())
     assert caught.value.code == "bad-body"
 
 
@@ -197,7 +195,7 @@ def handler(*args: Any) -> None:
 def test_the_checks_find_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch, routes: list[Any], ids: list[str]
 ) -> None:
-    monkeypatch.setattr(checks, "load_routes", lambda: tuple(routes))
+    monkeypatch.setattr(checks, "routing_table", lambda: Table(routes))
     found = checks.check_bridges(None)
     assert [error.id for error in found] == [f"notifications.{id}" for id in ids]
     assert all(error.hint for error in found)
@@ -205,7 +203,7 @@ def test_the_checks_find_what_is_wrong(
 
 def test_the_checks_never_show_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     route = from_stream("S", redis="redis+other://:secret@localhost")
-    monkeypatch.setattr(checks, "load_routes", lambda: (route,))
+    monkeypatch.setattr(checks, "routing_table", lambda: Table([route]))
     [error] = checks.check_bridges(None)
     assert "secret" not in str(error)
 

@@ -23,7 +23,7 @@ from notifications.bridges.status import RouteStatus, outgoing_status, read_stat
 from notifications.bridges.store import key_of
 from notifications.bridges.table import as_table
 from notifications.dead_letters import letters as dead_letters
-from realtime.history.read import read_page
+from realtime.layer.pages import read_page
 from tests.conftest import free_port
 from tests.kit.bridge_routes import route
 

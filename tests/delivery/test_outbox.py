@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from realtime.delivery.ack_window import AckWindow
-from realtime.delivery.flusher import FLUSHES_PER_TURN, this_flusher
-from realtime.delivery.frames import Burst, Payload, together
+from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
 from realtime.delivery.lossy_queue import LossyQueue
-from realtime.delivery.outbox import WRITE_BYTES, Outbox
+from realtime.delivery.outbox import FLUSHES_PER_TURN, WRITE_BYTES, Outbox, this_flusher
+from realtime.messages.message import Message
 from realtime.stomp import TooSlow
 
 
@@ -67,8 +67,21 @@ class Session:
         return transport
 
 
-def message(number: int, size: int = 0, destination: str = "/topic/a") -> Payload:
-    return Payload(b"MESSAGE\n\n%04d%b\0" % (number, b"x" * size), destination, f"id-{number}")
+def text(number: int, size: int = 0, destination: str = "/topic/a") -> Message:
+    return Message(destination, b"%04d%b" % (number, b"x" * size), {}, f"id-{number:02}")
+
+
+def frames_of(*messages: Message) -> Frames:
+    return SharedFrames(*messages).frames_for(StompEncoder("1.2", "0"))
+
+
+def message(number: int, size: int = 0, destination: str = "/topic/a") -> Frames:
+    return frames_of(text(number, size, destination))
+
+
+def frame(data: bytes) -> Frames:
+    """Return a frame that is no MESSAGE."""
+    return Frames((in_websocket_frame(data),))
 
 
 def numbers(data: bytes) -> list[int]:
@@ -85,7 +98,7 @@ async def test_what_is_written_in_one_turn_leaves_in_one_write() -> None:
     await this_flusher().flushed()
     (data,) = transport.writes
     assert numbers(data) == list(range(10))
-    assert data == b"".join(message(number).frame for number in range(10))
+    assert data == b"".join(message(number).joined for number in range(10))
     assert session.outbox.messages == 10
     assert session.outbox.waiting_bytes == 0
 
@@ -93,23 +106,24 @@ async def test_what_is_written_in_one_turn_leaves_in_one_write() -> None:
 @pytest.mark.parametrize("size", [0, 107, 108, 65_517, 65_518, 70_000])
 def test_each_frame_is_a_websocket_message_of_its_own(size: int) -> None:
     body = b"MESSAGE\n\n%b\0" % (b"x" * size)
-    frame = Payload(body).frame
-    assert frame[0] == 0x81
-    if frame[1] < 126:
-        length, head = frame[1], 2
-    elif frame[1] == 126:
-        length, head = int.from_bytes(frame[2:4], "big"), 4
+    joined = frame(body).joined
+    assert joined[0] == 0x81
+    if joined[1] < 126:
+        length, head = joined[1], 2
+    elif joined[1] == 126:
+        length, head = int.from_bytes(joined[2:4], "big"), 4
     else:
-        length, head = int.from_bytes(frame[2:10], "big"), 10
-    assert frame[head:] == body
+        length, head = int.from_bytes(joined[2:10], "big"), 10
+    assert joined[head:] == body
     assert length == len(body)
-    assert Payload(body).event == {"type": "websocket.send", "text": body.decode()}
+    assert list(frame(body).events()) == [{"type": "websocket.send", "text": body.decode()}]
 
 
 def test_what_is_no_text_goes_in_a_binary_message() -> None:
-    payload = Payload(b"MESSAGE\n\n\xff\0")
-    assert payload.frame[0] == 0x82
-    assert payload.event == {"type": "websocket.send", "bytes": b"MESSAGE\n\n\xff\0"}
+    binary = frame(b"MESSAGE\n\n\xff\0")
+    assert binary.joined[0] == 0x82
+    (event,) = binary.events()
+    assert event == {"type": "websocket.send", "bytes": b"MESSAGE\n\n\xff\0"}
 
 
 async def test_a_client_that_has_to_be_waited_for_is_not_written_to() -> None:
@@ -140,7 +154,7 @@ async def test_the_budget_may_be_used_up_but_not_exceeded() -> None:
     assert failure.code == "too-slow"
     session.outbox.close(b"ERROR\n\n\0", 4000, "too slow", at_once=True)
     await session.outbox.flushed()
-    assert transport.writes[1:] == [Payload(b"ERROR\n\n\0").frame]  # what waited is dropped
+    assert transport.writes[1:] == [frame(b"ERROR\n\n\0").joined]  # what waited is dropped
     assert session.events == [{"type": "websocket.close", "code": 4000, "reason": "too slow"}]
 
 
@@ -225,7 +239,7 @@ async def test_without_a_transport_each_frame_is_sent_in_order() -> None:
     session.outbox.close(None, 1000, "")
     await session.outbox.flushed()
     assert [event.get("text") for event in session.events] == [
-        *(message(number).data.decode() for number in range(5)),
+        *(event["text"] for number in range(5) for event in message(number).events()),
         None,
     ]
 
@@ -267,7 +281,7 @@ async def test_latest_keeps_the_newest_of_each_destination_and_says_how_many_are
     assert transport.writes[1].count(b"dropped:6\n") == 1
     queue.deliver(message(9))
     await this_flusher().flushed()
-    assert transport.writes[2] == message(9).frame
+    assert transport.writes[2] == message(9).joined
     assert session.outbox.messages == 4
     assert session.outbox.held_bytes == 0
 
@@ -286,7 +300,8 @@ async def test_what_is_to_be_told_is_told_with_the_first_message_that_is_not_dro
     assert numbers(transport.writes[1]) == [3]
     assert transport.writes[1].count(b"recovered:true\n") == 1
     queue.tell({"recovered": "true"})
-    queue.deliver(message(4).with_headers({"recovered": "false"}))
+    lost = Message("/topic/a", b"0004", {"recovered": "false"}, "id-04")
+    queue.deliver(frames_of(lost))
     await this_flusher().flushed()
     assert b"recovered:true" not in transport.writes[2]
 
@@ -336,17 +351,17 @@ async def test_who_leaves_gives_back_what_was_held() -> None:
 # Frames that came together
 
 
-def burst(*numbers: int) -> Payload | Burst:
-    return together([message(number) for number in numbers])
+def burst(*numbers: int) -> Frames:
+    return frames_of(*map(text, numbers))
 
 
 def test_one_frame_is_itself() -> None:
     alone = message(1)
-    assert together([alone]) is alone
-    assert alone.payloads == (alone,)
+    assert alone.one_by_one() == (alone,)
     both = burst(1, 2)
-    assert both.frame == message(1).frame + message(2).frame
-    assert (both.count, both.size) == (2, len(both.frame))
+    assert both.joined == message(1).joined + message(2).joined
+    assert (both.count, both.size) == (2, len(both.joined))
+    assert [each.joined for each in both.one_by_one()] == [message(1).joined, message(2).joined]
 
 
 async def test_a_burst_leaves_in_one_write_and_counts_as_its_messages() -> None:
@@ -380,7 +395,7 @@ async def test_of_a_burst_no_more_is_sent_than_may_be_unacknowledged() -> None:
     window.deliver(burst(1, 2, 3))
     await this_flusher().flushed()
     assert numbers(b"".join(transport.writes)) == [1, 2]
-    window.acknowledge("id-2")
+    window.acknowledge("id-02")
     await this_flusher().flushed()
     assert numbers(b"".join(transport.writes)) == [1, 2, 3]
 

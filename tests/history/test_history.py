@@ -8,7 +8,8 @@ import pytest
 
 from realtime.history.log import MAX_REPLAY, Log, Lost, parse_ended
 from realtime.history.positions import Position
-from realtime.routes.topics import History, history_of
+from realtime.routes.table import topic_options
+from realtime.routes.topics import History
 
 
 def log_of(*numbers: int, size: int = 1000, ttl: float = 60, **ended: int) -> Log:
@@ -107,7 +108,7 @@ def test_what_is_not_next_is_not_appended() -> None:
 
 
 def test_topics_have_a_history_unless_a_route_says_otherwise() -> None:
-    default = history_of("/topic/a")
+    default = topic_options("/topic/a").history
     assert default == History("/topic/**", size=100, ttl=300)
-    assert history_of("/user/alice/queue/a") is None
-    assert history_of("/temp-queue/session/a") is None
+    assert topic_options("/user/alice/queue/a").history is None
+    assert topic_options("/temp-queue/session/a").history is None

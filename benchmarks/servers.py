@@ -110,7 +110,9 @@ class Site:
     def redis_url(self) -> str:
         return f"{self.redis.connection_url}/0"
 
-    def spawn(self, command: str, *, core: str = "server", **variables: str) -> int:
+    def spawn(
+        self, command: str, *, core: str = "server", project: Path = PROJECT, **variables: str
+    ) -> int:
         """Start a command, which must not leave its process group, and return its id."""
         log = self.directory / f"{len(self.processes)}.log"
         cores = {self.cores[core]}
@@ -118,7 +120,7 @@ class Site:
             process = subprocess.Popen(
                 f"exec {command}",
                 shell=True,
-                cwd=PROJECT,
+                cwd=project,
                 env=environment(**variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -160,22 +162,25 @@ def gateway(
     nodes: int = 1,
     bridge: bool = False,
     routing: str = "gateway.routing",
+    project: Path = PROJECT,
 ) -> Server:
     """
     Start nodes of the gateway as ``make run`` does, with a database of their own.
 
-    With a bridge, that is what is measured: it has the server's core for itself.
+    With a bridge, that is what is measured: it has the server's core for itself. ``project`` is the
+    folder of another checkout.
     """
     variables = gateway_variables(site, routing)
-    migrate(variables)
+    migrate(variables, project)
     ports = [free_port() for _ in range(nodes)]
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
     server.http = f"http://127.0.0.1:{ports[0]}"
-    command = UVICORN if uvicorn else procfile("web")
+    command = UVICORN if uvicorn else procfile("web", project)
     role, core = ("gateway", "load") if bridge else ("server", "server")
     server.pids[role] = []
     for port in ports:
-        server.pids[role].append(site.spawn(command, core=core, PORT=str(port), **variables))
+        variables |= {"PORT": str(port)}
+        server.pids[role].append(site.spawn(command, core=core, project=project, **variables))
         site.wait_for_port(port)
     if bridge:
         server.pids["server"] = [site.spawn(procfile("bridge"), **variables)]
@@ -194,13 +199,13 @@ def gateway_variables(site: Site, routing: str) -> dict[str, str]:
     }
 
 
-def migrate(variables: dict[str, str]) -> None:
+def migrate(variables: dict[str, str], project: Path = PROJECT) -> None:
     command = [sys.executable, "manage.py", "migrate", "-v", "0"]
-    subprocess.run(command, cwd=PROJECT, env=environment(**variables), check=True)
+    subprocess.run(command, cwd=project, env=environment(**variables), check=True)
 
 
-def procfile(name: str) -> str:
-    command: str = parse_procfile((PROJECT / "Procfile").read_text()).processes[name]
+def procfile(name: str, project: Path = PROJECT) -> str:
+    command: str = parse_procfile((project / "Procfile").read_text()).processes[name]
     return command
 
 

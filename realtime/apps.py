@@ -15,9 +15,9 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import server
+        from .server.server import install
 
-        server.install()
+        install()
         checks.register(check_routing)
         checks.register(check_limits)
 

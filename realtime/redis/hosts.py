@@ -1,5 +1,5 @@
 """
-Where Redis is, as one string or as channels_redis has it.
+Hosts: where Redis is, as one string or as channels_redis has it.
 
 ===========================================================  ====================================
 ``redis://user:password@host:6379/0``                        one server

@@ -1,46 +1,49 @@
-"""daphne's WebSockets, made safe: direct writes, back-pressure both ways, and reasons to close."""
+"""GatewayProtocol: daphne's WebSocket with direct writes, back-pressure both ways, and reasons."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from random import uniform
 from types import SimpleNamespace
 from typing import Any, Final
 
 from autobahn.util import encode_truncate
-from autobahn.websocket.protocol import TrafficStats
 from autobahn.websocket.types import ConnectionDeny
-from daphne.ws_protocol import WebSocketFactory
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import reactor
 from twisted.internet.tcp import Connection
 
-from .incoming import IncomingProtocol
+from . import slim
+from .flow import Paced
+from .inbound import is_incomplete, take_messages
 
 #: Seconds that the last bytes to a client have after the closing handshake.
 CLOSE_SECONDS: Final = 1.0
 
-#: Counters that nobody reads; one for all connections.
-_STATISTICS: Final = TrafficStats()
-
-#: What autobahn and daphne keep of the opening handshake; nobody needs it afterwards.
-_HANDSHAKE: Final = (
-    *("_raw_query_string", "_results", "_transport_details", "_valid_events", "_wskey"),
-    *("application_deferred", "clean_headers", "http_headers", "http_request_data"),
-    *("http_request_host", "http_request_params", "http_request_path", "http_request_uri"),
-    *("http_response_data", "http_status_line", "websocket_extensions", "websocket_origin"),
-    *("websocket_extensions_in_use", "websocket_protocols"),
-)
+#: Of a message that is not complete so many bytes are kept; each read copies them.
+MAX_WAITING_DATA: Final = 4096
 
 
-class GatewayProtocol(IncomingProtocol):
+class GatewayProtocol(Paced, WebSocketProtocol):
     """
     One WebSocket.
 
     To an application that accepts with ``"realtime.attach": attach`` it hands itself, for frames
-    that the application has encoded: :meth:`write`, :attr:`resume`, :attr:`buffered`.
+    that the application has encoded: :meth:`write`, :attr:`resume`, :attr:`buffered`. What comes
+    for it is a stream of bytes: messages that were read together are one event.
     """
+
+    #: Whether the application writes by itself.
+    attached = False
+
+    #: Whether the client is read from.
+    reading = True
+
+    data: bytes
+    message_data: list[bytes] | None
 
     #: Called when all that was written has left, after a :meth:`write` that returned False.
     resume: Callable[[], None] | None = None
@@ -53,8 +56,104 @@ class GatewayProtocol(IncomingProtocol):
     server: Any = None
     _transport_details: Any = None
     _direct = False
+    _deaf = False  # what comes is dropped: it follows what can't be read
     _pinged = 0.0
     _unsent = 0
+
+    # In
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard = time.time()
+        self.data += data
+        self._consume()
+
+    def _consume(self) -> None:
+        if self.data and self._takes_messages():
+            # autobahn (26.10) spends 20 us on each, most of it on what is not used here.
+            taken: list[bytes] = []
+            take = partial(self._collect, taken) if self.attached else self._take_message
+            self.data = take_messages(self.data, self.maxFramePayloadSize, take)
+            self._hand_over(taken)
+        if self.data and not self._waits_for_more():
+            self.consumeData()
+
+    def _waits_for_more(self) -> bool:
+        """Whether the next read will complete a message; what is large is autobahn's to collect."""
+        small = len(self.data) < MAX_WAITING_DATA and self._takes_messages()
+        return small and is_incomplete(self.data, self.maxFramePayloadSize)
+
+    def _takes_messages(self) -> bool:
+        open_ = self.state == self.STATE_OPEN and self.reading and not self.failedByMe
+        return open_ and self.current_frame is None and not self.inside_message
+
+    def _take_message(self, data: bytes, text: bool) -> bool:
+        try:
+            self.onMessage(data, not text)
+        except UnicodeDecodeError:
+            self._invalid_payload("the text is not valid UTF-8")
+        return self._takes_messages()
+
+    def _collect(self, taken: list[bytes], data: bytes, text: bool) -> bool:
+        """Add a message to those that an application which writes bytes takes together."""
+        try:
+            taken.append(self._received(data, text)["bytes"])
+        except UnicodeDecodeError:
+            self._hand_over(taken)
+            self._invalid_payload("the text is not valid UTF-8")
+            return False
+        return True
+
+    def _hand_over(self, taken: list[bytes]) -> None:
+        if taken:
+            self.onMessage(b"".join(taken), True)
+            taken.clear()
+
+    def consumeData(self) -> None:
+        if self._deaf:
+            self.data = b""
+        else:
+            super().consumeData()
+
+    def processData(self) -> bool:
+        return self.reading and super().processData()
+
+    def onMessageFrame(self, payload: list[bytes]) -> None:
+        # Empty fragments count for no limit of autobahn's.
+        super().onMessageFrame([part for part in payload if part])
+
+    def onMessageEnd(self) -> None:
+        # Not autobahn's, which makes four Deferreds for observers that don't exist.
+        payload, self.message_data = b"".join(self.message_data or ()), None
+        if not self.failedByMe:
+            self.onMessage(payload, self.message_is_binary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if self.state == self.STATE_OPEN and not self.muted:
+            self.application_queue.put_nowait(self._received(payload, not isBinary))
+
+    def _received(self, payload: bytes, text: bool) -> dict[str, Any]:
+        """Return the event of a message; an application that writes bytes gets bytes, too."""
+        if self.attached:
+            if text and not payload.isascii():
+                payload.decode()  # raises, if it is no UTF-8
+            return {"type": "websocket.receive", "bytes": payload}
+        content: dict[str, Any] = {"text": payload.decode()} if text else {"bytes": payload}
+        return {"type": "websocket.receive", **content}
+
+    def pause_reading(self) -> None:
+        self.reading = False
+        self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        if not self.reading:
+            self.reading = True
+            self.heard = time.time()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._consume()  # what had been read before
+        if self.reading:
+            self.transport.resumeProducing()
 
     # Out
 
@@ -100,8 +199,7 @@ class GatewayProtocol(IncomingProtocol):
         # A TLS transport encrypts what is written to it, not what is sent by its socket.
         self._direct = isinstance(self.transport, Connection) and not self.transport.TLS
         super().connectionMade()
-        self.trafficStats = _STATISTICS
-        del self.send_queue  # of slow writes, for tests of other servers
+        slim.share_statistics(self)
 
     def onOpen(self) -> None:
         super().onOpen()
@@ -110,8 +208,7 @@ class GatewayProtocol(IncomingProtocol):
         self.request = SimpleNamespace(path=self.request.path)
         # Who came together need not be asked together whether they live.
         self.heard -= uniform(0, self.server.ping_interval)
-        for name in _HANDSHAKE:
-            self.__dict__.pop(name, None)
+        slim.forget_handshake(self)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -203,10 +300,7 @@ class GatewayProtocol(IncomingProtocol):
         self.close(code, reason)
         self.failedByMe = True
         if code != 1009:  # what follows a frame that is too large can still be read
-            self.consumeData = self._discard
-
-    def _discard(self) -> None:
-        self.data = b""
+            self._deaf = True
 
     # The clock
 
@@ -241,11 +335,4 @@ class GatewayWebSocketFactory(WebSocketFactory):
 
     def setProtocolOptions(self, **options: Any) -> None:
         super().setProtocolOptions(**options)
-        # autobahn 26.10 copies its options into every connection, and formats them for a log
-        # line that is never written.
-        shared: dict[str, Any] = {"CONFIG_ATTRS": ()}
-        for name in GatewayProtocol.CONFIG_ATTRS:
-            if not hasattr(GatewayProtocol, name):
-                value = getattr(self, name)
-                shared[name] = staticmethod(value) if callable(value) else value
-        self.protocol = type("GatewayProtocol", (GatewayProtocol,), shared)
+        self.protocol = slim.with_shared_options(GatewayProtocol, self)

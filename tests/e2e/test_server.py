@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from realtime.server import _with_backlog
+from realtime.server.server import _with_backlog
 from tests.conftest import free_port
 from tests.kit.processes import TIMEOUT
 from tests.kit.servers import Server, read

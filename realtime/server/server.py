@@ -1,0 +1,254 @@
+"""GatewayServer: daphne's server, which keeps its clients apart and ends its sessions in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import math
+import random
+import signal
+import socket
+import sys
+import time
+from functools import partial
+from typing import Any, Final
+
+import daphne.server
+from daphne.cli import CommandLineInterface
+from daphne.management.commands import runserver
+from django.conf import settings
+from twisted.internet import defer, reactor
+from twisted.web.http import HTTPChannel
+
+from realtime.conf import conf
+from realtime.sessions.node import this_node
+
+from .http import GatewayHTTPFactory
+from .inbound import Inbox
+from .websocket import GatewayProtocol, GatewayWebSocketFactory
+
+logger = logging.getLogger(__name__)
+
+#: Connections that may wait to be accepted; Twisted's default is 50.
+BACKLOG: Final = 4096
+
+#: Bytes that the kernel takes for a client beyond what is on its way.
+UNSENT_BYTES: Final = 128 * 1024
+
+#: What a request may have beyond Django's own limit, so that views can refuse it in their words.
+BODY_SLACK_BYTES: Final = 64 * 1024
+
+#: How often each connection's timeouts are checked, and in how many turns.
+CHECK_SECONDS: Final = 2.0
+CHECK_TURNS: Final = 10
+
+#: Sessions that are ended in a second at most, and the part of the drain time for all of them;
+#: the rest is for the closing handshakes.
+ENDED_PER_SECOND: Final = 200
+ENDING_PART: Final = 0.8
+
+#: Seconds that what is cancelled at the end of the drain time has left.
+CANCELLED_SECONDS: Final = 1.0
+
+_POLL_SECONDS: Final = 0.05
+
+#: Python has a name for it from 3.12; the number is Linux's.
+_TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+
+def _shorten_pauses() -> None:
+    """
+    Let nothing hold up the event loop for long: with 1 000 sessions the collector looked at all of
+    them every few seconds, for 100 ms, and threads kept the interpreter for 5 ms at a time.
+    """
+    gc.freeze()  # what is loaded by now stays
+    gc.set_threshold(20_000, 20, 20)
+    sys.setswitchinterval(0.0005)
+
+
+class GatewayServer(daphne.server.Server):
+    """A server that keeps its clients apart and ends its sessions in order."""
+
+    endpoints: list[str]
+
+    def __init__(self, *args: Any, websocket_connect_timeout: int = 20, **kwargs: Any) -> None:
+        if websocket_connect_timeout < 0:  # "infinite"; daphne 4.2 rejects everybody
+            kwargs["websocket_connect_timeout"] = math.inf
+        else:
+            kwargs["websocket_connect_timeout"] = websocket_connect_timeout
+        super().__init__(*args, **kwargs)
+        self.endpoints = [_with_backlog(endpoint) for endpoint in self.endpoints]
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
+        self.draining = False
+        self._ports: list[Any] = []
+        self._leaving: set[Any] = set()  # disconnected, but the application goes on
+        self._turn = 0
+        self._drain_until = 0.0
+
+    def run(self) -> None:
+        if settings.DEBUG:
+            logger.warning("DEBUG is on: the gateway is open to everybody; not for production")
+        # The names by which daphne 4.2 makes its factories.
+        daphne.server.HTTPFactory = GatewayHTTPFactory
+        daphne.server.WebSocketFactory = GatewayWebSocketFactory
+        _shorten_pauses()
+        super().run()
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._ports.append(port)
+        if sys.platform == "linux" and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it.
+            port.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+    # Applications
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox | None:
+        if protocol not in self.connections:
+            return None
+        inbox = Inbox(protocol if isinstance(protocol, GatewayProtocol) else None)
+        scope.setdefault("asgi", {"version": "3.0"})
+        scope["root_path"] = self.root_path  # daphne lets any client set it by a header
+        application = asyncio.ensure_future(
+            self.application(
+                scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)
+            )
+        )
+        self.connections[protocol]["application_instance"] = application
+        application.add_done_callback(partial(self._application_done, protocol))
+        return inbox
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if protocol.paused and message["type"] in ("websocket.send", "http.response.body"):
+            await protocol.ready()
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        details = self.connections.get(protocol)
+        if details is None:
+            return
+        details.setdefault("disconnected", time.time())
+        if "application_instance" in details:
+            self._leaving.add(protocol)
+        else:
+            del self.connections[protocol]
+
+    def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
+        details = self.connections[protocol]
+        del details["application_instance"]
+        self._leaving.discard(protocol)
+        error = None if application.cancelled() else application.exception()
+        if isinstance(error, KeyboardInterrupt):
+            self.stop()
+        elif error is not None:
+            logger.error("exception inside application: %s", error, exc_info=error)
+        if "disconnected" in details:
+            del self.connections[protocol]
+        else:
+            protocol.application_ended(error)
+
+    def application_checker(self) -> None:
+        """Cancel applications that go on long after their clients left."""
+        reactor.callLater(1, self.application_checker)
+        before = time.time() - self.application_close_timeout
+        for protocol in list(self._leaving):
+            details = self.connections[protocol]
+            if details["disconnected"] < before:
+                logger.warning("an application took too long to end: %r", protocol)
+                details["application_instance"].cancel()
+
+    def timeout_checker(self) -> None:
+        """Check some connections, so that 10 000 don't hold up the others for 20 ms."""
+        reactor.callLater(CHECK_SECONDS / CHECK_TURNS, self.timeout_checker)
+        self._turn = (self._turn + 1) % CHECK_TURNS
+        for protocol in list(self.connections)[self._turn :: CHECK_TURNS]:
+            try:
+                protocol.check_timeouts()
+            except Exception:
+                logger.exception("the timeouts of %r could not be checked", protocol)
+
+    # The end
+
+    def kill_all_applications(self) -> defer.Deferred[None]:
+        """End sessions little by little, let requests finish; all in ``STOMP_DRAIN_SECONDS``."""
+        self.draining = True
+        for port in self._ports:
+            port.stopListening()
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+
+    async def _drain(self) -> None:
+        seconds = float(conf.STOMP_DRAIN_SECONDS)
+        self._drain_until = time.monotonic() + seconds
+        if self.signal_handlers:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._hurry)
+        _close_idle_connections()
+        await self._end_sessions(seconds * ENDING_PART)
+        while self._busy() and time.monotonic() < self._drain_until:
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._cancel_applications()
+        await this_node().close()
+
+    def _hurry(self, *args: Any) -> None:
+        """Answer a second signal."""
+        self._drain_until = 0.0
+
+    async def _end_sessions(self, seconds: float) -> None:
+        # Not all at once: their clients will be back.
+        sessions = self._applications()
+        random.shuffle(sessions)
+        gap = min(1 / ENDED_PER_SECOND, seconds / max(1, len(sessions)))
+        start = time.monotonic()
+        for number, (protocol, application) in enumerate(sessions):
+            due = min(start + (number + random.random()) * gap, self._drain_until)
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            try:
+                protocol.end(application)
+            except Exception:
+                logger.exception("%r could not be ended", protocol)
+
+    def _applications(self) -> list[tuple[Any, asyncio.Task[Any]]]:
+        # Half-sent requests and rejected handshakes have none.
+        return [
+            (protocol, details["application_instance"])
+            for protocol, details in self.connections.items()
+            if "application_instance" in details
+        ]
+
+    def _busy(self) -> bool:
+        # A socket that is closed with unread input is reset, and its client loses the goodbye:
+        # wait for the closing handshakes too, and for what is not written yet.
+        handshakes = any(isinstance(protocol, GatewayProtocol) for protocol in self.connections)
+        return handshakes or bool(self._applications()) or bool(reactor.getWriters())
+
+    async def _cancel_applications(self) -> None:
+        applications = [application for _, application in self._applications()]
+        for application in applications:
+            application.cancel()
+        if applications:
+            await asyncio.wait(applications, timeout=CANCELLED_SECONDS)
+
+
+def _with_backlog(endpoint: str) -> str:
+    kind = endpoint.partition(":")[0]
+    if kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint:
+        return f"{endpoint}:backlog={BACKLOG}"
+    return endpoint
+
+
+def _close_idle_connections() -> None:
+    """Close the HTTP connections that are kept alive without a request."""
+    for transport in reactor.getReaders():
+        protocol = getattr(transport, "protocol", None)
+        protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
+        channel = getattr(protocol, "_channel", None)
+        if isinstance(channel, HTTPChannel) and not channel.requests:
+            channel.loseConnection()
+
+
+def install() -> None:
+    """Let daphne's own commands use this server."""
+    CommandLineInterface.server_class = GatewayServer
+    runserver.Command.server_cls = GatewayServer

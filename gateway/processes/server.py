@@ -1,8 +1,8 @@
 """
-One of several server processes: daphne on a socket that :mod:`gateway.processes.workers` opened.
+A server process: daphne on a socket that it inherited, and a line to its supervisor.
 
-Its standard input is a line to the supervisor. The worker says on it that it serves, the
-supervisor that others accept from now on; a line that is cut means that the supervisor is gone.
+``python -m gateway.processes.server --fd N ...``, which nobody types: the supervisor runs it. The
+line is the standard input (see :mod:`gateway.processes.child`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted.internet.tcp import Port
 
 LINE: Final = 0
 
-#: Seconds that a worker has to end when its supervisor was killed.
+#: Seconds that the process has to end when its supervisor was killed.
 ORPHAN_SECONDS: Final = 5.0
 
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def hear() -> None:
-    """Do what the supervisor says."""
+    """Retire when the supervisor says so; end when it is gone."""
     if os.read(LINE, 16):
         stop_accepting()
         return

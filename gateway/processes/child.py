@@ -1,0 +1,85 @@
+"""
+A child: a server process, as its supervisor starts it, hears it and ends it.
+
+Between the two is a line, a pair of sockets, of which the child has one end as its standard input
+(see :mod:`gateway.processes.server`). Something said on it counts, whatever it is: by the child,
+that it serves; by the supervisor, that another accepts from now on. The child that hears the line
+cut has lost its supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Final
+
+logger = logging.getLogger("gateway.workers")
+
+SERVER: Final = [sys.executable, "-m", "gateway.processes.server"]
+DAPHNE: Final = ["--access-log", os.devnull, "gateway.asgi:application"]
+
+#: Seconds that a child which no longer accepts has to finish requests and opening handshakes.
+FINISH_SECONDS: Final = 1.0
+#: Seconds from SIGTERM to SIGKILL: longer than a child takes to say goodbye to its clients.
+GRACE_SECONDS: Final = 40.0
+
+
+class Child:
+    """A server process, and the line to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
+        self.pid = process.pid
+        self.started = asyncio.get_running_loop().time()
+        #: Done when the process has ended; its result says how.
+        self.end = asyncio.create_task(self._wait())
+        self._process = process
+        self._line = line
+
+    @classmethod
+    async def start(cls, listener: socket.socket) -> Child:
+        """Start a server process that accepts connections from this socket."""
+        line, its_end = socket.socketpair()
+        line.setblocking(False)
+        fd = listener.fileno()
+        command = [*SERVER, "--fd", str(fd), *DAPHNE]
+        with its_end:
+            # A group of its own: Ctrl-C reaches only the supervisor, which passes it on once.
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=its_end.fileno(), pass_fds=[fd], process_group=0
+            )
+        return cls(process, line)
+
+    async def serves(self) -> bool:
+        """Wait until it serves; return False if it ends before."""
+        return bool(await asyncio.get_running_loop().sock_recv(self._line, 16))
+
+    async def retire(self) -> None:
+        """Let it finish what it has begun, then stop it: another accepts already."""
+        with contextlib.suppress(OSError):
+            self._line.send(b"retire")
+        await asyncio.sleep(FINISH_SECONDS)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Ask it to end, and see to it that it does."""
+        self.send(signal.SIGTERM)
+        await asyncio.wait([self.end], timeout=GRACE_SECONDS)
+        if not self.end.done():
+            logger.warning("pid %d did not end within %d s: killed", self.pid, GRACE_SECONDS)
+            self.send(signal.SIGKILL)
+            await asyncio.wait([self.end])
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs still."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def _wait(self) -> str:
+        status = await self._process.wait()
+        self._line.close()
+        return f"exit status {status}" if status >= 0 else f"signal {-status}"

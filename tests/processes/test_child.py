@@ -1,0 +1,90 @@
+"""A server process as its supervisor sees it; small programs stand for daphne."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from gateway.processes import child
+from gateway.processes.child import Child
+
+from .conftest import FAILS, HANGS
+
+ServeBy = Callable[[str], None]
+
+
+async def test_a_child_says_that_it_serves(serve_by: ServeBy, listener: socket.socket) -> None:
+    process = await Child.start(listener)
+    assert await process.serves()
+    assert not process.end.done()
+    await process.stop()
+    assert await process.end == "signal 15"
+
+
+async def test_a_child_that_ends_at_once_never_served(
+    serve_by: ServeBy, listener: socket.socket
+) -> None:
+    serve_by(FAILS)
+    process = await Child.start(listener)
+    assert not await process.serves()
+    assert await process.end == "exit status 3"
+
+
+async def test_a_child_inherits_the_socket_that_it_is_told_of(
+    serve_by: ServeBy, listener: socket.socket
+) -> None:
+    serve_by(
+        "import socket, sys; fd = int(sys.argv[sys.argv.index('--fd') + 1]); "
+        "os.write(0, b'serving'); socket.socket(fileno=fd).accept()[0].sendall(b'hello')"
+    )
+    process = await Child.start(listener)
+    with socket.create_connection(listener.getsockname(), timeout=10) as client:
+        assert client.recv(5) == b"hello"
+    assert await process.end == "exit status 0"
+
+
+async def test_a_child_has_a_process_group_of_its_own(
+    serve_by: ServeBy, listener: socket.socket
+) -> None:
+    process = await Child.start(listener)
+    assert await process.serves()
+    assert os.getpgid(process.pid) == process.pid != os.getpgrp()
+    await process.stop()
+
+
+async def test_a_child_that_retires_is_told_so_and_has_time_to_finish(
+    serve_by: ServeBy, listener: socket.socket
+) -> None:
+    serve_by("os.write(0, b'serving'); raise SystemExit(len(os.read(0, 16)))")
+    process = await Child.start(listener)
+    assert await process.serves()
+    await process.retire()
+    assert await process.end == f"exit status {len('retire')}"
+
+
+async def test_a_child_that_has_ended_may_retire(
+    serve_by: ServeBy, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "FINISH_SECONDS", 0)
+    serve_by(FAILS)
+    process = await Child.start(listener)
+    await process.end
+    await process.retire()
+
+
+async def test_a_child_that_does_not_end_in_time_is_killed(
+    serve_by: ServeBy,
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(child, "GRACE_SECONDS", 0.1)
+    serve_by(HANGS)
+    process = await Child.start(listener)
+    assert await process.serves()
+    await process.stop()
+    assert await process.end == "signal 9"
+    assert f"pid {process.pid} did not end within 0 s: killed" in caplog.messages

@@ -7,6 +7,7 @@ from inspect import getsource
 from typing import Any
 
 import pytest
+from autobahn import util
 from autobahn.twisted import websocket
 from autobahn.websocket import protocol
 from daphne import ws_protocol
@@ -65,7 +66,7 @@ def test_connections_share_the_options_of_their_factory() -> None:
 
 
 def test_what_is_forgotten_of_a_handshake_is_there_in_their_sources() -> None:
-    source = "".join(map(getsource, (protocol, websocket, ws_protocol)))
+    source = "".join(map(getsource, (protocol, websocket, ws_protocol, util)))
     assert {name for name in slim.HANDSHAKE if name not in source} == set()
 
 

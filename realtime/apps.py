@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig
@@ -15,9 +16,10 @@ class RealtimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .server.server import install
+        if find_spec("daphne") is not None:  # another server needs nothing of this
+            from .server.server import install
 
-        install()
+            install()
         checks.register(check_routing)
         checks.register(check_limits)
 

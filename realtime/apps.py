@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
+from channels.layers import get_channel_layer
 from django.apps import AppConfig
 from django.core import checks
 
@@ -22,6 +23,7 @@ class RealtimeConfig(AppConfig):
             install()
         checks.register(check_routing)
         checks.register(check_limits)
+        checks.register(check_layer)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -82,3 +84,20 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     if conf.STOMP_HANDLER_THREADS < 1:
         errors.append(checks.Error("STOMP_HANDLER_THREADS has to be 1 or more", id="realtime.E005"))
     return errors
+
+
+def check_layer(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E006: there is no channel layer, by which what is published reaches every process."""
+    try:
+        problem = "is not there" if get_channel_layer() is None else ""
+    except Exception as error:
+        problem = f"can't be made: {error}"
+    if not problem:
+        return []
+    return [
+        checks.Error(
+            f"the channel layer 'default' {problem}",
+            hint="CHANNEL_LAYERS needs a 'default', best realtime.layer.layer.TopicLayer.",
+            id="realtime.E006",
+        )
+    ]

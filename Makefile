@@ -69,7 +69,7 @@ outdated: $(VENV)/dev ## list pinned packages that have newer versions
 	$(BIN)/pip list --outdated
 
 clean: ## remove what the commands made, except the database
-	rm -rf $(VENV) .data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .data build dist *.egg-info *.whl .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

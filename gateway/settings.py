@@ -138,7 +138,7 @@ AUTH_PASSWORD_VALIDATORS = [
 REDIS_URL = env_secret("REDIS_URL", "redis://127.0.0.1:6379/0")
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "realtime.layer.layer.TopicLayer",
+        "BACKEND": "realtime.layer.TopicLayer",
         # Redis pub/sub ignores database numbers: two gateways on one Redis need two prefixes.
         "CONFIG": {
             "hosts": [REDIS_URL],

@@ -97,7 +97,7 @@ def check_layer(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f"the channel layer 'default' {problem}",
-            hint="CHANNEL_LAYERS needs a 'default', best realtime.layer.layer.TopicLayer.",
+            hint="CHANNEL_LAYERS needs a 'default', best realtime.layer.TopicLayer.",
             id="realtime.E006",
         )
     ]

@@ -25,3 +25,7 @@ Why so:
 
 May import ``redis``, ``history``, ``messages``, ``routes`` and ``destinations``.
 """
+
+from .layer import TopicLayer
+
+__all__ = ["TopicLayer"]

@@ -1,4 +1,4 @@
-"""What a client may ask for."""
+"""Limits: how much a client may ask for."""
 
 from __future__ import annotations
 

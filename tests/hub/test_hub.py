@@ -204,7 +204,7 @@ async def test_a_subscription_to_a_joined_topic_is_not_confirmed_while_redis_is_
 ) -> None:
     settings.CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "realtime.layer.layer.TopicLayer",
+            "BACKEND": "realtime.layer.TopicLayer",
             "CONFIG": {"hosts": [own_valkey.connection_url]},
         }
     }

@@ -1,5 +1,5 @@
 """
-How requests to the API pass through Django: all of it on one thread, without a hop in between.
+SynchronousHandler: requests to the API pass through Django on one thread, without a hop.
 
 Django's own ASGI handler takes the hooks of synchronous middleware, the view and the rendering
 to a thread one by one, and makes a thread and a database connection for every request: that

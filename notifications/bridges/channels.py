@@ -14,7 +14,7 @@ from realtime.redis import create_pool
 from realtime.redis.subscriber import Subscriber
 
 from .formats import MESSAGE
-from .publisher import Begun, Carrier
+from .publisher import Begun, Publisher
 from .routes import Arrival
 
 #: Seconds until a Redis that was away is asked again.
@@ -25,39 +25,39 @@ MAX_UNDER_WAY: Final = 1000
 MAX_UNDER_WAY_BYTES: Final = 8 * 1024 * 1024
 
 
-async def carry_channels(carrier: Carrier) -> None:
+async def consume_channels(publisher: Publisher) -> None:
     """
-    Carry what is published on the Redis channels of a route until cancelled; what was heard by
+    Consume what is published on the Redis channels of a route until cancelled; what was heard by
     then is still published.
 
     Redis may come and go. What is published while nobody hears it is lost.
     """
-    reader = ChannelReader(carrier)
-    subscriber = Subscriber(create_pool(carrier.route.url), reader.receive)
+    reader = ChannelReader(publisher)
+    subscriber = Subscriber(create_pool(publisher.route.url), reader.receive)
     try:
-        await _subscribe(subscriber, carrier)
-        carrier.ready()
+        await _subscribe(subscriber, publisher)
+        publisher.ready()
         await asyncio.Event().wait()
     finally:
         await subscriber.aclose()
         await reader.ended()
 
 
-async def _subscribe(subscriber: Subscriber, carrier: Carrier) -> None:
-    route = carrier.route
+async def _subscribe(subscriber: Subscriber, publisher: Publisher) -> None:
+    route = publisher.route
     while True:
         try:
             return await subscriber.subscribe(route.source, pattern=route.kind == "pattern")
         except RedisError as error:
-            carrier.failed(error)
+            publisher.failed(error)
             await asyncio.sleep(RETRY_SECONDS)
 
 
 class ChannelReader:
-    """Carry what is heard, all of one turn of the loop together."""
+    """Consume what is heard, all of one turn of the loop together."""
 
-    def __init__(self, carrier: Carrier) -> None:
-        self._carrier = carrier
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
         self._heard: list[Arrival] = []
         self._under_way = InFlight(MAX_UNDER_WAY, MAX_UNDER_WAY_BYTES)
 
@@ -75,12 +75,12 @@ class ChannelReader:
 
     def _begin(self) -> None:
         heard, self._heard = self._heard, []
-        if heard and not self._carrier.lease.held:
-            late = "messages came late, and were dropped: another process may have carried them"
-            self._carrier.failed(late, len(heard))
+        if heard and not self._publisher.lease.owned:
+            late = "messages came late, and were dropped: another process may have consumed them"
+            self._publisher.failed(late, len(heard))
             return
-        for begun in self._carrier.begin(heard):
+        for begun in self._publisher.begin(heard):
             self._under_way.start(begun.future, partial(self._ended, begun), size=begun.size)
 
     def _ended(self, begun: Begun, future: asyncio.Future[Any]) -> None:
-        self._carrier.settle(begun)
+        self._publisher.settle(begun)

@@ -39,7 +39,7 @@ def _check_doubles(routes: list[IncomingRoute]) -> Iterator[checks.Error]:
     for route in _repeated(routes, lambda route: route.id):
         yield checks.Error(
             f"there are two routes from {route.id}",
-            hint="Carry it to one topic, or publish to both.",
+            hint="Consume it into one topic, or publish to both.",
             id="notifications.E001",
         )
 
@@ -109,7 +109,7 @@ def _check_urls(routes: Iterable[IncomingRoute | OutgoingRoute]) -> Iterator[che
             create_pool(url)
         except Exception as error:
             yield checks.Error(
-                f"{without_password(url)!r} is no URL of a Redis: {error}",
+                f"{without_password(url)!r} is not the URL of a Redis: {error}",
                 hint="As in redis://user:password@host:6379/0; see docs/operations.md.",
                 id="notifications.E005",
             )

@@ -1,11 +1,11 @@
 """
-What a message looks like on Redis, in and out.
+Formats: what a message looks like on Redis, in and out.
 
 ===============  ==================================================================
 ``json-string``  a JSON string; what is none goes through as it is
 ``raw``          bytes as they are
 ``json``         any valid JSON, with the content-type ``application/json``
-``envelope``     JSON with the destination: :func:`read_envelope`, :func:`as_envelope`
+``envelope``     JSON with the destination: see :mod:`realtime.messages.json`
 ``fields``       an entry of a stream with the fields ``message`` and ``topic``
 ===============  ==================================================================
 
@@ -16,14 +16,12 @@ alone. In an entry, the field ``idempotency-key`` makes the message one that is 
 from __future__ import annotations
 
 import json
-import time
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from typing import Final
 
-from realtime.destinations.names import check_published
-from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_in, key_of_route
+from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_of_route
+from realtime.messages.json import as_envelope, check_json, read_envelope
 from realtime.messages.message import Message
 from realtime.sessions.session import Session
 from realtime.stomp import ProtocolError
@@ -59,41 +57,6 @@ def read(format: str, fields: Fields, to: str, owner: str) -> Message:
     return message
 
 
-def read_envelope(payload: bytes, owner: str = "") -> Message:
-    """
-    Return the message that a service put into JSON: ``destination``, ``body`` (a string, or
-    base64 with ``"encoding": "base64"``, or any JSON value) and, if it likes, ``headers``.
-
-    The header ``idempotency-key`` makes it one that is published once, whatever comes from this
-    owner of keys.
-
-    Raises:
-        ValueError: If the payload is no such thing.
-    """
-    content = _check_envelope(parse_json(payload))
-    destination, body = check_published(content["destination"]), content["body"]
-    headers = {name: str(value) for name, value in content.get("headers", {}).items()}
-    if content.get("encoding") == "base64":
-        body = _decode_base64(body)
-    key = key_in(headers)
-    once = None if key is None else key_of_route(owner, key)
-    forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
-    return Message.of(destination, body, forwarded, idempotency_key=once)
-
-
-def _check_envelope(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise ValueError("no envelope: that is a JSON object with destination and body")
-    for name in ("destination", "body"):
-        if name not in content:
-            raise ValueError(f"an envelope without {name!r}")
-    if not isinstance(content["destination"], str):
-        raise ValueError("an envelope whose destination is no string")
-    if not isinstance(content.get("headers", {}), dict):
-        raise ValueError("an envelope whose headers are no JSON object")
-    return content
-
-
 def unwrap(payload: bytes) -> str | bytes:
     """Return the string that a payload encodes as JSON, or the payload as it is."""
     try:
@@ -109,43 +72,6 @@ def unwrap(payload: bytes) -> str | bytes:
     except ValueError:  # also of half of a surrogate pair
         return text
     return text if start[end:].strip(_JSON_SPACE) else str(content)
-
-
-def parse_json(payload: bytes) -> Any:
-    """
-    Return what a payload says as JSON.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    try:
-        return json.loads(payload.decode(), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("JSON that is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"no JSON: {error}") from None
-
-
-def check_json(payload: bytes) -> bytes:
-    """
-    Return the payload if it is JSON.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    parse_json(payload)
-    return payload
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _decode_base64(text: Any) -> bytes:
-    try:
-        return b64decode(text, validate=True)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"a body that is no base64: {error}") from None
 
 
 def _payload(fields: Fields) -> bytes:
@@ -187,30 +113,6 @@ READERS: Final[dict[str, Callable[[Fields, str, str], Message]]] = {
 # What goes out
 
 
-def as_envelope(message: Message, session: Session) -> str:
-    """
-    Return a message as JSON, with where it came from and where to answer::
-
-        {"destination", "body", "headers", "user", "session", "reply-to", "timestamp"}
-
-    ``timestamp`` is in seconds; ``reply-to`` is null, or the destination to answer to. A body that
-    is not UTF-8 comes as base64, and ``encoding`` says so.
-    """
-    content: dict[str, Any] = {
-        "destination": message.destination,
-        "headers": dict(message.headers),
-        "user": session.user_name or None,
-        "session": session.id,
-        "reply-to": message.headers.get("reply-to"),
-        "timestamp": time.time(),
-    }
-    try:
-        content["body"] = message.body.decode()
-    except UnicodeDecodeError:
-        content |= {"body": b64encode(message.body).decode(), "encoding": "base64"}
-    return json.dumps(content, ensure_ascii=False)
-
-
 def as_json_string(body: bytes) -> str:
     """Return the body as a JSON string; bytes that are not UTF-8 become U+FFFD."""
     return json.dumps(body.decode(errors="replace"), ensure_ascii=False)
@@ -228,7 +130,7 @@ WRITERS: Final[dict[str, Callable[[Message, Session], str | bytes]]] = {
     "json-string": lambda message, session: as_json_string(message.body),
     "raw": lambda message, session: message.body,
     "json": _as_json,
-    "envelope": as_envelope,
+    "envelope": lambda message, session: as_envelope(message, session.user_name, session.id),
 }
 
 

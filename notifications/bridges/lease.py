@@ -1,9 +1,10 @@
 """
-Leases: which of any number of processes carries a route.
+Lease: which of any number of processes consumes a route.
 
 A lease is a key in the gateway's Redis that expires. Each time somebody takes it, its number is
-higher than ever before, even where Redis has lost its data; what is published carries the number,
-so that who was asleep and does not know yet that another took over can't do harm.
+higher than ever before, even where Redis has lost its data; what is published carries that number,
+the fencing token, so that an owner that was asleep, and does not know yet that another took over,
+can't do harm.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ RENEW_SECONDS: Final = 1.0
 #: another has it, and the status.
 _ACQUIRE: Final = Script(
     """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[2] then return {0, {}} end
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then return {0, {}} end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local number = math.max(tonumber(redis.call('GET', KEYS[2]) or 0) + 1, now)
@@ -46,8 +47,8 @@ return {number, redis.call('HGETALL', KEYS[3])}
 #: 0 ms; returns 0 if another has or had it. What Redis forgot and nobody took since is still ours.
 _RENEW: Final = Script(
     """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[2] then return 0 end
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then return 0 end
 if tonumber(redis.call('GET', KEYS[2]) or 0) > tonumber(ARGV[4]) then return 0 end
 redis.call('SET', KEYS[2], ARGV[4])
 redis.call('SET', KEYS[1], ARGV[2])
@@ -66,7 +67,7 @@ class LeaseLost(Exception):
 
 class Lease:
     """
-    The right to carry one route.
+    The right to consume one route.
 
     All that talk to Redis may raise redis.RedisError.
 
@@ -80,13 +81,13 @@ class Lease:
         self._loop = asyncio.get_running_loop()
         self._until = -math.inf
         #: The process, for people, and what no other process has.
-        self.holder = f"{socket.gethostname()}:{os.getpid()}"
-        self.owner = f"{self.holder} {secrets.token_hex(4)}"
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.owner_id = f"{self.owner} {secrets.token_hex(4)}"
         #: Higher than that of anybody who held it before.
-        self.number = 0
+        self.token = 0
 
     @property
-    def held(self) -> bool:
+    def owned(self) -> bool:
         """Whether nobody else can have it, by our own clock."""
         return self._loop.time() < self._until
 
@@ -95,7 +96,7 @@ class Lease:
         Raises:
             LeaseLost: If somebody else may have it.
         """
-        if not self.held:
+        if not self.owned:
             raise LeaseLost
 
     async def acquire(self) -> dict[str, str] | None:
@@ -104,7 +105,7 @@ class Lease:
         number, status = await self._call(_ACQUIRE, LEASE_SECONDS)
         if number == 0:
             return None
-        self.number, self._until = number, until
+        self.token, self._until = number, until
         texts = [each.decode() for each in status]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
@@ -123,10 +124,10 @@ class Lease:
     async def _renew(self, seconds: float, status: Mapping[str, str]) -> None:
         until = self._loop.time() + seconds
         pairs = chain.from_iterable(status.items())
-        renewed = await self._call(_RENEW, seconds, str(self.number), *pairs)
+        renewed = await self._call(_RENEW, seconds, str(self.token), *pairs)
         self._until = until if renewed else -math.inf
 
     async def _call(self, script: Script, seconds: float, *arguments: str) -> Any:
         milliseconds = f"{seconds * 1000:.0f}"
-        call = Call(script, self._keys, (self.owner, milliseconds, *arguments))
+        call = Call(script, self._keys, (self.owner_id, milliseconds, *arguments))
         return await self._pipeline.submit(call)

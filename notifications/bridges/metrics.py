@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics``: how the bridges are doing, whichever process is asked."""
+"""Metrics: how the bridges are doing, for Prometheus, whichever process is asked."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 #: Each is a number of :class:`.RouteStatus`.
 _GAUGES: Final = {
     "lag": "Entries of the stream that were not read yet",
-    "pending": "Entries that were read, and neither carried nor put aside yet",
-    "rate": "Messages carried in the last second",
+    "pending": "Entries that were read, and neither consumed nor dead-lettered yet",
+    "rate": "Messages consumed in the last second",
     "dead_letters": "Messages that could not be delivered, and are kept",
 }
 _COUNTERS: Final = {
-    "carried": "Messages that were carried, whichever process did it",
-    "put_aside": "Messages that became dead letters",
+    "messages": "Messages that were consumed, whichever process did it",
+    "dead_lettered": "Messages that became dead letters",
     "errors": "Attempts that failed, and lost connections",
 }
 
@@ -42,7 +42,7 @@ class BridgeCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         statuses = read_status(incoming_routes())
-        yield _holders(statuses)
+        yield _owners(statuses)
         yield _problems(statuses)
         for name, text in _GAUGES.items():
             yield _filled(
@@ -53,11 +53,11 @@ class BridgeCollector(Collector):
             yield _filled(counter, statuses, name)
 
 
-def _holders(statuses: Iterable[RouteStatus]) -> Metric:
-    text = "Whether a process carries the route, and which"
-    family = GaugeMetricFamily("bridge_held", text, labels=["route", "holder"])
+def _owners(statuses: Iterable[RouteStatus]) -> Metric:
+    text = "Whether a process consumes the route, and which"
+    family = GaugeMetricFamily("bridge_owned", text, labels=["route", "owner"])
     for status in statuses:
-        family.add_metric([status.id, status.holder or ""], float(status.holder is not None))
+        family.add_metric([status.id, status.owner or ""], float(status.owner is not None))
     return family
 
 

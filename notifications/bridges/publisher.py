@@ -1,4 +1,4 @@
-"""What one process does for one route while it holds it."""
+"""Publisher: what one process does for a route that it owns: publish, dead-letter, count."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 WARNING_SECONDS: Final = 60.0
 
 #: What became, or is to become, of what came; each is counted.
-Outcome = Literal["carried", "put_aside"]
+Outcome = Literal["messages", "dead_lettered"]
 
 #: What a message is taken for at least, in bytes of memory.
 MESSAGE_BYTES: Final = 1024
@@ -52,9 +52,9 @@ class Begun(NamedTuple):
     size: int
 
 
-class Carrier:
+class Publisher:
     """
-    Publish what came by a route, put aside what can't be, and count.
+    Publish what came by a route, dead-letter what can't be, and count.
 
     Args:
         pipeline: To the gateway's Redis.
@@ -75,7 +75,7 @@ class Carrier:
         self, arrivals: Iterable[Arrival], latest: dict[str, str] | None = None
     ) -> list[Begun]:
         """
-        Begin to publish what came, or to put it aside; does not raise.
+        Begin to publish what came, or to dead-letter it; does not raise.
 
         Messages and calls keep their order. When a future has ended it goes to :meth:`settle`.
 
@@ -91,7 +91,7 @@ class Carrier:
                 readable.append((arrival, check(self.route.read(arrival))))
             except Exception as error:
                 begun += self._publish(readable, latest)
-                begun.append(self._put_aside(arrival, error))
+                begun.append(self._dead_letter(arrival, error))
                 readable = []
         return begun + self._publish(readable, latest)
 
@@ -108,7 +108,7 @@ class Carrier:
 
     def ready(self) -> None:
         """Tell operators that nothing is missed from now on."""
-        logger.info("bridge %s: carried by this process", self.route.id)
+        logger.info("bridge %s: consumed by this process", self.route.id)
 
     def failed(self, error: BaseException | str, count: int = 1) -> None:
         """Count errors, and tell operators, but not too often."""
@@ -127,24 +127,24 @@ class Carrier:
             future = apublish_many(messages, fences)
         except Exception as error:
             if len(readable) == 1:
-                return [self._put_aside(readable[0][0], error)]
+                return [self._dead_letter(readable[0][0], error)]
             alone = [self._publish([each], latest) for each in readable]  # which one is it?
             return list(itertools.chain.from_iterable(alone))
         latest |= newest
         size = sum([_size(arrival) for arrival, _ in readable])
-        return [Begun(future, "carried", len(messages), size)]
+        return [Begun(future, "messages", len(messages), size)]
 
     def _fence(self, arrival: Arrival, checked: Checked, newest: dict[str, str]) -> Fence:
         destination = checked.message.destination
         after = newest.get(destination, "")
         newest[destination] = arrival.entry
-        return Fence(self.route.id, self.lease.number, arrival.entry, after)
+        return Fence(self.route.id, self.lease.token, arrival.entry, after)
 
-    def _put_aside(self, arrival: Arrival, error: Exception) -> Begun:
+    def _dead_letter(self, arrival: Arrival, error: Exception) -> Begun:
         reason = str(error) or repr(error)
-        self._warn("put aside: %s", reason, None if isinstance(error, ValueError) else error)
+        self._warn("dead-lettered: %s", reason, None if isinstance(error, ValueError) else error)
         command = dead_letters.command(self.route.id, reason, arrival.original)
-        return Begun(self._pipeline.submit(command), "put_aside", 1, _size(arrival))
+        return Begun(self._pipeline.submit(command), "dead_lettered", 1, _size(arrival))
 
     def _warn(self, text: str, reason: object, bug: Exception | None = None) -> None:
         now = time.monotonic()
@@ -164,7 +164,7 @@ def _size(arrival: Arrival) -> int:
 def _errors(begun: Begun) -> list[BaseException | None]:
     """Return the error of each message of what has ended, or None for one that was taken."""
     error = begun.future.exception()
-    if error is not None or begun.outcome != "carried":
+    if error is not None or begun.outcome != "messages":
         return [error] * begun.messages
     early = RedisError("an entry before it was not taken")
     return [

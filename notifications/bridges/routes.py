@@ -119,7 +119,7 @@ def from_channel(
     channel: str, *, to: str = "", format: str = "", redis: str | None = None
 ) -> IncomingRoute:
     """
-    Carry what is published on a Redis channel to a topic.
+    Consume what is published on a Redis channel to a topic.
 
     Args:
         to: The topic; without it each payload has to be an ``envelope``, which names it.
@@ -133,7 +133,7 @@ def from_pattern(
     pattern: str, *, to: str = "", format: str = "", redis: str | None = None
 ) -> IncomingRoute:
     """
-    Carry what is published on all Redis channels that match a glob-style pattern, as
+    Consume what is published on all Redis channels that match a glob-style pattern, as
     :func:`from_channel`.
 
     In ``to``, ``{1}``, ``{2}``... stand for what each ``*`` matched: as little as possible, the
@@ -151,7 +151,7 @@ def from_stream(
     group: str | None = None,
 ) -> IncomingRoute:
     """
-    Carry the entries of a Redis stream, in its order and none twice on one topic.
+    Consume the entries of a Redis stream, in its order and none twice on one topic.
 
     Args:
         to: The topic; without it each entry names it in its field ``topic``.
@@ -206,7 +206,7 @@ def to_stream(
 
 
 def incoming_routes() -> list[IncomingRoute]:
-    """Return the routes of the table that ``manage.py bridge`` carries."""
+    """Return the routes of the table that ``manage.py bridge`` consumes."""
     return routing_table().entries(IncomingRoute)
 
 

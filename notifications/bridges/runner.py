@@ -1,4 +1,4 @@
-"""Carrying all routes, each while this process holds it."""
+"""Runner: consume a route while this process owns it; all routes of the table together."""
 
 from __future__ import annotations
 
@@ -15,27 +15,25 @@ from realtime.redis import create_pool, open_pipeline
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
 
-from .channels import carry_channels
+from .channels import consume_channels
 from .lease import RENEW_SECONDS, SCRIPTS, Lease, LeaseLost
-from .publisher import Carrier
+from .publisher import Publisher
 from .routes import IncomingRoute, Kind
-from .streams import carry_stream
+from .store import STORED_AS
+from .streams import consume_stream
 
 logger = logging.getLogger(__name__)
 
-_CARRY: Final[dict[Kind, Callable[[Carrier], Coroutine[Any, Any, None]]]] = {
-    "channel": carry_channels,
-    "pattern": carry_channels,
-    "stream": carry_stream,
+_CONSUME: Final[dict[Kind, Callable[[Publisher], Coroutine[Any, Any, None]]]] = {
+    "channel": consume_channels,
+    "pattern": consume_channels,
+    "stream": consume_stream,
 }
-
-#: What is counted over all holders of a route.
-COUNTED: Final = ("carried", "put_aside", "errors")
 
 
 class Runner:
     """
-    One route: wait for its lease, carry what comes while it is held, and begin anew.
+    One route: wait for its lease, consume what comes while it is owned, and begin anew.
 
     Args:
         pipeline: To the gateway's Redis, with the scripts of leases.
@@ -44,15 +42,15 @@ class Runner:
     def __init__(self, route: IncomingRoute, pipeline: Pipeline | ClusterPipeline) -> None:
         self.route = route
         self.lease = Lease(route.id, pipeline)
-        self._carrier = Carrier(route, self.lease, pipeline)
+        self._publisher = Publisher(route, self.lease, pipeline)
         self._since = 0.0
-        self._seen = (0.0, 0)  # when it was looked how many were carried
+        self._seen = (0.0, 0)  # when it was looked how many were consumed
         self.rate = 0.0
 
     @property
-    def carried(self) -> int:
-        """How many messages were carried by this route, by whomever."""
-        return self._carrier.counts["carried"]
+    def messages(self) -> int:
+        """How many messages were consumed by this route, by whomever."""
+        return self._publisher.counts["messages"]
 
     async def run(self) -> None:
         """Do so until cancelled; what was begun by then is finished, and the lease given back."""
@@ -60,66 +58,66 @@ class Runner:
             try:
                 status = await self.lease.acquire()
                 if status is not None:
-                    await self._hold(status)
+                    await self._own(status)
             except RedisError as error:
-                self._carrier.failed(error)
+                self._publisher.failed(error)
             except Exception:
                 logger.exception("the bridge of %s failed", self.route.id)
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def _hold(self, status: dict[str, str]) -> None:
+    async def _own(self, status: dict[str, str]) -> None:
         self._begin(status)
-        carrying = asyncio.create_task(_CARRY[self.route.kind](self._carrier))
+        consuming = asyncio.create_task(_CONSUME[self.route.kind](self._publisher))
         renewing = asyncio.create_task(self._renew())
         try:
-            await asyncio.wait((carrying, renewing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((consuming, renewing), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(carrying)
+            await _end(consuming)
             await _end(renewing)
             await self._release()
-        if not carrying.cancelled() and not isinstance(carrying.exception(), LeaseLost):
-            carrying.result()
+        if not consuming.cancelled() and not isinstance(consuming.exception(), LeaseLost):
+            consuming.result()
 
     def _begin(self, status: dict[str, str]) -> None:
-        """Go on counting where the last holder stopped."""
+        """Go on counting where the last owner stopped."""
         self._since = time.time()
-        for name in COUNTED:
-            self._carrier.counts[name] = int(status.get(name, 0))
-        self._seen = (time.monotonic(), self.carried)
+        for name, stored in STORED_AS.items():
+            self._publisher.counts[name] = int(status.get(stored, 0))
+        self._seen = (time.monotonic(), self.messages)
 
     async def _renew(self) -> None:
         """Renew the lease, again and again; return when it is lost."""
-        while self.lease.held:
+        while self.lease.owned:
             await asyncio.sleep(RENEW_SECONDS)
             self._look()
             try:
                 await self.lease.renew(self._status())
             except RedisError as error:
-                self._carrier.failed(error)
+                self._publisher.failed(error)
 
     async def _release(self) -> None:
-        if self.lease.held:
+        if self.lease.owned:
             logger.info("bridge %s: given back", self.route.id)
             self._look()
             try:
                 await self.lease.release(self._status())
             except RedisError as error:
-                self._carrier.failed(error)
+                self._publisher.failed(error)
         else:
-            logger.warning("bridge %s: another process may carry it now", self.route.id)
+            logger.warning("bridge %s: another process may consume it now", self.route.id)
         self.rate = 0.0
 
     def _look(self) -> None:
         """See how fast it is."""
-        before, carried = self._seen
-        self._seen = (time.monotonic(), self.carried)
-        self.rate = (self.carried - carried) / max(self._seen[0] - before, 0.001)
+        before, messages = self._seen
+        self._seen = (time.monotonic(), self.messages)
+        self.rate = (self.messages - messages) / max(self._seen[0] - before, 0.001)
 
     def _status(self) -> dict[str, str]:
         return {
-            **{name: str(self._carrier.counts[name]) for name in COUNTED},
+            **{stored: str(self._publisher.counts[name]) for name, stored in STORED_AS.items()},
             "rate": f"{self.rate:.1f}",
-            "holder": self.lease.holder,
+            "holder": self.lease.owner,
             "since": f"{self._since:.3f}",
             "updated": f"{time.time():.3f}",
         }
@@ -130,7 +128,7 @@ async def run_bridges(
     watch: Callable[[list[Runner]], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """
-    Carry what comes in until cancelled; what was begun by then is finished.
+    Consume what comes in until cancelled; what was begun by then is finished.
 
     Redis may come and go. Any number of processes may do this at the same time.
 

@@ -1,7 +1,7 @@
 """
-How the bridges are doing: what ``manage.py bridge --list`` shows, and metrics can.
+Status: how the bridges are doing, as ``manage.py bridge --list`` and the metrics show it.
 
-The process that carries a route holds its lease and says in its status what it did; Redis itself
+The process that consumes a route owns its lease and says in its status what it did; Redis itself
 says how far behind it is.
 """
 
@@ -18,7 +18,7 @@ from realtime.conf import conf
 from realtime.redis import execute_all, try_all
 
 from .routes import IncomingRoute, OutgoingRoute
-from .store import client_to, key_of
+from .store import STORED_AS, client_to, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class RouteStatus:
     Args:
         id: What it is called in Redis, such as ``stream:ORDERS``.
         destination: Where messages go to, or come from; "" if each of them says it.
-        holder: Which process carries it.
-        rate: Messages carried in a second, when ``updated``.
-        carried: How many messages, whoever carried them; so are ``put_aside`` and ``errors``.
-        since: When the holder began, in seconds since 1970; so is ``updated``.
+        owner: Which process consumes it.
+        rate: Messages consumed in a second, when ``updated``.
+        messages: How many were consumed, by whomever; so are ``dead_lettered`` and ``errors``.
+        since: When the owner began, in seconds since 1970; so is ``updated``.
         lag: Entries of the stream that were not read yet.
-        pending: Entries that were read, and neither carried nor put aside yet.
+        pending: Entries that were read, and neither consumed nor dead-lettered yet.
         dead_letters: How many are kept.
         problem: Why ``lag`` and ``pending`` are not known.
     """
@@ -43,10 +43,10 @@ class RouteStatus:
     direction: Literal["in", "out"]
     destination: str
     format: str
-    holder: str | None = None
+    owner: str | None = None
     rate: float | None = None
-    carried: int | None = None
-    put_aside: int | None = None
+    messages: int | None = None
+    dead_lettered: int | None = None
     errors: int | None = None
     since: float | None = None
     updated: float | None = None
@@ -91,11 +91,11 @@ def read_status(routes: Iterable[IncomingRoute]) -> list[RouteStatus]:
 
 
 def _progress(lease: bytes | None, said: dict[str, bytes]) -> dict[str, Any]:
-    """Return what the holder said; what was counted by earlier ones counts on, but is not fast."""
+    """Return what the owner said; what was counted by earlier ones counts on, but is not fast."""
     return {
-        "holder": lease.decode().split()[0] if lease else None,
+        "owner": lease.decode().split()[0] if lease else None,
         "rate": float(said.get("rate", 0)) if lease else 0.0,
-        **{name: int(said.get(name, 0)) for name in ("carried", "put_aside", "errors")},
+        **{name: int(said.get(stored, 0)) for name, stored in STORED_AS.items()},
         **{name: float(said[name]) for name in ("since", "updated") if name in said},
     }
 

@@ -1,15 +1,19 @@
-"""What bridges keep in the gateway's own Redis, and the clients with which people look at it."""
+"""Store: the keys of bridges in the gateway's own Redis, and the clients that look at it."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import redis
 from django.conf import settings
 
 from realtime.redis import create_client
 from realtime.redis.cluster import ClusterClient
+
+#: What is counted over all owners of a route, and its field in the status. Those are the first
+#: release's words, so that processes of both can work side by side; so is "holder", the owner.
+STORED_AS: Final = {"messages": "carried", "dead_lettered": "put_aside", "errors": "errors"}
 
 
 def key_of(route_id: str, part: str) -> str:

@@ -1,10 +1,10 @@
 """
 Reading a Redis stream, for as long as a route is held.
 
-Entries are read with a consumer group, in which every holder is a consumer of its own, and
-acknowledged once what they hold was taken. A new holder first takes over all that is pending, in
+Entries are read with a consumer group, in which every owner is a consumer of its own, and
+acknowledged once what they hold was taken. A new owner first takes over all that is pending, in
 order. So it does again, as another consumer, whenever anything failed, or when it sees that
-others have entries: a former holder that was asleep, or a connection given up, may still have
+others have entries: a former owner that was asleep, or a connection given up, may still have
 been reading. Nothing after them is published before.
 
 They are published while the next are read and begun. Each says which one was begun
@@ -25,7 +25,7 @@ from realtime import broker
 from realtime.layer.publishing import MAX_JOINED
 from realtime.redis import REDIS_ERRORS, Call, Script, create_pool, open_pipeline, pipeline_to
 
-from .publisher import Begun, Carrier, settled
+from .publisher import Begun, Publisher, settled
 from .routes import Arrival
 
 #: How many entries are read at once, and about how many bytes.
@@ -65,18 +65,18 @@ _NO_GROUP: Final = ("NOGROUP", "UNBLOCKED")
 Entry = tuple[bytes, list[bytes] | None]
 
 
-async def carry_stream(carrier: Carrier) -> None:
+async def consume_stream(publisher: Publisher) -> None:
     """
-    Carry the entries of a route's stream until cancelled; what was begun by then is still
+    Consume the entries of a route's stream until cancelled; what was begun by then is still
     acknowledged.
 
     Redis, the stream and the group may come and go.
 
     Raises:
-        LeaseLost: If another process may carry the route.
+        LeaseLost: If another process may consume the route.
     """
-    reader = _Reader(carrier)
-    carrier.ready()
+    reader = _Reader(publisher)
+    publisher.ready()
     try:
         while True:
             await reader.read()
@@ -85,15 +85,15 @@ async def carry_stream(carrier: Carrier) -> None:
 
 
 class _Reader:
-    def __init__(self, carrier: Carrier) -> None:
-        route = carrier.route
-        self._carrier = carrier
+    def __init__(self, publisher: Publisher) -> None:
+        route = publisher.route
+        self._publisher = publisher
         self._stream, self._group = route.source, route.group
         self._consumer = ""
         self._numbers = itertools.count(1)
         #: By destination, the newest entry that was begun and is not known to be taken.
         self._latest: dict[str, str] = {}
-        #: The parts that are being carried, the oldest first.
+        #: The parts that are being consumed, the oldest first.
         self._under_way: deque[asyncio.Task[str]] = deque()
         #: Nothing else can be asked while Redis waits for entries.
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
@@ -104,28 +104,28 @@ class _Reader:
         await self._reading.aclose()
 
     async def read(self) -> None:
-        """Carry all entries in their order; return when it has to begin anew."""
-        self._consumer = f"{self._carrier.lease.owner} {next(self._numbers)}"
+        """Consume all entries in their order; return when it has to begin anew."""
+        self._consumer = f"{self._publisher.lease.owner_id} {next(self._numbers)}"
         self._latest.clear()
         try:
-            await self._carry_all()
+            await self._consume_all()
         except ResponseError as error:
             if not str(error).startswith(_NO_GROUP):
                 await self._pause(error)
         except REDIS_ERRORS as error:
             await self._pause(error)
 
-    async def _carry_all(self) -> None:
+    async def _consume_all(self) -> None:
         try:
             await self._make_group()
-            await self._carry_pending()
-            await self._carry_new()
+            await self._consume_pending()
+            await self._consume_new()
         finally:
             await asyncio.gather(*self._under_way, return_exceptions=True)
             self._under_way.clear()
 
     async def _pause(self, error: BaseException) -> None:
-        self._carrier.failed(error)
+        self._publisher.failed(error)
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _make_group(self) -> None:
@@ -137,25 +137,25 @@ class _Reader:
         forget = (self._group, str(FORGET_MILLISECONDS))
         await self._reading.submit(Call(_FORGET, (self._stream,), forget))
 
-    async def _carry_pending(self) -> None:
-        """Take over and carry what was read and not acknowledged, by whomever."""
+    async def _consume_pending(self) -> None:
+        """Take over and consume what was read and not acknowledged, by whomever."""
         cursor = b"0-0"
         while True:
             claim = ("XAUTOCLAIM", self._stream, self._group, self._consumer, "0", cursor)
             cursor, entries, *deleted = await self._submit(*claim, "COUNT", str(self._count))
             if deleted and deleted[0]:
-                self._carrier.failed(f"{len(deleted[0])} entries were deleted before their turn")
-            await self._carry(entries)
+                self._publisher.failed(f"{len(deleted[0])} entries were deleted before their turn")
+            await self._consume(entries)
             if cursor == b"0-0":
                 return
 
-    async def _carry_new(self) -> None:
-        """Carry what comes; return when there may be older entries that nobody has carried."""
+    async def _consume_new(self) -> None:
+        """Consume what comes; return when there may be older entries that nobody has consumed."""
         reading = asyncio.ensure_future(self._read_new())
         try:
             while (entries := await reading) is not None:
                 reading = asyncio.ensure_future(self._read_new())
-                await self._carry(entries)
+                await self._consume(entries)
         finally:
             reading.cancel()
 
@@ -171,24 +171,24 @@ class _Reader:
             return None
         return streams[0][1] if streams else []
 
-    async def _carry(self, entries: list[Entry]) -> None:
+    async def _consume(self, entries: list[Entry]) -> None:
         """
         Begin with entries; return when not too much is under way or, without entries, nothing.
 
         Raises:
-            LeaseLost: If another process may carry them.
+            LeaseLost: If another process may consume them.
             One of :data:`.REDIS_ERRORS`, if not all of those before them were taken.
         """
         there = [(id, fields) for id, fields in filter(None, entries) if fields is not None]
         if there:
             self._adapt(there)
         for start in range(0, max(1, len(there)), PART_ENTRIES):
-            await self._carry_part(there[start : start + PART_ENTRIES])
+            await self._consume_part(there[start : start + PART_ENTRIES])
 
-    async def _carry_part(self, there: list[tuple[bytes, list[bytes]]]) -> None:
+    async def _consume_part(self, there: list[tuple[bytes, list[bytes]]]) -> None:
         await broker.ready()
-        self._carrier.lease.check()
-        begun = self._carrier.begin(itertools.starmap(_arrival, there), self._latest)
+        self._publisher.lease.check()
+        begun = self._publisher.begin(itertools.starmap(_arrival, there), self._latest)
         if there:
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
             await asyncio.sleep(0)
@@ -201,12 +201,12 @@ class _Reader:
     ) -> str:
         """Acknowledge the entries that are taken; return the last, or raise if it is not all."""
         await settled([each.future for each in begun])
-        errors = list(itertools.chain.from_iterable(map(self._carrier.settle, begun)))
+        errors = list(itertools.chain.from_iterable(map(self._publisher.settle, begun)))
         taken = [id for (id, _), error in zip(entries, errors, strict=True) if error is None]
         if taken:
             await self._pipeline.submit(("XACK", self._stream, self._group, *taken))
         for error in filter(None, errors):
-            self._carrier.lease.check()
+            self._publisher.lease.check()
             raise error
         return _as_text(entries[-1][0])
 

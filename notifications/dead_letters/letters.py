@@ -192,16 +192,16 @@ def _redrive(route: IncomingRoute, entry_id: str) -> Outcome:
     if not claimed:
         return Outcome.CLAIMED
     letters = [_letter(route.id, entry) for entry in entries]
-    outcome = _publish(route, letters[0], is_carried=bool(lease)) if letters else Outcome.GONE
+    outcome = _publish(route, letters[0], is_consumed=bool(lease)) if letters else Outcome.GONE
     delete = [("XDEL", _stream(route.id), entry_id)] if outcome is Outcome.REDRIVEN else []
     _ask([*delete, ("DEL", claim)])
     return outcome
 
 
-def _publish(route: IncomingRoute, letter: Letter, *, is_carried: bool) -> Outcome:
+def _publish(route: IncomingRoute, letter: Letter, *, is_consumed: bool) -> Outcome:
     if not letter.is_whole:
         return Outcome.CUT
-    if route.kind != "stream" and not is_carried:
+    if route.kind != "stream" and not is_consumed:
         return Outcome.UNHEARD
     client = client_to(route.url)
     try:

@@ -45,7 +45,7 @@ def decode_host(host: Any) -> Host:
         return _decode_sentinel(base, rest) | options
     if kind == "cluster":
         return _decode_cluster(base, rest) | options
-    raise ValueError(f"{scheme}:// is no way to Redis")
+    raise ValueError(f"{scheme}:// does not lead to a Redis")
 
 
 def _decode_sentinel(scheme: str, rest: str) -> Host:

@@ -204,7 +204,7 @@ class Connection:
             **_common(frame),
         )
         if event.ack not in ACK_MODES:
-            raise ProtocolError(f"ack is none of {', '.join(ACK_MODES)}", code="bad-header")
+            raise ProtocolError(f"ack has to be one of {', '.join(ACK_MODES)}", code="bad-header")
         self.add_subscription(event.key)
         return event
 

@@ -1,5 +1,5 @@
 """
-What can go wrong with a client, and what it is told.
+Errors: what can go wrong with a client, and what it is told.
 
 ::
 
@@ -10,7 +10,8 @@ What can go wrong with a client, and what it is told.
     ├── AccessDenied           not for this client                        1008
     ├── Unavailable            not now: reconnect and try again           4001
     ├── HeartbeatMissed        nothing heard for too long                 4002
-    └── TooSlow                the client reads too slowly                4003
+    ├── TooSlow                the client reads too slowly                4003
+    └── MessagesLost           what it missed is gone for good            4004
 
 Close codes 4000-4499 ask the client to reconnect, 4500-4999 ask it not to.
 """

@@ -1,4 +1,4 @@
-"""What stands for characters that a header can't hold."""
+"""Escapes: what stands for characters that a header can't hold."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What a client asks for: one event per client command, named after it.
+Events: what a client asks for, one for each client command, named after it.
 
 Events are values: nobody changes one. They are not frozen, as frames and messages are not,
 because that makes each of them a microsecond dearer, and a message needs five.

@@ -210,7 +210,9 @@ class FrameDecoder:
             len(self._buffer) > _LONGEST_COMMAND
             and self._buffer.find(b"\n", 0, _LONGEST_COMMAND + 1) < 0
         ):
-            raise FrameError("this is no STOMP frame: it starts with no command", code="bad-frame")
+            raise FrameError(
+                "this is not a STOMP frame: it does not start with a command", code="bad-frame"
+            )
 
     def _find_blank_line(self) -> tuple[int, int]:
         """Return where the head ends and where the body starts, or (-1, -1)."""

@@ -1,4 +1,4 @@
-"""What CONNECT and CONNECTED settle: the version, and heart-beats."""
+"""Handshake: what CONNECT and CONNECTED settle: the version, and heart-beats."""
 
 from __future__ import annotations
 

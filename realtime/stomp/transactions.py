@@ -1,4 +1,4 @@
-"""What the open transactions of one connection hold until COMMIT."""
+"""Transactions: what the open ones of a connection hold until COMMIT."""
 
 from __future__ import annotations
 

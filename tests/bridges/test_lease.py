@@ -33,11 +33,11 @@ async def test_only_one_holds_it_until_it_is_given_back(new_lease: Callable[[], 
     one, other = new_lease(), new_lease()
     assert await one.acquire() == {}
     assert await other.acquire() is None
-    assert (one.held, other.held) == (True, False)
+    assert (one.owned, other.owned) == (True, False)
     await one.release({"carried": "7"})
-    assert not one.held
+    assert not one.owned
     assert await other.acquire() == {"carried": "7"}
-    assert other.number > one.number
+    assert other.token > one.token
 
 
 async def test_who_was_replaced_does_not_get_it_back_by_renewing(
@@ -49,7 +49,7 @@ async def test_who_was_replaced_does_not_get_it_back_by_renewing(
     await other.acquire()
     await other.release({"carried": "1"})
     await one.renew({"carried": "0"})
-    assert not one.held
+    assert not one.owned
     with pytest.raises(LeaseLost):
         one.check()
     assert redis_client.hget(key_of(route_id, "status"), "carried") == b"1"
@@ -62,11 +62,11 @@ async def test_a_redis_that_has_forgotten_everything_takes_it_from_nobody(
     await one.acquire()
     redis_client.delete(*(key_of(route_id, part) for part in ("lease", "fence")))
     await one.renew({"carried": "1"})
-    assert one.held
+    assert one.owned
     assert await other.acquire() is None
     redis_client.delete(*(key_of(route_id, part) for part in ("lease", "fence")))
     await other.acquire()
-    assert other.number > one.number
+    assert other.token > one.token
 
 
 async def test_it_ends_by_its_holders_own_clock_too(
@@ -77,6 +77,6 @@ async def test_it_ends_by_its_holders_own_clock_too(
     lease.check()
     now = asyncio.get_running_loop().time()
     monkeypatch.setattr(lease._loop, "time", lambda: now + LEASE_SECONDS)
-    assert not lease.held
+    assert not lease.owned
     with pytest.raises(LeaseLost):
         lease.check()

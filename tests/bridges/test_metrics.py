@@ -47,8 +47,8 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> list[IncomingRoute]:
 def test_of_routes_that_nobody_carries_there_is_not_much(routes: list[IncomingRoute]) -> None:
     found = read()
     for route in routes:
-        assert found["bridge_held", route.id] == 0
-        assert found["bridge_carried_total", route.id] == 0
+        assert found["bridge_owned", route.id] == 0
+        assert found["bridge_messages_total", route.id] == 0
         assert ("bridge_lag", route.id) not in found
 
 
@@ -62,16 +62,16 @@ async def test_what_was_carried_and_put_aside_is_counted(
         redis_client.publish(channel.source, '"3"')
         await published(stream.to, 3)
         found = await eventually(lambda: counted(stream))
-    assert found["bridge_held", stream.id] == found["bridge_held", channel.id] == 1
-    assert found["bridge_carried_total", stream.id] == 2
-    assert found["bridge_put_aside_total", stream.id] == 1
+    assert found["bridge_owned", stream.id] == found["bridge_owned", channel.id] == 1
+    assert found["bridge_messages_total", stream.id] == 2
+    assert found["bridge_dead_lettered_total", stream.id] == 1
     assert found["bridge_dead_letters", stream.id] == 1
     assert found["bridge_lag", stream.id] == 0
 
 
 def counted(route: IncomingRoute) -> dict[tuple[str, str], float]:
     found = read()
-    return found if found["bridge_put_aside_total", route.id] else {}
+    return found if found["bridge_dead_lettered_total", route.id] else {}
 
 
 def test_prometheus_gets_the_format_that_it_asks_for(routes: list[IncomingRoute]) -> None:

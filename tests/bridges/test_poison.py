@@ -166,4 +166,4 @@ async def test_an_operator_is_told_once_not_for_each(
         for _ in range(50):
             redis_client.publish(route.source, b"no envelope")
         await check_put_aside(route, ["Expecting value"] * 50)
-    assert sum("put aside" in record.message for record in caplog.records) == 1
+    assert sum("dead-lettered" in record.message for record in caplog.records) == 1

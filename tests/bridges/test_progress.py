@@ -31,10 +31,10 @@ async def test_progress_is_for_people_on_a_terminal_and_json_elsewhere(
     await asyncio.wait([task])
     printed = capsys.readouterr().out
     if terminal:
-        assert "1 of 1 routes are carried here" in printed
+        assert "1 of 1 routes are consumed here" in printed
         assert f"    {route.id}" in printed
     else:
         [line] = map(json.loads, printed.splitlines())  # nothing has changed since
         assert line["routes"] == 1
-        assert line["held"][0]["id"] == route.id
-        assert line["held"][0]["carried"] == 1
+        assert line["owned"][0]["id"] == route.id
+        assert line["owned"][0]["messages"] == 1

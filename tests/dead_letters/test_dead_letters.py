@@ -29,7 +29,7 @@ def channel() -> IncomingRoute:
     return route("channel")
 
 
-def put_aside(
+def dead_letter(
     client: redis.Redis, route: IncomingRoute, original: dict[Any, Any], reason: str = "no envelope"
 ) -> Letter:
     """Keep an original as a bridge does it, and return the letter."""
@@ -51,7 +51,7 @@ def test_a_letter_says_why_and_what_and_when(
     redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
     original = {"topic": "nowhere", b"reason": b"\xff", "": "€"}
-    letter = put_aside(redis_client, stream, original, "unknown destination")
+    letter = dead_letter(redis_client, stream, original, "unknown destination")
     assert letter.reason == "unknown destination"
     assert letter.fields == [(b"topic", b"nowhere"), (b"reason", b"\xff"), (b"", "€".encode())]
     assert letter.is_whole
@@ -71,7 +71,7 @@ def test_a_letter_says_why_and_what_and_when(
 def test_a_huge_original_is_cut(
     original: dict[str, str], redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
-    letter = put_aside(redis_client, stream, original)
+    letter = dead_letter(redis_client, stream, original)
     assert not letter.is_whole
     assert letter.count == len(original)
     assert letter.size == sum(len(name) + len(value) for name, value in original.items())
@@ -81,14 +81,14 @@ def test_a_huge_original_is_cut(
 
 def test_the_largest_that_is_kept_whole(redis_client: redis.Redis, stream: IncomingRoute) -> None:
     size = dead_letters.MAX_BYTES - 1
-    assert put_aside(redis_client, stream, {"m": "x" * size}).is_whole
-    assert not put_aside(redis_client, stream, {"m": "x" * size, "n": ""}).is_whole
+    assert dead_letter(redis_client, stream, {"m": "x" * size}).is_whole
+    assert not dead_letter(redis_client, stream, {"m": "x" * size, "n": ""}).is_whole
 
 
 def test_a_reason_is_bounded_and_need_not_be_valid(
     redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
-    letter = put_aside(redis_client, stream, {"m": "x"}, "\ud800" + "x" * 1_000_000)
+    letter = dead_letter(redis_client, stream, {"m": "x"}, "\ud800" + "x" * 1_000_000)
     assert letter.reason == "?" + "x" * (dead_letters.MAX_REASON_CHARACTERS - 1)
 
 
@@ -141,7 +141,7 @@ def test_a_key_survives_being_text() -> None:
 
 
 def test_dropped_letters_are_gone(redis_client: redis.Redis, stream: IncomingRoute) -> None:
-    first, second = (put_aside(redis_client, stream, {"n": str(n)}) for n in range(2))
+    first, second = (dead_letter(redis_client, stream, {"n": str(n)}) for n in range(2))
     assert dead_letters.drop(stream, [first.key.entry_id, "1-0"]) == 1
     assert newest([stream.id], 5) == [second]
 
@@ -153,7 +153,7 @@ def test_a_letter_goes_back_to_its_stream_as_it_was(
     redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
     original = {b"topic": b"/topic/a", b"message": b"\xff\x00"}
-    letter = put_aside(redis_client, stream, original)
+    letter = dead_letter(redis_client, stream, original)
     entry_id = letter.key.entry_id
     assert redrive(stream, [entry_id]) == {entry_id: Outcome.REDRIVEN}
     assert published(redis_client, stream) == [original]
@@ -166,7 +166,7 @@ def test_a_letter_goes_back_to_its_stream_as_it_was(
 def test_a_letter_goes_back_to_its_channel(kind: Kind, redis_client: redis.Redis) -> None:
     bridge = route(kind)
     original = {"channel": f"{bridge.source}.eu", "payload": b"\xff"}
-    letter = put_aside(redis_client, bridge, original)
+    letter = dead_letter(redis_client, bridge, original)
     redis_client.set(key_of(bridge.id, "lease"), "host:1 0")
     with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe(f"{bridge.source}.eu")
@@ -186,7 +186,7 @@ def test_a_letter_stays_where_no_bridge_hears_its_channel(
     if is_carried:  # but its bridge is connecting just now
         redis_client.set(key_of(channel.id, "lease"), "host:1 0")
     original = {"channel": channel.source, "payload": "x"}
-    letters = [put_aside(redis_client, channel, original) for _ in range(2)]
+    letters = [dead_letter(redis_client, channel, original) for _ in range(2)]
     ids = [letter.key.entry_id for letter in letters]
     assert redrive(channel, ids) == {ids[0]: Outcome.UNHEARD}
     assert redrive(channel, ids) == {ids[0]: Outcome.UNHEARD}  # not that somebody else is at it
@@ -194,8 +194,8 @@ def test_a_letter_stays_where_no_bridge_hears_its_channel(
 
 
 def test_a_letter_that_was_cut_stays(redis_client: redis.Redis, stream: IncomingRoute) -> None:
-    cut = put_aside(redis_client, stream, {"message": "x" * 1_000_000})
-    whole = put_aside(redis_client, stream, {"message": "x"})
+    cut = dead_letter(redis_client, stream, {"message": "x" * 1_000_000})
+    whole = dead_letter(redis_client, stream, {"message": "x"})
     ids = [letter.key.entry_id for letter in (cut, whole)]
     assert redrive(stream, ids) == {ids[0]: Outcome.CUT, ids[1]: Outcome.REDRIVEN}
     assert newest([stream.id], 5) == [cut]
@@ -204,7 +204,7 @@ def test_a_letter_that_was_cut_stays(redis_client: redis.Redis, stream: Incoming
 def test_of_many_who_redrive_a_letter_one_does(
     redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
-    ids = [put_aside(redis_client, stream, {"n": str(n)}).key.entry_id for n in range(20)]
+    ids = [dead_letter(redis_client, stream, {"n": str(n)}).key.entry_id for n in range(20)]
     barrier = threading.Barrier(4)
 
     def hurry(_: int) -> dict[str, Outcome]:
@@ -222,7 +222,7 @@ def test_of_many_who_redrive_a_letter_one_does(
 def test_somebody_who_died_on_the_way_is_no_hindrance_for_ever(
     redis_client: redis.Redis, stream: IncomingRoute
 ) -> None:
-    entry_id = put_aside(redis_client, stream, {"n": "1"}).key.entry_id
+    entry_id = dead_letter(redis_client, stream, {"n": "1"}).key.entry_id
     claim = key_of(stream.id, f"redriving:{entry_id}")
     redis_client.set(claim, "1", ex=dead_letters.CLAIM_SECONDS)
     assert redrive(stream, [entry_id]) == {entry_id: Outcome.CLAIMED}
@@ -235,7 +235,7 @@ def test_a_letter_goes_back_to_the_redis_that_it_came_from(
     redis_client: redis.Redis, own_valkey: ValkeyServer
 ) -> None:
     bridge = route("stream", own_valkey.connection_url)
-    entry_id = put_aside(redis_client, bridge, {"n": "1"}).key.entry_id
+    entry_id = dead_letter(redis_client, bridge, {"n": "1"}).key.entry_id
     assert redrive(bridge, [entry_id]) == {entry_id: Outcome.REDRIVEN}
     with redis.Redis.from_url(own_valkey.connection_url) as theirs:
         assert published(theirs, bridge) == [{b"n": b"1"}]
@@ -244,7 +244,7 @@ def test_a_letter_goes_back_to_the_redis_that_it_came_from(
 
 def test_a_letter_stays_while_the_redis_of_its_route_is_away(redis_client: redis.Redis) -> None:
     bridge = route("stream", f"redis://127.0.0.1:{free_port()}")
-    letters = [put_aside(redis_client, bridge, {"n": str(n)}) for n in range(2)]
+    letters = [dead_letter(redis_client, bridge, {"n": str(n)}) for n in range(2)]
     ids = [letter.key.entry_id for letter in letters]
     assert redrive(bridge, ids) == {ids[0]: Outcome.REFUSED}
     assert newest([bridge.id], 5) == letters[::-1]

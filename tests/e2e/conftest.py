@@ -49,7 +49,7 @@ def bridge(
     log = tmp_path_factory.mktemp("bridge") / "log"
     with Process(procfile("bridge"), log, **variables) as process:
         for channel in ("GREETING_CHANNEL_INBOUND", "ANSWERS"):
-            process.wait_for_output(f"channel:{channel}: carried by this process")
+            process.wait_for_output(f"channel:{channel}: consumed by this process")
         yield process
 
 

@@ -15,11 +15,12 @@ from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
 from notifications.bridges import from_channel
-from notifications.bridges.formats import MESSAGE, read_envelope
+from notifications.bridges.formats import MESSAGE
 from notifications.bridges.routes import Arrival
 from realtime.broker import apublish_many, id_of, publish_many
 from realtime.layer.pages import read_page
 from realtime.messages.idempotency import key_of_route, key_of_user
+from realtime.messages.json import read_envelope
 from realtime.messages.message import check
 from tests.api.test_notification_api import Listener, bodies
 

@@ -10,15 +10,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from redis import RedisError
 
-from notifications.bridges.progress import print_progress
+from notifications.bridges.progress import as_table, print_progress
 from notifications.bridges.routes import incoming_routes, outgoing_routes
 from notifications.bridges.runner import run_bridges
 from notifications.bridges.status import outgoing_status, read_status
-from notifications.bridges.table import as_table
 
 
 class Command(BaseCommand):
-    help = "Carry what services publish on Redis to topics, as the routing table says."
+    help = "Consume what services publish on Redis to topics, as the routing table says."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

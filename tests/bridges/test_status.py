@@ -118,11 +118,6 @@ def test_a_route_that_nobody_ever_carried(kind: Kind) -> None:
     assert (status.owner, status.since, status.updated) == (None, None, None)
     counts = (status.messages, status.dead_lettered, status.errors, status.dead_letters)
     assert counts == (0, 0, 0, 0)
-        0,
-        0,
-        0,
-        0,
-    )
     assert (status.lag, status.pending) == (None, None)
     assert status.problem == ("there is no such stream yet" if kind == "stream" else None)
 

@@ -257,11 +257,11 @@ def _size(fields: Iterable[tuple[bytes, bytes]]) -> int:
 
 def _cut(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Return what is kept of fields."""
-    room = MAX_BYTES
+    left = MAX_BYTES
     for name, value in islice(fields, MAX_FIELDS):
-        name = name[:room]
-        value = value[: room - len(name)]
-        room -= len(name) + len(value)
+        name = name[:left]
+        value = value[: left - len(name)]
+        left -= len(name) + len(value)
         yield name, value
         if not room:
             return

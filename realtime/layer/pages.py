@@ -1,7 +1,7 @@
 """
 Pages: the history of a topic, read without subscribing::
 
-    from realtime.pages import read_page
+    from realtime.layer.pages import read_page
 
     page = read_page("/topic/orders")  # the newest
     page = read_page("/topic/orders", after=page.position)  # what came since

@@ -63,9 +63,9 @@ def read_envelope(payload: bytes, owner: str = "") -> Message:
     if content.get("encoding") == "base64":
         body = _decode_base64(body)
     key = key_in(headers)
-    once = None if key is None else key_of_route(owner, key)
+    scoped = None if key is None else key_of_route(owner, key)
     forwarded = {name: headers[name] for name in headers if name.lower() != IDEMPOTENCY_KEY}
-    return Message.of(destination, body, forwarded, idempotency_key=once)
+    return Message.of(destination, body, forwarded, idempotency_key=scoped)
 
 
 def _check_envelope(content: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from realtime import broker
 from realtime.concurrency import InFlight
 from realtime.layer.publishing import MAX_JOINED_BYTES
 from realtime.messages.message import Checked
+from realtime.stomp import StompError
 
 from .session import Session
 from .subscriptions import Subscriptions
@@ -70,6 +71,8 @@ class Publishing:
     async def publish(self, message: Checked) -> asyncio.Future[Any]:
         """Begin to publish a message alone, once that may be; the future ends when it is done."""
         await self.ready()
+        if self.closed:
+            raise StompError("the session has failed", code="internal-error")
         self._session.messages_in += 1
         return self._in_flight.start(_publish_one(message), look_away, size=message.size)
 

@@ -26,10 +26,15 @@ async def test_progress_is_for_people_on_a_terminal_and_json_elsewhere(
     task = asyncio.create_task(run_bridges([route], progress.print_progress))
     redis_client.xadd(route.source, {"message": "a"})
     await published(topic, 1)
-    await asyncio.sleep(3)
+    printed = ""
+    async with asyncio.timeout(15):
+        while route.id not in printed:
+            printed += capsys.readouterr().out
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(3 * progress.LOOK_SECONDS)  # nothing else is printed meanwhile
     task.cancel()
     await asyncio.wait([task])
-    printed = capsys.readouterr().out
+    printed += capsys.readouterr().out
     if terminal:
         assert "1 of 1 routes are consumed here" in printed
         assert f"    {route.id}" in printed

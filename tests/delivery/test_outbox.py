@@ -258,7 +258,9 @@ async def test_without_a_transport_a_client_that_takes_nothing_is_given_up(
     with pytest.raises(TooSlow):
         session.outbox.check_progress(start + 11)
     session.outbox.close(b"ERROR\n\n\0", 4000, "too slow", at_once=True)
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(15):
+        while not session.abandoned:
+            await asyncio.sleep(0.01)
     assert session.abandoned == 1
     session.outbox.discard()
 

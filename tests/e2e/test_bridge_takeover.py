@@ -136,7 +136,7 @@ async def test_who_was_stopped_and_goes_on_publishes_nothing_stale(
         append(service, topic, 3)
         assert await bodies(client, 1) == [b"3"]
         stopped.popen.send_signal(signal.SIGCONT)
-        await asyncio.to_thread(stopped.wait_for_output, "another process may carry it now")
+        await asyncio.to_thread(stopped.wait_for_output, "another process may consume it now")
         for number in range(4, 104):
             append(service, topic, number)
         assert await bodies(client, 100) == [b"%d" % number for number in range(4, 104)]

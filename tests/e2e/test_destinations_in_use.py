@@ -164,9 +164,18 @@ async def test_a_handler_gets_variables_and_its_reply_goes_where_it_is_asked_to(
             assert message.headers["subscription"] == subscription
 
 
-async def test_a_reply_that_nobody_asked_for_is_dropped(gateway: Gateway) -> None:
-    async with StompClient(gateway.stomp) as client:
-        await client.request("SEND", {"destination": "/app/echo/anna"}, b"hello")
+async def test_a_reply_that_nobody_asked_for_is_dropped(
+    gateway: Gateway, redis_client: redis.Redis
+) -> None:
+    with redis_client.pubsub() as everything:
+        everything.psubscribe("gateway__group__*")
+        assert everything.get_message(timeout=15) is not None  # the confirmation
+        async with StompClient(gateway.stomp) as client:
+            await client.request("SEND", {"destination": "/app/echo/anna"}, b"hello")
+            await client.request("SEND", {"destination": "/topic/end"}, b"the end")
+        first = await asyncio.to_thread(everything.get_message, timeout=15)
+    assert first is not None
+    assert b"the end" in first["data"]
 
 
 async def test_a_handler_need_not_be_async(gateway: Gateway, people: People) -> None:

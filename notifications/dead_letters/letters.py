@@ -263,7 +263,7 @@ def _cut(fields: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]
         value = value[: left - len(name)]
         left -= len(name) + len(value)
         yield name, value
-        if not room:
+        if not left:
             return
 
 

@@ -3,7 +3,9 @@ SynchronousHandler: requests to the API pass through Django on one thread, witho
 
 Django's own ASGI handler takes the hooks of synchronous middleware, the view and the rendering
 to a thread one by one, and makes a thread and a database connection for every request: that
-costs more than the request itself.
+costs more than the request itself. One notification with a token over 8 connections, by turns in
+one run of five rounds (2026-11): 1.7 ms of processor time here, 5.7 by Django's handler, 3.0 by
+a2wsgi around Django's WSGI handler; over one connection 2.1, 5.0 and 3.4.
 """
 
 from __future__ import annotations

@@ -132,6 +132,48 @@ async def test_an_api_token_logs_in_while_its_user_is_active(alice: User, scheme
         await authenticate_session(NO_COOKIE, event)
 
 
+@pytest.mark.parametrize(
+    "credentials", ["{}", " {}", "Basic {}", "Basic x {}", "Token x {}", "Tok {}"]
+)
+async def test_a_token_counts_with_its_scheme_only(
+    alice: User, settings: Any, credentials: str
+) -> None:
+    settings.STOMP_ANONYMOUS = True
+    token = await Token.objects.acreate(user=alice)
+    with pytest.raises(AccessDenied) as refused:
+        await authenticate_session(NO_COOKIE, connect(authorization=credentials.format(token.key)))
+    assert refused.value.code == "authentication-failed"
+    assert token.key not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["authorization", "Authorization", "AUTHORIZATION"])
+@pytest.mark.parametrize("scheme", ["Token", "token", "BEARER"])
+async def test_the_header_and_its_scheme_may_be_written_in_any_case(
+    alice: User, name: str, scheme: str
+) -> None:
+    token = await Token.objects.acreate(user=alice)
+    event = connect(**{name: f"{scheme} {token.key}"})
+    assert await authenticate_session(NO_COOKIE, event) == alice
+
+
+async def test_the_first_authenticator_that_finds_a_user_decides(
+    alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody(scope: dict[str, Any], event: Connect) -> None:
+        return None
+
+    async def somebody(scope: dict[str, Any], event: Connect) -> User:
+        return alice
+
+    monkeypatch.setattr("tests.access.nobody", nobody, raising=False)
+    monkeypatch.setattr("tests.access.somebody", somebody, raising=False)
+    settings.STOMP_AUTHENTICATORS = ["tests.access.nobody", "tests.access.somebody"]
+    assert await authenticate_session(NO_COOKIE, connect(login="x", passcode="y")) == alice
+    settings.STOMP_AUTHENTICATORS = ["tests.access.nobody"]
+    with pytest.raises(AccessDenied, match="log in"):
+        await authenticate_session(NO_COOKIE, connect(login="x", passcode="y"))
+
+
 async def test_the_cookie_of_a_login_session_logs_in(alice: User) -> None:
     browser = Client()
     await browser.aforce_login(alice)

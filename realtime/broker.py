@@ -53,17 +53,18 @@ def publish(
         redis.RedisError: If Redis did not take the message.
     """
     message = Message.of(destination, content, headers, idempotency_key=idempotency_key)
-    return publish_many([check(message)])[0]
+    return publish_many([message])[0]
 
 
-def publish_many(messages: Iterable[Checked]) -> list[str]:
+def publish_many(messages: Iterable[Message | Checked]) -> list[str]:
     """
     Publish messages from synchronous code, in their order and one round trip; return their ids.
 
     Raises:
+        DestinationError, MessageTooLarge, ValueError: Before anything was published.
         redis.RedisError: If Redis did not take all of them; it may have taken some.
     """
-    checked = list(messages)
+    checked = [each if isinstance(each, Checked) else check(each) for each in messages]
     answers = face_of(get_channel_layer()).publisher.publish_sync(list(map(_publication, checked)))
     return [id_of(each, answer) for each, answer in zip(checked, answers, strict=True)]
 

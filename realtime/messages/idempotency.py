@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-#: The header of a SEND, and of a request.
+#: The header of a SEND, and of a request, as STOMP and as HTTP writes it.
 IDEMPOTENCY_KEY: Final = "idempotency-key"
+HTTP_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 MAX_KEY_CHARACTERS: Final = 255
 
 
 def key_in(headers: Mapping[str, str]) -> str | None:
     """Return the key among the headers of a message, written as STOMP or as HTTP does it."""
-    return headers.get(IDEMPOTENCY_KEY, headers.get("Idempotency-Key"))
+    return headers.get(IDEMPOTENCY_KEY, headers.get(HTTP_IDEMPOTENCY_KEY))
 
 
 def key_of_user(user_name: str, key: str) -> str:

@@ -21,7 +21,7 @@ from realtime.conf import conf
 from realtime.delivery.frames import Frames, in_websocket_frame
 from realtime.delivery.outbox import ATTACH, Outbox, Send
 from realtime.destinations.names import APPLICATION, check_destination
-from realtime.messages.idempotency import IDEMPOTENCY_KEY, key_of_user
+from realtime.messages.idempotency import HTTP_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY, key_of_user
 from realtime.messages.message import PROTOCOL_HEADERS, Message, check, check_content
 from realtime.stomp import (
     SECRET_HEADERS,
@@ -295,10 +295,9 @@ class StompSession:
 
     def _message(self, event: events.Send) -> Message:
         headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
-        message = Message(event.destination, event.body, headers)
-        if (key := event.headers.get(IDEMPOTENCY_KEY)) is not None:
-            message.idempotency_key = self._scoped(key)
-        return message
+        key = event.headers.get(IDEMPOTENCY_KEY, event.headers.get(HTTP_IDEMPOTENCY_KEY))
+        scoped = None if key is None else self._scoped(key)
+        return Message(event.destination, event.body, headers, idempotency_key=scoped)
 
     def _scoped(self, key: str) -> str:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -81,6 +82,22 @@ async def test_what_a_client_sends_at_once_is_done_in_order(
         got[frame.command].append(text)
     assert got["RECEIPT"] == ["heard", *(f"{number}" for number in range(150))]
     assert got["MESSAGE"] == [f"{number}" for number in range(150)]
+
+
+@pytest.mark.parametrize("name", ["idempotency-key", "Idempotency-Key"])
+async def test_a_message_that_is_sent_again_with_its_key_is_published_once(
+    client: LocalClient, other: LocalClient, name: str
+) -> None:
+    topic = f"/topic/{uuid4().hex}"
+    await other.subscribe(topic)
+    for body in (b"first", b"again"):
+        await client.request("SEND", {"destination": topic, name: "key"}, body)
+    await client.request("SEND", {"destination": topic, name: "other"}, b"last")
+    messages = [await other.frame("MESSAGE") for _ in range(2)]
+    assert [message.body for message in messages] == [b"first", b"last"]
+    assert not any("key" in header.lower() for header in messages[0].headers)
+    await client.send("SEND", {"destination": topic, name: "x" * 256})
+    assert await client.error() == ("bad-header", 1002)
 
 
 async def test_large_messages_of_one_write_are_published_in_parts(client: LocalClient) -> None:

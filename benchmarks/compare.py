@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .__main__ import run_load, settle
 from .servers import Server, Site, gateway
-from .workloads import DAPHNE, WORKLOADS, Workload
+from .workloads import BRIDGE, DAPHNE, WORKLOADS, Workload
 
 #: What is compared: the workload, and the figure that counts.
 FIGURES: Final = {
@@ -25,7 +25,14 @@ FIGURES: Final = {
     "one-to-one": "us",
     "connections": "us",
     "memory": "KiB_each",
+    "send": "us",
+    "send-stream": "us",
+    "redis": "us",
+    "redis-stream": "us",
+    "post-list": "us",
 }
+#: The first four say the most; the others only if they are named.
+DEFAULT: Final = ("fan-out", "one-to-one", "connections", "memory")
 #: Enough to tell them apart, and soon done.
 SESSIONS: Final = 2000
 
@@ -58,7 +65,9 @@ def compare(name: str, checkouts: dict[str, Path], rounds: int, seconds: float) 
         for number in range(rounds):
             for checkout in order if number % 2 else reversed(order):
                 if workload.fresh or checkout not in servers:
-                    servers[checkout] = gateway(site, project=checkouts[checkout])
+                    bridge = workload.servers == (BRIDGE,)
+                    project = checkouts[checkout]
+                    servers[checkout] = gateway(site, project=project, bridge=bridge)
                 value = measure_once(site, servers[checkout], workload, figure, seconds)
                 measured[checkout].append(value)
             latest = ", ".join(f"{each} {measured[each][-1]:.2f}" for each in checkouts)
@@ -86,7 +95,7 @@ def main() -> None:
     parser.add_argument("--new", type=Path, default=Path.cwd(), help="that of the other one")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=DEFAULT)
     options = parser.parse_args()
     checkouts = {"old": options.old.resolve(), "new": options.new.resolve()}
     rows = [

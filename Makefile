@@ -56,10 +56,12 @@ bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether any
 bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-bench-compare: $(VENV)/dev ## measure this checkout and another revision by turns; REV= ARGS="--rounds 3"
-	@before=$$(mktemp -d)/before && git worktree add -q --detach $$before $(REV) && \
-	  { $(BIN)/python -m benchmarks.compare --old $$before --new . $(ARGS); status=$$?; \
-	    git worktree remove --force $$before; exit $$status; }
+bench-compare: $(VENV)/dev ## measure another revision and this checkout by turns; REV= or OLD=folder, ARGS="--rounds 3"
+	@if [ -n "$(OLD)" ]; then exec $(BIN)/python -m benchmarks.compare --old "$(OLD)" --new . $(ARGS); fi; \
+	  folder=$$(mktemp -d) && trap 'exit 130' INT TERM && \
+	  trap 'git worktree remove --force "$$folder/old"; rmdir "$$folder"' EXIT && \
+	  git worktree add -q --detach "$$folder/old" $(or $(REV),HEAD) && \
+	  $(BIN)/python -m benchmarks.compare --old "$$folder/old" --new . $(ARGS)
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

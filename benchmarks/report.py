@@ -123,10 +123,15 @@ def table(workload: Workload, rows: dict[str, dict[str, Any]]) -> str:
     unit = [workload.unit] if workload.fresh else [f"{workload.unit}/s", "us each"]
     head = ["", *unit, *extra, "limit", "share of a core"]
     text = aligned([head, *(cells(workload, server, row) for server, row in rows.items())])
-    noise = max((others(row) for row in rows.values() if "failed" not in row), default=0.0)
-    if noise > QUIET:
-        text += f"\nOther programs took up to {noise:.0%} of the cores: measure on a quiet machine."
-    return text
+    return text + noise(rows.values())
+
+
+def noise(rows: Iterable[dict[str, Any]]) -> str:
+    """Return a line that says how much other programs took, if that is too much."""
+    most = max((others(row) for row in rows if "failed" not in row), default=0.0)
+    if most <= QUIET:
+        return ""
+    return f"\nOther programs took up to {most:.0%} of the cores: measure on a quiet machine."
 
 
 def goals(measured: Figures, before: str = "") -> str:

@@ -132,14 +132,18 @@ async def _send_to_redis(
 
 
 @workload
-async def connections(target: Target, *, seconds: float, at_once: int) -> Result:
-    """WebSocket handshake, CONNECT, CONNECTED, and away; counts sessions."""
+async def connections(
+    target: Target, *, seconds: float, at_once: int, destination: str = ""
+) -> Result:
+    """WebSocket handshake, CONNECT, a SUBSCRIBE if asked for, and away; counts sessions."""
     made, ending = 0, False
 
     async def come_and_go() -> None:
         nonlocal made
         while not ending:
             client = await target.connect()
+            if destination:
+                await client.subscribe(destination)
             made += 1
             client.close()
 

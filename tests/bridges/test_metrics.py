@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from notifications.bridges import metrics
 from notifications.bridges import status as bridge_status
 from notifications.bridges.routes import IncomingRoute, from_channel, from_stream
-from tests.kit.bridging import carrying, eventually, new_name, published
+from tests.kit.bridging import consuming, eventually, new_name, published
 
 pytestmark = pytest.mark.django_db
 
@@ -56,7 +56,7 @@ async def test_what_was_carried_and_put_aside_is_counted(
     routes: list[IncomingRoute], redis_client: redis.Redis
 ) -> None:
     stream, channel = routes
-    async with carrying(*routes):
+    async with consuming(*routes):
         for body in ("1", "2", "no JSON"):
             redis_client.xadd(stream.source, {"message": body})
         redis_client.publish(channel.source, '"3"')

@@ -13,7 +13,7 @@ import redis
 
 from notifications.bridges import from_channel, from_stream
 from realtime.layer.pages import read_page
-from tests.kit.bridging import carrying, eventually, new_name, published
+from tests.kit.bridging import consuming, eventually, new_name, published
 from tests.kit.valkeys import Server, closing
 
 ENTRIES = 12_000
@@ -64,7 +64,7 @@ async def test_what_redis_did_not_take_is_tried_again_in_order(
                 pipeline.xadd(name, dict(fields))
             pipeline.execute()
 
-    async with carrying(route):
+    async with consuming(route):
         for start in range(0, ENTRIES, ENTRIES // ROUNDS):
             await asyncio.to_thread(fill, start)
             await come_and_go(other)
@@ -82,7 +82,7 @@ async def test_a_redis_that_hangs_longer_than_a_lease_loses_nothing(
 ) -> None:
     topic, name = f"/topic/{new_name('outage')}", new_name("outage")
     route = from_stream(name, to=topic, redis=own_url)
-    async with carrying(route):
+    async with consuming(route):
         redis_client.xadd(name, {"message": "before"})
         assert await published(topic, 1) == [b"before"]
         other.stand_still()
@@ -99,7 +99,7 @@ async def test_channels_are_heard_again_where_redis_was_away_when_it_began(
 ) -> None:
     topic, name = f"/topic/{new_name('outage')}", new_name("outage")
     route = from_channel(name, to=topic, redis=other.url)
-    async with carrying(route):
+    async with consuming(route):
         other.kill()
         await asyncio.sleep(1)
         other.start()

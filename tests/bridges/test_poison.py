@@ -10,7 +10,7 @@ import redis
 
 from notifications.bridges import from_channel, from_pattern, from_stream
 from notifications.bridges.routes import IncomingRoute
-from tests.kit.bridging import carrying, dead_letters, eventually, new_name, published, status
+from tests.kit.bridging import consuming, dead_letters, eventually, new_name, published, status
 
 #: By its name: a payload that is no envelope, and what the dead letter says of it.
 NO_ENVELOPES: dict[str, tuple[bytes, str]] = {
@@ -91,7 +91,7 @@ def envelope(topic: str, body: str) -> bytes:
 
 async def test_no_payload_on_a_channel_stops_its_bridge(redis_client: redis.Redis) -> None:
     topic, route = f"/topic/{new_name('poison')}", from_channel(new_name("poison"))
-    async with carrying(route):
+    async with consuming(route):
         for name, (payload, _) in NO_ENVELOPES.items():
             redis_client.publish(route.source, payload)
             redis_client.publish(route.source, envelope(topic, name))
@@ -104,7 +104,7 @@ async def test_no_payload_on_a_channel_stops_its_bridge(redis_client: redis.Redi
 async def test_no_envelope_in_a_stream_stops_its_bridge(redis_client: redis.Redis) -> None:
     topic = f"/topic/{new_name('poison')}"
     route = from_stream(new_name("poison"), format="envelope")
-    async with carrying(route):
+    async with consuming(route):
         for name, (payload, _) in NO_ENVELOPES.items():
             redis_client.xadd(route.source, {"message": payload})
             redis_client.xadd(route.source, {"message": envelope(topic, name)})
@@ -115,7 +115,7 @@ async def test_no_envelope_in_a_stream_stops_its_bridge(redis_client: redis.Redi
 
 async def test_no_entry_stops_the_bridge_of_a_stream(redis_client: redis.Redis) -> None:
     topic, route = f"/topic/{new_name('poison')}", from_stream(new_name("poison"))
-    async with carrying(route):
+    async with consuming(route):
         for name, (fields, _) in NO_ENTRIES.items():
             redis_client.xadd(route.source, dict(fields))
             redis_client.xadd(route.source, {"topic": topic, "message": name})
@@ -130,7 +130,7 @@ async def test_what_is_no_json_is_put_aside_where_json_is_wanted(
     topic = f"/topic/{new_name('poison')}"
     route = from_stream(new_name("poison"), to=topic, format="json")
     wrong = {b"\xff": "no JSON", b"": "no JSON", b"NaN": "no JSON", b"[" * 10_000: "deeply"}
-    async with carrying(route):
+    async with consuming(route):
         for payload in wrong:
             redis_client.xadd(route.source, {"message": payload})
         redis_client.xadd(route.source, {"message": b' {"a": [1, null]}'})
@@ -150,7 +150,7 @@ async def test_a_channel_whose_name_fits_into_no_destination_is_put_aside(
         b"\xff": "segment",
         b"\n": "control",
     }
-    async with carrying(route):
+    async with consuming(route):
         for part in wrong:
             redis_client.publish(f"{name}.".encode() + part + b".x.1", b"x")
         redis_client.publish(f"{name}.eins.x.zwei", b"good")
@@ -162,7 +162,7 @@ async def test_an_operator_is_told_once_not_for_each(
     redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     route = from_channel(new_name("poison"))
-    async with carrying(route):
+    async with consuming(route):
         for _ in range(50):
             redis_client.publish(route.source, b"no envelope")
         await check_put_aside(route, ["Expecting value"] * 50)

@@ -22,7 +22,7 @@ from realtime.routes import on_send, on_subscribe
 from realtime.routes.table import Table
 from realtime.sessions.session import Session
 from realtime.stomp import StompError
-from tests.kit.bridging import carrying, new_name, published
+from tests.kit.bridging import consuming, new_name, published
 
 TEXT = "text/plain;charset=UTF-8"
 
@@ -110,7 +110,7 @@ async def test_what_matches_a_pattern_reaches_the_topic_named_after_its_channel(
     redis_client: redis.Redis,
 ) -> None:
     name = new_name("orders")
-    async with carrying(from_pattern(f"{name}.*", to=f"/topic/{name}/{{1}}")):
+    async with consuming(from_pattern(f"{name}.*", to=f"/topic/{name}/{{1}}")):
         redis_client.publish(f"{name}.1", '"one"')
         redis_client.publish(f"{name}.2", '"two"')
         assert await published(f"/topic/{name}/1", 1) == [b"one"]

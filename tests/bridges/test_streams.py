@@ -9,7 +9,7 @@ import redis
 
 from notifications.bridges import from_stream
 from notifications.bridges.routes import IncomingRoute
-from tests.kit.bridging import carrying, dead_letters, eventually, new_name, published, status
+from tests.kit.bridging import consuming, dead_letters, eventually, new_name, published, status
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def test_each_entry_reaches_the_topic_that_it_names(
     redis_client: redis.Redis, topic: str
 ) -> None:
     route = from_stream(new_name("stream"))
-    async with carrying(route):
+    async with consuming(route):
         redis_client.xadd(route.source, {"topic": f"{topic}/1", "message": "one"})
         redis_client.xadd(route.source, {"topic": f"{topic}/2", "message": '"two"'})
         assert await published(f"{topic}/1", 1) == [b"one"]
@@ -47,7 +47,7 @@ async def test_what_was_appended_before_the_first_bridge_ran_counts(
     redis_client: redis.Redis, route: IncomingRoute, topic: str
 ) -> None:
     add(redis_client, route, *"abc")
-    async with carrying(route):
+    async with consuming(route):
         assert await published(topic, 3) == [b"a", b"b", b"c"]
 
 
@@ -58,7 +58,7 @@ async def test_what_others_have_read_and_not_acknowledged_is_carried_first_and_i
     redis_client.xgroup_create(route.source, route.group, "0")
     for consumer in ("one", "two", "one"):
         redis_client.xreadgroup(route.group, consumer, {route.source: ">"}, count=1)
-    async with carrying(route):
+    async with consuming(route):
         assert await published(topic, 6) == [b"a", b"b", b"c", b"d", b"e", b"f"]
         await eventually(lambda: pending(redis_client, route) == 0)
 
@@ -66,7 +66,7 @@ async def test_what_others_have_read_and_not_acknowledged_is_carried_first_and_i
 async def test_what_a_former_holder_takes_away_is_carried_before_what_comes_after_it(
     redis_client: redis.Redis, route: IncomingRoute, topic: str
 ) -> None:
-    async with carrying(route):
+    async with consuming(route):
         for number in range(30):
             # Whoever is first: the bridge, or one who was asleep and goes on reading.
             add(redis_client, route, f"{number}")
@@ -82,7 +82,7 @@ async def test_pending_entries_that_were_deleted_hold_up_nothing(
     redis_client.xgroup_create(route.source, route.group, "0")
     [[_, entries]] = redis_client.xreadgroup(route.group, "one", {route.source: ">"})
     redis_client.xdel(route.source, entries[1][0])
-    async with carrying(route):
+    async with consuming(route):
         assert await published(topic, 2) == [b"a", b"c"]
         await eventually(lambda: pending(redis_client, route) == 0)
 
@@ -95,7 +95,7 @@ async def test_a_group_or_a_stream_that_is_deleted_is_made_again(
     what: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with carrying(route):
+    async with consuming(route):
         add(redis_client, route, *"ab")
         await published(topic, 2)
         await eventually(lambda: pending(redis_client, route) == 0)
@@ -113,7 +113,7 @@ async def test_a_group_or_a_stream_that_is_deleted_is_made_again(
 async def test_two_bridges_carry_each_entry_once(
     redis_client: redis.Redis, route: IncomingRoute, topic: str
 ) -> None:
-    async with carrying(route), carrying(route) as second:
+    async with consuming(route), consuming(route) as second:
         add(redis_client, route, *"ab")
         assert await published(topic, 2) == [b"a", b"b"]
         second.cancel()
@@ -125,7 +125,7 @@ async def test_two_bridges_carry_each_entry_once(
 async def test_an_idempotency_key_makes_a_repeat_the_same_message(
     redis_client: redis.Redis, route: IncomingRoute, topic: str
 ) -> None:
-    async with carrying(route):
+    async with consuming(route):
         for body, key in (("a", "1"), ("repeat", "1"), ("b", "2")):
             redis_client.xadd(route.source, {"message": body, "idempotency-key": key})
         assert await published(topic, 2) == [b"a", b"b"]
@@ -136,7 +136,7 @@ async def test_the_status_says_what_was_carried_and_put_aside_over_all_holders(
     redis_client: redis.Redis, route: IncomingRoute, topic: str
 ) -> None:
     for round in (1, 2):
-        async with carrying(route):
+        async with consuming(route):
             add(redis_client, route, *"abc")
             redis_client.xadd(route.source, {"other": "field"})
             await published(topic, 3 * round)
@@ -152,7 +152,7 @@ async def test_the_status_says_what_was_carried_and_put_aside_over_all_holders(
 async def test_a_stream_that_is_no_stream_is_told_and_asked_again(
     redis_client: redis.Redis, route: IncomingRoute, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with carrying(route):
+    async with consuming(route):
         add(redis_client, route, "a")
         await published(topic, 1)
         redis_client.set(route.source, "no stream")

@@ -179,11 +179,11 @@ def test_a_letter_goes_back_to_its_channel(kind: Kind, redis_client: redis.Redis
     assert newest([bridge.id], 5) == []
 
 
-@pytest.mark.parametrize("is_carried", [False, True])
+@pytest.mark.parametrize("is_consumed", [False, True])
 def test_a_letter_stays_where_no_bridge_hears_its_channel(
-    is_carried: bool, redis_client: redis.Redis, channel: IncomingRoute
+    is_consumed: bool, redis_client: redis.Redis, channel: IncomingRoute
 ) -> None:
-    if is_carried:  # but its bridge is connecting just now
+    if is_consumed:  # but its bridge is connecting just now
         redis_client.set(key_of(channel.id, "lease"), "host:1 0")
     original = {"channel": channel.source, "payload": "x"}
     letters = [dead_letter(redis_client, channel, original) for _ in range(2)]

@@ -116,6 +116,6 @@ async def kill_one_of_each(system: System, client: redis.Redis) -> None:
     """Kill the bridge that carries the answers, and a back end, when some are there."""
     while client.xlen(ANSWERS) < COUNT // 4:
         await asyncio.sleep(0.01)
-    carrying = next(each for each in system.bridges if f"stream:{ANSWERS}" in each.output)
-    carrying.popen.kill()
+    owner = next(each for each in system.bridges if f"stream:{ANSWERS}" in each.output)
+    owner.popen.kill()
     system.back_ends[0].popen.kill()

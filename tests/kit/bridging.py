@@ -25,19 +25,19 @@ def new_name(kind: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def carrying(*routes: IncomingRoute) -> AsyncIterator[asyncio.Task[None]]:
+async def consuming(*routes: IncomingRoute) -> AsyncIterator[asyncio.Task[None]]:
     """Carry routes, once each is heard or has its group, until the block ends."""
     task = asyncio.create_task(run_bridges(routes))
     try:
         for route in routes:
-            await eventually(lambda route=route: is_carried(route))
+            await eventually(lambda route=route: is_consumed(route))
         yield task
     finally:
         task.cancel()
         await asyncio.wait([task])
 
 
-def is_carried(route: IncomingRoute) -> bool:
+def is_consumed(route: IncomingRoute) -> bool:
     with redis.Redis.from_url(route.url) as client:
         if route.kind == "stream":
             return bool(client.exists(route.source)) and bool(client.xinfo_groups(route.source))

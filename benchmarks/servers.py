@@ -183,7 +183,9 @@ def gateway(
         server.pids[role].append(site.spawn(command, core=core, project=project, **variables))
         site.wait_for_port(port)
     if bridge:
-        server.pids["server"] = [site.spawn(procfile("bridge"), **variables)]
+        server.pids["server"] = [
+            site.spawn(procfile("bridge", project), project=project, **variables)
+        ]
     return server
 
 

@@ -10,18 +10,35 @@ from django.test import Client
 from rest_framework.authtoken.models import Token
 
 from realtime.access.authentication import authenticate_session
-from realtime.access.origins import admit
 from realtime.access.rules import check_may_send
+from realtime.consumers import StompConsumer
 from realtime.stomp import AccessDenied
 from realtime.stomp.events import Connect
 
 
 async def open_from(origin: str | None, host: str = "gateway.example") -> dict[str, Any] | None:
     """Return the scope that gets through from this origin, or None if it is refused."""
+    seen: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
+
+    class Session:
+        def __init__(self, scope: dict[str, Any], send: Any, node: Any) -> None:
+            seen.append(scope)
+
+        async def run(self, receive: Any) -> None:
+            """Return: the client got through."""
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
     headers = [(b"host", host.encode()), (b"cookie", b"sessionid=secret")]
     if origin is not None:
         headers.append((b"origin", origin.encode()))
-    return admit({"type": "websocket", "headers": headers}, origin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("realtime.consumers.StompSession", Session)
+        await StompConsumer()({"type": "websocket", "headers": headers}, None, send)
+    assert bool(seen) != bool(sent)
+    return seen[0] if seen else None
 
 
 @pytest.mark.parametrize(

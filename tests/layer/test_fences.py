@@ -226,7 +226,7 @@ def test_what_differs_does_not_travel_together() -> None:
         *(scripted(A), scripted(A), scripted(A)),
         scripted(B),
         scripted(B_BY_ROUTE),
-        Call(Script("other"), ("b",), ("2",)),
+        *(Call(Script("other"), ("b",), ("2",)), Call(Script("other"), ("b",), ("2",))),
         ("PUBLISH", "a", "x"),
         ("PUBLISH", "a", "x"),
         scripted(B, once="key"),
@@ -235,13 +235,23 @@ def test_what_differs_does_not_travel_together() -> None:
         *(Plain("a", b"x"), Plain("a", b"y")),
         Plain("b", b"y"),
     ]
-    alone = [[1]] * 5
+    alone = [[1]] * 6
     assert sections(calls) == [[3, 1, 1], *alone, [1], [2], [1]]
     assert sections(calls, by_slot=True) == [[3], [1, 1], *alone, [1], [2], [1]]
     assert sections([scripted(A)] * (MAX_JOINED + 1)) == [[MAX_JOINED], [1]]
     assert sections([Plain("a", b"")] * (MAX_JOINED + 1)) == [[MAX_JOINED], [1]]
     different: list[Command] = [scripted(section(str(n))) for n in range(MAX_JOINED + 1)]
     assert sections(different) == [[1] * MAX_JOINED, [1]]
+
+
+def test_a_message_with_a_key_travels_alone_wherever_it_comes() -> None:
+    a, b, once = scripted(A), scripted(B), scripted(A, once="key")
+    assert sections([]) == []
+    assert sections([a, a, b, b, b, a]) == [[2, 3, 1]]
+    assert sections([a, a, b, b, b, a], by_slot=True) == [[2], [3], [1]]
+    assert sections([a, once, a, a, once, once]) == [[1], [1], [2], [1], [1]]
+    assert sections([a, scripted(B, once="key"), a]) == [[1], [1], [1]]
+    assert sections([a] * MAX_JOINED) == [[MAX_JOINED]]
 
 
 def test_entries_share_a_section_as_long_as_each_follows_the_one_before() -> None:

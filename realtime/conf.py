@@ -46,6 +46,10 @@ class Conf:
     STOMP_MAX_SUBSCRIPTIONS: int = 128
     #: Threads for functions of the routing table that are not async.
     STOMP_HANDLER_THREADS: int = 32
+    #: Messages that are kept of a topic, unless the routing table says otherwise.
+    STOMP_HISTORY_MESSAGES: int = 100
+    #: Seconds for which they are kept.
+    STOMP_HISTORY_SECONDS: int = 300
     #: What may wait for one slow client, in bytes, before it is closed.
     STOMP_SEND_BUFFER_BYTES: int = 512 * 1024
     #: Seconds for which a client may take nothing of what waits for it.

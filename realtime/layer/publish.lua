@@ -109,7 +109,7 @@ local function publish(position, entries, once)
     redis.call('HSET', position, 'fence:' .. route, token, 'entry:' .. route, published)
     if size == 0 then redis.call('EXPIRE', position, POSITION_SECONDS) end
   end
-  if once and ids[1] ~= 0 then redis.call('SET', once, ids[1], 'EX', IDEMPOTENCY_SECONDS) end
+  if once and ids[1] ~= 0 then redis.call('SET', once, ids[1], 'EX', IDEMPOTENCY_KEY_SECONDS) end
   return ids
 end
 

@@ -10,13 +10,17 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
+from realtime.messages.idempotency import KEY_SECONDS
 from realtime.redis.commands import Script
+
+#: What the scripts have from the rest of the code.
+_CONSTANTS: Final = f"local IDEMPOTENCY_KEY_SECONDS = {KEY_SECONDS}"
 
 
 def _script(name: str) -> Script:
     folder = resources.files(__package__)
     parts = [(folder / file).read_text() for file in ("stand.lua", name)]
-    return Script("\n".join(parts))
+    return Script("\n".join([_CONSTANTS, *parts]))
 
 
 PUBLISH: Final = _script("publish.lua")

@@ -3,10 +3,11 @@
 -- The position of a destination is a hash: its `epoch` and `offset`, the `run` of the server process
 -- in which the epoch began, the epochs that `ended` ("EPOCH:OFFSET ..."), the `time` of the newest
 -- entry, and for each route of the bridges its `fence:` and newest `entry:`.
+--
+-- IDEMPOTENCY_KEY_SECONDS stands before this text: see scripts.py.
 
 local POSITION_SECONDS = 30 * 24 * 3600  -- a position outlives its entries by far
 local UNUSED_SECONDS = 24 * 3600         -- but not where nothing was ever published
-local IDEMPOTENCY_SECONDS = 300          -- for so long a key is known
 local KEPT_EPOCHS = 32                   -- so many that ended are remembered
 
 local run = ARGV[1]

@@ -11,6 +11,9 @@ HTTP_IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 MAX_KEY_CHARACTERS: Final = 255
 
+#: For so long a key is known; what comes with it again is not published again.
+KEY_SECONDS: Final = 300
+
 
 def key_in(headers: Mapping[str, str]) -> str | None:
     """Return the key among the headers of a message, written as STOMP or as HTTP does it."""

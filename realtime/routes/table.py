@@ -16,8 +16,8 @@ from .topics import History, TopicOptions, TopicRoute
 T = TypeVar("T")
 Match = tuple[Any, dict[str, Any]]
 
-#: What holds for topics of which no entry says how much is kept.
-_EVERY_TOPIC: Final = TopicRoute(f"{TOPIC}**", History(f"{TOPIC}**"))
+#: Topics of which no entry says how much is kept.
+_EVERY_TOPIC: Final = f"{TOPIC}**"
 
 
 class Table:
@@ -31,7 +31,8 @@ class Table:
     def __init__(self, entries: Iterable[Any]) -> None:
         self._entries = tuple(entries)
         topics = [_as_topic_route(entry) for entry in self._entries if _is_of_topics(entry)]
-        self._histories = [*(each for each in topics if each.history is not None), _EVERY_TOPIC]
+        every_topic = TopicRoute(_EVERY_TOPIC, History(_EVERY_TOPIC))
+        self._histories = [*(each for each in topics if each.history is not None), every_topic]
         self._slow_clients = [each for each in topics if each.slow_clients is not None]
         self._senders = self._those_of(SendRoute, ForwardRoute)
         self._subscribers = self._those_of(SubscribeRoute)

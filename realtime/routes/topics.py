@@ -1,15 +1,17 @@
 """
 Topics of the routing table: how much of them is kept, and what becomes of their slow clients.
 
-By default a topic keeps its 100 newest messages for 300 seconds, and a client that reads slower
-than messages come is closed with a code that says "reconnect".
+By default a topic keeps what ``STOMP_HISTORY_MESSAGES`` and ``STOMP_HISTORY_SECONDS`` say, and a
+client that reads slower than messages come is closed with a code that says "reconnect".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from dataclasses import dataclass, field
+from types import EllipsisType
+from typing import Literal, get_args
 
+from realtime.conf import conf
 from realtime.destinations.patterns import pattern_of
 
 #: What becomes of live subscribers when messages are lost for good.
@@ -19,9 +21,6 @@ OnGap = Literal["tell", "close"]
 #: only the newest message of each destination is kept; or as many as fit in its send budget.
 SlowClients = Literal["close", "latest", "drop-oldest"]
 
-DEFAULT_SIZE: Final = 100
-DEFAULT_TTL: Final = 300
-
 
 @dataclass(frozen=True)
 class History:
@@ -30,8 +29,8 @@ class History:
 
     Args:
         pattern: A destination, or a pattern of them.
-        size: How many messages are kept; 0 for none.
-        ttl: For how many seconds.
+        size: How many messages are kept; 0 for none. By default ``STOMP_HISTORY_MESSAGES``.
+        ttl: For how many seconds. By default ``STOMP_HISTORY_SECONDS``.
         on_gap: What becomes of subscribers when messages for them are lost for good: they are
             told with a MESSAGE, or closed with a code that says "reconnect".
 
@@ -41,8 +40,8 @@ class History:
     """
 
     pattern: str
-    size: int = DEFAULT_SIZE
-    ttl: int = DEFAULT_TTL
+    size: int = field(default_factory=lambda: conf.STOMP_HISTORY_MESSAGES)
+    ttl: int = field(default_factory=lambda: conf.STOMP_HISTORY_SECONDS)
     on_gap: OnGap = "tell"
 
     def __post_init__(self) -> None:
@@ -77,8 +76,8 @@ class TopicOptions:
 def topic(
     pattern: str,
     *,
-    history: int | None = DEFAULT_SIZE,
-    ttl: int = DEFAULT_TTL,
+    history: int | EllipsisType | None = ...,
+    ttl: int | EllipsisType = ...,
     on_gap: OnGap = "tell",
     slow_clients: SlowClients = "close",
 ) -> TopicRoute:
@@ -86,14 +85,16 @@ def topic(
     Say all that can be said of a topic, or of a pattern of topics.
 
     Args:
-        history: How many messages are kept; None for none.
+        history: How many messages are kept; None for none, left out for the default.
         ttl, on_gap: As in :class:`History`.
         slow_clients: As in :func:`on_slow_client`.
 
     Raises:
         ValueError: If any of it is wrong.
     """
-    return TopicRoute(pattern, History(pattern, history or 0, ttl, on_gap), slow_clients)
+    size = conf.STOMP_HISTORY_MESSAGES if history is ... else history or 0
+    seconds = conf.STOMP_HISTORY_SECONDS if ttl is ... else ttl
+    return TopicRoute(pattern, History(pattern, size, seconds, on_gap), slow_clients)
 
 
 def on_slow_client(pattern: str, policy: SlowClients) -> TopicRoute:

@@ -37,6 +37,15 @@ def test_topics_and_patterns_of_them_are_taken(pattern: str) -> None:
     assert History(pattern).pattern == topic(pattern).pattern == pattern
 
 
+def test_what_an_entry_does_not_say_of_a_history_the_settings_say(settings: Any) -> None:
+    settings.STOMP_HISTORY_MESSAGES, settings.STOMP_HISTORY_SECONDS = 7, 8
+    for entries in ([], [topic("/topic/a")], [History("/topic/a")], [topic("/topic/b", history=1)]):
+        history = Table(entries).topic("/topic/a").history
+        assert history is not None
+        assert (history.size, history.ttl) == (7, 8)
+    assert Table([topic("/topic/a", history=None)]).topic("/topic/a").history is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

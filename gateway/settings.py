@@ -152,6 +152,15 @@ STOMP_ROUTING = os.environ.get("STOMP_ROUTING", "gateway.routing")
 STOMP_AUTHENTICATORS = [
     f"realtime.access.authentication.{name}_user" for name in ("token", "passcode", "cookie")
 ]
+# Tokens that another service signs. With none of the variables there are none.
+_JWT = {
+    "algorithms": env_list("STOMP_JWT_ALGORITHMS", []),
+    "key": env_secret("STOMP_JWT_KEY"),
+    "jwks": os.environ.get("STOMP_JWT_JWKS", ""),
+    "audience": env_list("STOMP_JWT_AUDIENCE", []),
+    "issuer": env_list("STOMP_JWT_ISSUER", []),
+}
+STOMP_JWT = {name: value for name, value in _JWT.items() if value} or None
 STOMP_SEND_PREFIXES = env_list("STOMP_SEND_PREFIXES", ["/app/"])
 STOMP_ANONYMOUS = env_bool("STOMP_ANONYMOUS", DEBUG)
 STOMP_CONNECT_SECONDS = env_int("STOMP_CONNECT_SECONDS", 10)

@@ -52,7 +52,7 @@ def make(user_pk: str, destinations: Sequence[str] = (), seconds: int = 30) -> s
     if seconds < 1:
         raise ValueError(f"a ticket holds for a positive number of seconds, not for {seconds}")
     text = secrets.token_urlsafe(_BYTES)
-    ticket = Ticket(user_pk, tuple(map(check_destination, destinations)))
+    ticket = Ticket(str(user_pk), tuple(map(check_destination, destinations)))
     _drawer().put(_hash(text), ticket, seconds)
     return text
 

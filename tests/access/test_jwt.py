@@ -16,6 +16,7 @@ from realtime.access.jwt_settings import read_settings
 from realtime.apps import check_jwt
 from tests.kit.tokens import ALGORITHMS, encoded, forged, key_text, pem, private_key, token
 
+DAY = 24 * 3600
 NOW = int(time.time())
 
 
@@ -35,9 +36,9 @@ def refused(text: str) -> str:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_good_token_says_who_it_is_and_until_when(settings: Any, algorithm: str) -> None:
     configure(settings, algorithm, leeway=0)
-    claims = read(token(algorithm, exp=NOW + 600, team="blue"))
+    claims = read(token(algorithm, exp=NOW + DAY, team="blue"))
     assert claims is not None
-    assert (claims.name, claims.expires, claims.claims["team"]) == ("alice", NOW + 600, "blue")
+    assert (claims.name, claims.expires, claims.claims["team"]) == ("alice", NOW + DAY, "blue")
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -46,8 +47,8 @@ def test_a_good_token_says_who_it_is_and_until_when(settings: Any, algorithm: st
     [
         ({"exp": NOW - 60}, "the token has expired"),
         ({"exp": None}, "the token has no 'exp'"),
-        ({"nbf": NOW + 600}, "the token is not valid yet"),
-        ({"iat": NOW + 600}, "the token is not valid yet"),
+        ({"nbf": NOW + DAY}, "the token is not valid yet"),
+        ({"iat": NOW + DAY}, "the token is not valid yet"),
         ({"aud": "others"}, "the token is for another audience"),
         ({"aud": None}, "the token has no 'aud'"),
         ({"iss": "https://evil.example"}, "the token comes from another issuer"),
@@ -155,17 +156,19 @@ def test_without_the_setting_no_token_is_looked_at(settings: Any) -> None:
 
 
 def test_clocks_may_differ_by_the_leeway(settings: Any) -> None:
+    now = int(time.time())
     configure(settings, "HS256")
-    claims = read(token("HS256", exp=NOW - 10, nbf=NOW + 10))
-    assert claims is not None and claims.expires == NOW + 20
+    claims = read(token("HS256", exp=now - 10, nbf=now + 10))
+    assert claims is not None and claims.expires == now + 20
     settings.STOMP_JWT = {**settings.STOMP_JWT, "leeway": 5}
-    assert refused(token("HS256", exp=NOW - 10)) == "the token has expired"
+    assert refused(token("HS256", exp=now - 10)) == "the token has expired"
 
 
 def test_a_token_that_is_valid_for_too_long_is_refused(settings: Any) -> None:
+    now = int(time.time())
     configure(settings, "HS256", max_age=600)
-    assert read(token("HS256", iat=NOW - 300, exp=NOW + 300)) is not None
-    assert refused(token("HS256", iat=NOW - 300, exp=NOW + 301)) == (
+    assert read(token("HS256", iat=now - 300, exp=now + 300)) is not None
+    assert refused(token("HS256", iat=now - 300, exp=now + 301)) == (
         "the token is valid for too long"
     )
     assert refused(token("HS256", iat=None)) == "the token has no 'iat'"

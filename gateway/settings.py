@@ -154,12 +154,23 @@ CHANNEL_LAYERS = {
 
 STOMP_ROUTING = os.environ.get("STOMP_ROUTING", "gateway.routing")
 STOMP_AUTHENTICATORS = [
+    "realtime.access.authentication.jwt_user",
     "realtime.access.authentication.token_user",
+    "realtime.layer.tickets.ticket_user",
     "realtime.access.passcodes.passcode_user",
     "realtime.access.authentication.cookie_user",
 ]
 if "STOMP_SEND_PREFIXES" in os.environ:  # so that `check` can say what took its place
     STOMP_SEND_PREFIXES = env_list("STOMP_SEND_PREFIXES", [])
+# Tokens that another service signs. With none of the variables there are none.
+_JWT = {
+    "algorithms": env_list("STOMP_JWT_ALGORITHMS", []),
+    "key": env_secret("STOMP_JWT_KEY"),
+    "jwks": os.environ.get("STOMP_JWT_JWKS", ""),
+    "audience": env_list("STOMP_JWT_AUDIENCE", []),
+    "issuer": env_list("STOMP_JWT_ISSUER", []),
+}
+STOMP_JWT = {name: value for name, value in _JWT.items() if value} or None
 STOMP_ANONYMOUS = env_bool("STOMP_ANONYMOUS", DEBUG)
 STOMP_CONNECT_SECONDS = env_int("STOMP_CONNECT_SECONDS", 10)
 STOMP_LOGIN_SECONDS = env_int("STOMP_LOGIN_SECONDS", 30)

@@ -29,6 +29,7 @@ class RealtimeConfig(AppConfig):
         checks.register(check_rules)
         checks.register(check_limits)
         checks.register(check_layer)
+        checks.register(check_jwt)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -137,3 +138,16 @@ def check_layer(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
             id="realtime.E006",
         )
     ]
+
+
+def check_jwt(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E011: ``STOMP_JWT`` is nonsense."""
+    from .access.jwt.settings import read_settings
+
+    if conf.STOMP_JWT is None:
+        return []
+    try:
+        read_settings(conf.STOMP_JWT)
+    except ValueError as error:
+        return [checks.Error(f"STOMP_JWT: {error}", id="realtime.E011")]
+    return []

@@ -7,9 +7,9 @@ looked up once, and again when a test has changed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -30,6 +30,8 @@ class Conf:
         "realtime.access.passcodes.passcode_user",
         "realtime.access.authentication.cookie_user",
     )
+    #: Which JSON Web Tokens are good; None for none. See :mod:`realtime.access.jwt_settings`.
+    STOMP_JWT: Mapping[str, Any] | None = None
     #: Origins of pages, besides the gateway's own, that may connect; "*" for any.
     ALLOWED_ORIGINS: Sequence[str] = ()
     #: Seconds that a client has until CONNECT.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from redis import RedisError
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
@@ -16,7 +17,7 @@ from realtime.access.rules import decide, record
 from realtime.routes.rules import PUBLISH, Action
 from realtime.stomp import AccessDenied, Unavailable
 
-from .errors import Away
+from .errors import Away, RedisAway
 
 #: The permission to read /metrics.
 VIEW_METRICS = "notifications.view_metrics"
@@ -42,6 +43,8 @@ class CredentialsAuthentication(BaseAuthentication):
             raise AuthenticationFailed(error.message, error.code) from None
         except Unavailable as error:
             raise Away(error.message, error.retry_after) from None
+        except RedisError:
+            raise RedisAway from None
         return (login.user, login) if login is not None else None
 
     def authenticate_header(self, request: Request) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.contrib.auth import get_user
+from django.contrib.auth import get_user, get_user_model
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
@@ -18,7 +18,7 @@ from realtime.concurrency import Busy, FairThreads
 from realtime.conf import cached_setting, conf
 from realtime.stomp import AccessDenied, Unavailable
 
-from . import audit
+from . import audit, jwt
 from .credentials import Credentials, Login, digest
 
 #: Finds out who a client is: see the package.
@@ -114,6 +114,30 @@ def _record(credentials: Credentials, error: AccessDenied) -> None:
 @cached_setting
 def _authenticators() -> tuple[Authenticator, ...]:
     return tuple(map(import_string, conf.STOMP_AUTHENTICATORS))
+
+
+def jwt_user(credentials: Credentials) -> Login | None:
+    """Find the account that a JSON Web Token names, in ``authorization`` or as passcode."""
+    if not conf.STOMP_JWT:
+        return None
+    try:
+        claims = jwt.read(credentials.token or credentials.passcode)
+    except jwt.BadToken as error:
+        raise AccessDenied(str(error), code="authentication-failed") from None
+    except jwt.KeysUnavailable:
+        raise Unavailable(
+            "the keys of tokens can't be read: try again", code="unavailable", retry_after=5
+        ) from None
+    if claims is None:
+        return None
+    users = get_user_model()
+    try:
+        user = users._default_manager.get_by_natural_key(claims.name)
+    except users.DoesNotExist:
+        raise AccessDenied(
+            "the token names no account here", code="authentication-failed"
+        ) from None
+    return Login(user, "jwt", until=claims.expires)
 
 
 def token_user(credentials: Credentials) -> Login | None:

@@ -186,10 +186,9 @@ class RulePattern:
         Return the variables if this covers a destination, or all that a pattern stands for; what
         the pattern leaves open has no value. None if it does not.
         """
-        if not self._pattern.covers(destination):
+        match = self._match(destination)  # which demands that no segment is empty
+        if match is None or not self._pattern.covers(destination):
             return None
-        if (match := self._match(destination)) is None:
-            return {}
         return {name: value for name, value in match.groupdict().items() if value != "*"}
 
     def overlaps(self, pattern: str) -> bool:

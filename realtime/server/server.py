@@ -27,7 +27,7 @@ from realtime.sessions.node import this_node
 
 from .bounds import Bodies, Connections, Refusals
 from .http import GatewayHTTPFactory
-from .inbox import Inbox
+from .inbound import Inbox
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)

@@ -3,13 +3,13 @@ Server: daphne, made safe for many clients that stay: nothing grows without boun
 
 ::
 
-    socket ──> Inbound ──> take_messages ──> Inbox ──> the application's receive
+    socket ──> Traffic ──> take_messages ──> Inbox ──> the application's receive
     socket <── write <── Outbox, past autobahn; or <── handle_reply <── the application's send
 
 ``server``     GatewayServer: connections, applications, timeouts, and the drain at the end
 ``websocket``  GatewayProtocol: one WebSocket; ``slim``: what it need not keep
-``inbound``    its way in: from bytes to messages, and the Inbox in which they wait
-``frames``     what the bytes of a frame mean; ``budget``: how many small ones a client may send
+``traffic``    what comes and goes on it; ``budget``: how many small frames a client may send
+``inbound``    from bytes to messages, and the Inbox in which they wait
 ``http``       GatewayRequest: one HTTP request, bounded in size and time
 ``bounds``     what all requests may have together, and all connections of one address
 ``flow``       Paced: writers that wait for clients

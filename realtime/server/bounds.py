@@ -37,26 +37,36 @@ class Refusals:
         logger.warning("refused %s (%s): %s", address, reason, text)
 
 
+class Counted:
+    """A connection or a request, which counts against bounds."""
+
+    counted_as: str | None = None  # in Connections
+    counted_bytes = 0  # in Bodies
+
+
 class Connections:
     """How many connections each address has; see ``STOMP_CONNECTIONS_PER_ADDRESS``."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def admit(self, address: str) -> str | None:
-        """Count one more; return what :meth:`release` takes, or None if it is one too many."""
+    def enter(self, connection: Counted, address: str) -> bool:
+        """Count a connection, unless it is one too many; return whether it is not."""
         key = neighbourhood(address)
         most = conf.STOMP_CONNECTIONS_PER_ADDRESS
         if 0 < most <= self._counts[key] and not is_trusted_proxy(address):
-            return None
+            return False
         self._counts[key] += 1
-        return key
+        connection.counted_as = key
+        return True
 
-    def release(self, key: str) -> None:
-        """Count one less."""
-        self._counts[key] -= 1
-        if self._counts[key] <= 0:
-            del self._counts[key]
+    def leave(self, connection: Counted) -> None:
+        """Count a connection no more, if it was."""
+        key, connection.counted_as = connection.counted_as, None
+        if key is not None:
+            self._counts[key] -= 1
+            if not self._counts[key]:
+                del self._counts[key]
 
 
 class Bodies:
@@ -69,3 +79,13 @@ class Bodies:
         """Return whether so many bytes more are within the bound."""
         most = conf.STOMP_MAX_REQUESTS_BYTES
         return most <= 0 or self.size + size <= most
+
+    def add(self, request: Counted, size: int) -> None:
+        """Count what has come of a body."""
+        request.counted_bytes += size
+        self.size += size
+
+    def give_back(self, request: Counted) -> None:
+        """Count a body no more."""
+        self.size -= request.counted_bytes
+        request.counted_bytes = 0

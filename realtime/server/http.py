@@ -12,6 +12,7 @@ from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 
 from realtime.conf import conf
 
+from .bounds import Counted
 from .flow import Paced
 
 #: Seconds in which the body of a refused request is read and dropped: a connection that is
@@ -31,13 +32,11 @@ _REASONS: Final = {
 }
 
 
-class GatewayRequest(Paced, WebRequest):
+class GatewayRequest(Counted, Paced, WebRequest):
     """One HTTP request."""
 
-    _received = 0
     refused = False  # it was answered before it was complete
     _endless = False
-    _admitted: str | None = None  # it counts as a connection of its address
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Django reads forms; Twisted would before, and spends 200 us on each content-type.
@@ -51,10 +50,9 @@ class GatewayRequest(Paced, WebRequest):
 
     def handleContentChunk(self, data: bytes) -> None:
         if not self.refused:
-            self._check_size(self._received + len(data), len(data))
+            self._check_size(self.counted_bytes + len(data), len(data))
         if not self.refused:
-            self._received += len(data)
-            self.server.bodies.size += len(data)
+            self.server.bodies.add(self, len(data))
             super().handleContentChunk(data)
 
     def _check_size(self, size: int, more: int | None = None) -> None:
@@ -76,7 +74,7 @@ class GatewayRequest(Paced, WebRequest):
         """Answer before the request is complete, and close when what still comes has been read."""
         self.refused = True
         self.content.close()
-        self.release()
+        self.server.bodies.give_back(self)
         transport = self.channel.transport
         transport.write(answer(status, detail))
         if self.requestHeaders.hasHeader(b"Expect"):  # then nothing has been sent yet
@@ -84,14 +82,6 @@ class GatewayRequest(Paced, WebRequest):
             self.channel.loseConnection()
         else:
             reactor.callLater(REFUSED_SECONDS, transport.loseConnection)
-
-    def release(self) -> None:
-        """Give back what counts against bounds; the server calls when it forgets the request."""
-        self.server.bodies.size -= self._received
-        self._received = 0
-        if self._admitted is not None:
-            self.server.addresses.release(self._admitted)
-            self._admitted = None
 
     # The response
 
@@ -111,13 +101,12 @@ class GatewayRequest(Paced, WebRequest):
     def _admit_stream(self) -> bool:
         """Count a stream of events as a connection; answer 429 if it is one too many."""
         self._endless = True
-        if self.client_addr is None:
+        client = self.client_addr
+        if client is None or self.server.addresses.enter(self, client[0]):
             return True
-        self._admitted = self.server.addresses.admit(self.client_addr[0])
-        if self._admitted is None:
-            self.server.refusals.note("too-many-connections", self.client_addr, TOO_MANY)
-            self._answer(429, {"detail": TOO_MANY})
-        return self._admitted is not None
+        self.server.refusals.note("too-many-connections", client, TOO_MANY)
+        self._answer(429, {"detail": TOO_MANY})
+        return False
 
     def _answer(self, status: int, content: dict[str, str]) -> None:
         self.setResponseCode(status)

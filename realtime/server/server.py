@@ -134,6 +134,7 @@ class GatewayServer(daphne.server.Server):
             await protocol.ready()
 
     def protocol_disconnected(self, protocol: Any) -> None:
+        self.addresses.leave(protocol)
         details = self.connections.get(protocol)
         if details is None:
             return
@@ -145,7 +146,7 @@ class GatewayServer(daphne.server.Server):
 
     def _forget(self, protocol: Any) -> None:
         del self.connections[protocol]
-        protocol.release()
+        self.bodies.give_back(protocol)
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]

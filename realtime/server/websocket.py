@@ -1,10 +1,9 @@
-"""GatewayProtocol: daphne's WebSocket with direct writes, back-pressure both ways, and reasons."""
+"""GatewayProtocol: daphne's WebSocket from its handshake to its end, which has reasons."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from random import uniform
 from types import SimpleNamespace
 from typing import Any, Final
@@ -18,15 +17,15 @@ from twisted.internet.tcp import Connection
 from realtime.access.addresses import FORWARDED_FOR, client_address
 
 from . import slim
-from .flow import Paced
+from .bounds import Counted
 from .http import TOO_MANY
-from .inbound import Inbound
+from .traffic import Traffic
 
 #: Seconds that the last bytes to a client have after the closing handshake.
 CLOSE_SECONDS: Final = 1.0
 
 
-class GatewayProtocol(Paced, Inbound):
+class GatewayProtocol(Counted, Traffic):
     """
     One WebSocket.
 
@@ -35,58 +34,14 @@ class GatewayProtocol(Paced, Inbound):
     for it is a stream of bytes: messages that were read together are one event.
     """
 
-    #: Called when all that was written has left, after a :meth:`write` that returned False.
-    resume: Callable[[], None] | None = None
-
     #: Seconds for the answer to a close frame. autobahn counts in whole ones, rounded down:
     #: its default, 1, may be no time at all.
     closeHandshakeTimeout = 5
 
     request: Any
     _transport_details: Any = None
-    _direct = False
     _pinged = 0.0
     _unsent = 0
-    _admitted: str | None = None  # it counts as a connection of its address
-
-    # Out
-
-    def write(self, data: bytes) -> bool:
-        """
-        Send complete frames at once; return whether the client keeps up.
-
-        The data is taken in any case. After a False, wait for :attr:`resume`.
-        """
-        transport = self.transport
-        if self.state != self.STATE_OPEN:
-            return True
-        if self._direct and not (transport.dataBuffer or transport._tempDataLen):
-            # Saves Twisted's two changes of the selector per frame: 20 us became 8.
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                sent = 0  # it takes nothing now, or the connection is lost: the reactor finds out
-            if sent == len(data):
-                return True
-            data = data[sent:]
-        transport.write(data)
-        return not self.paused
-
-    @property
-    def buffered(self) -> int:
-        """The bytes written that the operating system has not taken yet."""
-        transport = self.transport
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-
-    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        self.transport.write(data)  # autobahn also counts, and formats log lines
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        if self._unanswered is not None:
-            self._answer_ping()
-        if self.resume is not None:
-            self.resume()
 
     # Beginning
 
@@ -102,17 +57,10 @@ class GatewayProtocol(Paced, Inbound):
         if hasattr(peer, "host"):
             forwarded = request.headers.get("x-forwarded-for", "").encode()
             address = client_address(peer.host, [(FORWARDED_FOR, forwarded)])
-            self._admitted = server.addresses.admit(address)
-            if self._admitted is None:
+            if not server.addresses.enter(self, address):
                 server.refusals.note("too-many-connections", (address,), TOO_MANY)
                 raise ConnectionDeny(429, TOO_MANY)
         return super().onConnect(request)
-
-    def release(self) -> None:
-        """Give back what counts against bounds; the server calls when it forgets the connection."""
-        if self._admitted is not None:
-            self.server.addresses.release(self._admitted)
-            self._admitted = None
 
     def onOpen(self) -> None:
         super().onOpen()

@@ -1,250 +1,126 @@
-"""What clients send by WebSocket: at a cost in proportion, not too much, and not for ever."""
+"""WebSocket frames, beside what the library websockets makes of them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from realtime.server.budget import PATIENCE_SECONDS
-from realtime.server.inbound import MAX_FRAGMENTS
-from realtime.stomp import FrameDecoder
-from tests.kit.servers import Server, upgrade
-
-EMPTY = b"\x00\x80\0\0\0\0"
-BEGIN = b"\x02\x80\0\0\0\0"
-PING = b"\x89\x80\0\0\0\0"
-LAST = b"\x82\x84\0\0\0\0last"
-BURST = 2000
+from realtime.delivery.frames import frame_head
+from realtime.server.inbound import FrameRefused, Head, read_head, take_messages, unmask
 
 
-def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
-    return Frame(opcode, data, fin=fin).serialize(mask=True)
+def client_frame(data: bytes, text: bool = True, *, fin: bool = True) -> bytes:
+    return Frame(Opcode.TEXT if text else Opcode.BINARY, data, fin=fin).serialize(mask=True)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    limits: dict[str, Any] = {
-        "STOMP_FRAMES_PER_SECOND": "1000",
-        "STOMP_FRAMES_BURST": f"{BURST}",
-        "STOMP_MESSAGE_SECONDS": "2",
-        "STOMP_DRAIN_SECONDS": "1",
-    }
-    with Server(tmp_path_factory.mktemp("inbound") / "log", **limits) as server:
-        yield server
+def taken(data: bytes, largest: int = 2**20, stop_after: int = 10**9) -> tuple[list[bytes], bytes]:
+    got: list[bytes] = []
+
+    def deliver(body: bytes, text: bool) -> bool:
+        got.append(body)
+        return len(got) < stop_after
+
+    at, count = take_messages(data, 0, largest, 10**9, deliver)
+    assert count == len(got)
+    return got, data[at:]
 
 
-def close_code(answer: bytes) -> int:
-    """Return the code of the close frame that an answer ends with."""
-    at = answer.rindex(b"\x88")
-    return int.from_bytes(answer[at + 2 : at + 4], "big")
+@given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
+def test_unmasking_is_exclusive_or_with_the_mask_again_and_again(data: bytes, mask: bytes) -> None:
+    assert unmask(data, mask) == bytes(b ^ mask[i % 4] for i, b in enumerate(data))
 
 
-def error_code(answer: bytes) -> str:
-    """Return the code of the ERROR that an answer begins with."""
-    assert answer[0] == 0x81
-    decoder = FrameDecoder(max_frame_bytes=9999, max_header_bytes=999, max_head_bytes=9999)
-    decoder.receive_data(answer[2 if answer[1] < 126 else 4 :])
-    frame = decoder.next_frame()
-    assert frame is not None and frame.command == "ERROR"
-    return frame.headers["code"]
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 100_000])
+@pytest.mark.parametrize("text", [True, False])
+def test_the_head_of_a_server_frame_is_what_others_write(size: int, text: bool) -> None:
+    data = b"x" * size
+    frame = Frame(Opcode.TEXT if text else Opcode.BINARY, data).serialize(mask=False)
+    assert frame_head(size, text) + data == frame
 
 
-# Many small frames
-
-
-@pytest.mark.parametrize("frame", [PING, b"\x81\x81\0\0\0\0\n", b"\x8a\x80\0\0\0\0"])
-def test_a_burst_of_small_frames_is_read_at_once(server: Server, frame: bytes) -> None:
-    with server.upgraded("/echo") as client:
-        start = time.monotonic()
-        client.sendall(frame * BURST + LAST)
-        received = b""
-        while b"\x82\x04last" not in received:
-            received += client.recv(65536)
-        assert time.monotonic() - start < 0.5
-
-
-def test_who_sends_more_than_a_burst_is_read_more_slowly(server: Server) -> None:
-    with server.upgraded("/echo") as client:
-        start = time.monotonic()
-        client.sendall(b"\x8a\x80\0\0\0\0" * (BURST * 32 // 26 + 2000) + LAST)
-        assert client.recv(100) == b"\x82\x04last"
-        assert 1 < time.monotonic() - start < PATIENCE_SECONDS
-
-
-def test_who_goes_on_so_is_told_and_closed(server: Server) -> None:
-    with server.upgraded("/show") as client:
-        start = time.monotonic()
-        client.sendall((b"\x8a\x80\0\0\0\0") * 40_000)
-        answer = b""
-        while b"\x88" not in answer:
-            answer += client.recv(1000)
-        assert PATIENCE_SECONDS - 1 < time.monotonic() - start < PATIENCE_SECONDS + 3
-    assert (error_code(answer), close_code(answer)) == ("too-many-frames", 1008)
-    assert "refused 127.0.0.1 (too-many-frames)" in server.output
-
-
-def test_frames_of_32_bytes_are_free(server: Server) -> None:
-    with server.upgraded("/deaf") as client:
-        start = time.monotonic()
-        client.sendall(masked(Opcode.BINARY, bytes(26)) * 20 * BURST + b"\x82\x80\0\0\0\0")
-        assert client.recv(100)[2:] == b"%d" % (20 * BURST * 26)
-        assert time.monotonic() - start < 3 + PATIENCE_SECONDS  # the application sleeps for 3
-
-
-def test_others_are_served_while_clients_send_millions_of_empty_frames(server: Server) -> None:
-    flooders = [server.upgraded("/echo") for _ in range(8)]
-    for flooder in flooders:
-        flooder.setblocking(False)
-    longest = 0.0
-    with server.upgraded("/echo") as client:
-        until = time.monotonic() + 3
-        while time.monotonic() < until:
-            for flooder in flooders:
-                try:
-                    flooder.send(BEGIN + EMPTY * 100_000)
-                except OSError:
-                    continue
-            start = time.monotonic()
-            client.sendall(LAST)
-            assert client.recv(100) == b"\x82\x04last"
-            longest = max(longest, time.monotonic() - start)
-    for flooder in flooders:
-        flooder.close()
-    print(f"\nthe slowest answer took {longest * 1000:.0f} ms")
-    assert longest < 0.5
-
-
-def test_the_last_of_many_pings_is_answered_for_all(server: Server) -> None:
-    with server.upgraded("/echo") as client:
-        pings = [masked(Opcode.PING, b"%d" % number) for number in range(100)]
-        client.sendall(b"".join(pings))
-        received = b""
-        while not received.endswith(b"99"):
-            received += client.recv(65536)
-        assert received.startswith(b"\x8a")
-        assert len(received) < 100 * 3
-
-
-# Fragments
-
-
-def test_a_message_may_come_in_so_many_fragments(server: Server) -> None:
-    part = masked(Opcode.CONT, b"x" * 26, fin=False)
-    with server.upgraded("/deaf") as client:
-        begin = masked(Opcode.BINARY, b"", fin=False)
-        client.sendall(begin + part * (MAX_FRAGMENTS - 2) + masked(Opcode.CONT, b""))
-        client.sendall(b"\x82\x80\0\0\0\0")
-        assert client.recv(100)[2:] == b"%d" % (26 * (MAX_FRAGMENTS - 2))
-
-
-def test_a_message_in_more_fragments_is_refused(server: Server) -> None:
-    part = masked(Opcode.CONT, b"x" * 26, fin=False)
-    before = server.memory
-    with server.upgraded("/show") as client:
-        client.sendall(masked(Opcode.BINARY, b"", fin=False) + part * MAX_FRAGMENTS)
-        answer = client.recv(1000)
-    assert (error_code(answer), close_code(answer)) == ("too-many-frames", 1008)
-    assert server.memory - before < 4 * 2**20
-
-
-async def test_fragments_are_put_together_and_pings_between_them_answered(server: Server) -> None:
-    async with server.websocket("/echo") as client:
-        await client.send(["fragments ", "of \N{SNOWMAN} ", "", "a message"])
-        assert await client.recv() == "fragments of \N{SNOWMAN} a message"
-    with server.upgraded("/echo") as raw:
-        raw.sendall(masked(Opcode.TEXT, b"a\xe2\x98", fin=False) + PING)
-        assert raw.recv(100) == b"\x8a\x00"
-        raw.sendall(masked(Opcode.CONT, b"\x83b"))
-        assert raw.recv(100) == b"\x81\x05a\xe2\x98\x83b"
+@given(st.lists(st.tuples(st.binary(max_size=200), st.booleans()), max_size=5), st.data())
+def test_whole_messages_are_taken_and_the_rest_is_returned(
+    messages: list[tuple[bytes, bool]], draw: st.DataObject
+) -> None:
+    frames = [client_frame(body, text) for body, text in messages]
+    data = b"".join(frames)
+    cut = draw.draw(st.integers(0, len(data)))
+    got, rest = taken(data[:cut])
+    again, end = taken(rest + data[cut:])
+    assert got + again == [body for body, _ in messages]
+    assert end == b""
 
 
 @pytest.mark.parametrize(
-    ("frames", "code"),
+    "other",
     [
-        (masked(Opcode.CONT, b"x"), 1002),
-        (masked(Opcode.TEXT, b"x", fin=False) + masked(Opcode.TEXT, b"y"), 1002),
-        (masked(Opcode.TEXT, b"\xe2", fin=False) + masked(Opcode.CONT, b"x"), 1007),
-        (masked(Opcode.BINARY, bytes(2**20), fin=False) + masked(Opcode.CONT, b"x"), 1009),
-        (masked(Opcode.BINARY, bytes(2**20 + 1)), 1009),
+        Frame(Opcode.PING, b"ping").serialize(mask=True),
+        Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True),
+        Frame(Opcode.CONT, b"more").serialize(mask=True),
+        client_frame(b"begin", fin=False),
+        Frame(Opcode.TEXT, b"unmasked").serialize(mask=False),
+        b"\xc1" + client_frame(b"compressed")[1:],
+        client_frame(b"x" * 1001),
+        client_frame(b"x" * 70_000),
+        b"\x81\xfe\x00\x05" + b"maskhello",
     ],
 )
-def test_fragments_that_are_no_message_are_refused(
-    server: Server, frames: bytes, code: int
-) -> None:
-    with server.upgraded("/echo") as client:
-        client.sendall(frames)
-        assert close_code(client.recv(200)) == code
+def test_what_is_not_plain_is_left_for_others(other: bytes) -> None:
+    before, after = client_frame(b"before"), client_frame(b"after")
+    got, rest = taken(before + other + after, largest=1000)
+    assert got == [b"before"]
+    assert rest == other + after
 
 
-def test_the_answer_to_a_close_is_heard_behind_a_message_that_was_too_large(
-    server: Server,
-) -> None:
-    with server.upgraded("/echo") as client:
-        client.sendall(masked(Opcode.BINARY, bytes(2**20 + 1)))
-        assert close_code(client.recv(200)) == 1009
-        client.sendall(masked(Opcode.CLOSE, b"\x03\xf1"))
-        start = time.monotonic()
-        assert client.recv(100) == b""
-        assert time.monotonic() - start < 2
+def test_who_is_told_to_stop_stops() -> None:
+    frames = [client_frame(b"%d" % number) for number in range(3)]
+    got, rest = taken(b"".join(frames), stop_after=2)
+    assert got == [b"0", b"1"]
+    assert rest == frames[2]
 
 
-def test_a_mebibyte_comes_whole_in_whatever_parts(server: Server) -> None:
-    frame = masked(Opcode.BINARY, bytes(2**20))
-    with server.upgraded("/deaf") as client:
-        for at in range(0, len(frame), 30_011):
-            client.sendall(frame[at : at + 30_011])
-        client.sendall(b"\x82\x80\0\0\0\0")
-        assert client.recv(100)[2:] == b"%d" % 2**20
+def test_so_many_messages_are_taken_at_most_and_it_is_told_where_the_rest_begins() -> None:
+    frames = [client_frame(b"%d" % number) for number in range(3)]
+    got: list[bytes] = []
+    data = b"before" + b"".join(frames)
+    at, count = take_messages(data, 6, 1000, 2, lambda body, text: got.append(body) or True)  # type: ignore[func-returns-value]
+    assert (got, count, data[at:]) == ([b"0", b"1"], 2, frames[2])
 
 
-# Time
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY, Opcode.CONT])
+def test_a_head_says_where_a_frame_ends_once_it_is_there(size: int, opcode: Opcode) -> None:
+    frame = Frame(opcode, b"x" * size, fin=False).serialize(mask=True)
+    body = len(frame) - size
+    assert all(read_head(b"12" + frame[:cut], 2) is None for cut in range(body))
+    assert read_head(b"12" + frame, 2) == Head(opcode, False, 2 + body, 2 + body + size)
+    assert read_head(b"12" + frame[:body], 2) == Head(opcode, False, 2 + body, 2 + body + size)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.CLOSE])
+@pytest.mark.parametrize("size", [0, 2, 125])
+def test_control_frames_have_heads_too(opcode: Opcode, size: int) -> None:
+    frame = Frame(opcode, b"x" * size).serialize(mask=True)
+    assert read_head(frame, 0) == Head(opcode, True, 6, 6 + size)
 
 
 @pytest.mark.parametrize(
-    "begun",
-    [b"\x82", b"\x82\x85\0\0\0\0four", b"\x02\x81\0\0\0\0x", b"\x82\xfe\xff\xff\0\0\0\0x"],
-    ids=["head", "frame", "fragments", "large frame"],
+    "frame",
+    [
+        b"\x81\x00",  # no mask
+        b"\xc1\x80",  # a reserved bit
+        b"\x83\x80",  # a reserved opcode
+        b"\x8b\x80",
+        b"\x09\x80",  # a ping in parts
+        b"\x89\xfe",  # a ping over 125 bytes
+        b"\x88\x81",  # half a close code
+        b"\x82\xfe\x00\x7d\0\0\0\0",  # a length in more bytes than it needs
+        b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
+    ],
 )
-def test_a_message_that_never_ends_is_refused_though_it_goes_on(
-    server: Server, begun: bytes
-) -> None:
-    with server.upgraded("/show") as client:
-        start = time.monotonic()
-        client.sendall(begun)
-        client.settimeout(0.5)
-        answer = b""
-        while not answer:
-            try:
-                answer = client.recv(1000)
-            except TimeoutError:
-                if begun[0] == 2:
-                    client.sendall(EMPTY)
-            assert time.monotonic() - start < 8
-        assert time.monotonic() - start >= 2
-    assert (error_code(answer), close_code(answer)) == ("message-timeout", 1008)
-
-
-def test_messages_that_follow_each_other_are_no_long_one(server: Server) -> None:
-    frame = masked(Opcode.BINARY, b"slow")
-    rest = b""
-    with server.upgraded("/echo") as client:
-        for _ in range(12):
-            client.sendall(rest + frame[:5])
-            rest = frame[5:]
-            time.sleep(0.4)
-        client.sendall(rest)
-        received = b""
-        while len(received) < 12 * 6:
-            received += client.recv(1000)
-        assert received == b"\x82\x04slow" * 12
-
-
-def test_what_comes_before_the_handshake_is_answered_is_no_second_one(server: Server) -> None:
-    with server.socket(upgrade("/slow_accept")) as client:
-        time.sleep(0.5)
-        client.sendall(masked(Opcode.TEXT, b"x", fin=False) + upgrade("/echo"))
-        assert client.recv(1000).startswith(b"HTTP/1.1 101 ")
+def test_what_no_client_may_send_is_refused_as_soon_as_it_is_seen(frame: bytes) -> None:
+    with pytest.raises(FrameRefused) as refused:
+        read_head(frame, 0)
+    assert refused.value.code == 1002

@@ -107,9 +107,10 @@ class Traffic(Paced, WebSocketProtocol):
         self._consume(bytes(self.data))
 
     def _consume(self, data: bytes) -> None:
-        self._needed = 0
-        start = at = min(self._skip, len(data))
-        self._skip -= at
+        start = at = self._needed = 0
+        if self._skip:
+            start = at = min(self._skip, len(data))
+            self._skip -= at
         taken: list[bytes] = []
         try:
             at = self._take(data, at, taken)
@@ -121,18 +122,22 @@ class Traffic(Paced, WebSocketProtocol):
         except UnicodeDecodeError:
             self._hand_over(taken)
             self._fail_connection(1007, "the text is not valid UTF-8")
-        self._hand_over(taken)
-        self.data = b"" if at == len(data) or self._deaf else bytearray(data[at:])
-        self._look_at_the_clock(progress=at > start)
+        if taken:
+            self._hand_over(taken)
+        self._keep(data, at, progress=at > start)
         if self._unanswered is not None and not self.paused:
             self._answer_ping()
 
-    def _look_at_the_clock(self, *, progress: bool) -> None:
-        """Note since when the client owes the rest of a message."""
-        if not self.data and self._fragments is None:
-            self._begun = 0.0
-        elif not self._begun or (progress and self._fragments is None):
-            self._begun = self.heard
+    def _keep(self, data: bytes, at: int, *, progress: bool) -> None:
+        """Keep what is not taken, and note since when the client owes the rest of a message."""
+        if at == len(data) or self._deaf:
+            self.data = b""
+            if self._fragments is None:
+                self._begun = 0.0
+        else:
+            self.data = bytearray(data[at:])
+            if not self._begun or (progress and self._fragments is None):
+                self._begun = self.heard
 
     # Frames
 
@@ -160,7 +165,9 @@ class Traffic(Paced, WebSocketProtocol):
         head = read_head(data, at)
         if head is None:
             return at
-        if head.opcode < CLOSE and self.state == self.STATE_OPEN:
+        if head.opcode < CLOSE:
+            if self.state != self.STATE_OPEN:
+                return self._pass(head, data)
             self._check_place(head)
         if head.end > len(data):
             self._needed = head.end - at
@@ -168,9 +175,15 @@ class Traffic(Paced, WebSocketProtocol):
         payload = unmask(data[head.body : head.end], data[head.body - 4 : head.body])
         if head.opcode >= CLOSE:
             self._take_control_frame(head.opcode, payload)
-        elif self.state == self.STATE_OPEN:
+        else:
             self._take_fragment(head, payload)
         return head.end
+
+    def _pass(self, head: Head, data: bytes) -> int:
+        """Drop a frame that comes after our close, and what is still to come of it."""
+        at = min(head.end, len(data))
+        self._skip = head.end - at
+        return at
 
     def _check_place(self, head: Head) -> None:
         begun = self._fragments

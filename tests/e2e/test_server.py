@@ -283,7 +283,7 @@ async def test_minus_one_means_any_time_to_accept(server: Server) -> None:
 async def test_a_client_does_not_choose_the_root_path(server: Server) -> None:
     header = {"Daphne-Root-Path": "/secret"}
     status, content = server.get("/scope_seen", **header)
-    assert (status, json.loads(content)) == (200, {"root_path": ""})
+    assert (status, json.loads(content)) == (200, {"root_path": "", "client": "127.0.0.1"})
     async with server.websocket("/leave", additional_headers=header) as client:
         await closed(client)
     assert "root path ''" in server.output

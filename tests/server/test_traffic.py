@@ -192,6 +192,15 @@ def test_the_answer_to_a_close_is_heard_behind_a_message_that_was_too_large(
         assert time.monotonic() - start < 2
 
 
+def test_what_follows_a_close_is_dropped_whatever_it_announces(server: Server) -> None:
+    huge = b"\x82\xff\0\0\x01\0\0\0\0\0\0\0\0\0"
+    before = server.memory
+    with server.upgraded("/leave") as client:
+        assert close_code(client.recv(100)) == 1000
+        client.sendall(huge + bytes(2**20) * 40)
+        assert server.memory - before < 8 * 2**20
+
+
 def test_a_mebibyte_comes_whole_in_whatever_parts(server: Server) -> None:
     frame = masked(Opcode.BINARY, bytes(2**20))
     with server.upgraded("/deaf") as client:

@@ -107,7 +107,7 @@ class Traffic(Paced, WebSocketProtocol):
         self._consume(bytes(self.data))
 
     def _consume(self, data: bytes) -> None:
-        start = at = self._needed = 0
+        start = at = 0
         if self._skip:
             start = at = min(self._skip, len(data))
             self._skip -= at
@@ -124,7 +124,8 @@ class Traffic(Paced, WebSocketProtocol):
             self._fail_connection(1007, "the text is not valid UTF-8")
         if taken:
             self._hand_over(taken)
-        self._keep(data, at, progress=at > start)
+        if at < len(data) or self.data or self._begun:
+            self._keep(data, at, progress=at > start)
         if self._unanswered is not None and not self.paused:
             self._answer_ping()
 
@@ -144,7 +145,7 @@ class Traffic(Paced, WebSocketProtocol):
     def _take(self, data: bytes, at: int, taken: list[bytes]) -> int:
         """Take whole frames from at on; return where the rest begins."""
         deliver = partial(self._collect, taken) if self.attached else self._deliver
-        while at < len(data) and self._reads():
+        while at < len(data) and self.reading and not self._deaf:
             start, frames = at, 0
             if self._fragments is None and self.state == self.STATE_OPEN:
                 at, frames = take_messages(data, at, self.largest, FRAMES_PER_TURN, deliver)
@@ -157,12 +158,10 @@ class Traffic(Paced, WebSocketProtocol):
                 self._charge(frames - (at - start) // BYTES_PER_FRAME)
         return at
 
-    def _reads(self) -> bool:
-        return self.reading and not self._deaf and self.state != self.STATE_CLOSED
-
     def _take_frame(self, data: bytes, at: int) -> int:
         """Take any one frame, if it is whole."""
-        head = read_head(data, at)
+        self._needed = 0
+        head = read_head(data, at) if self.state != self.STATE_CLOSED else None
         if head is None:
             return at
         if head.opcode < CLOSE:
@@ -226,7 +225,7 @@ class Traffic(Paced, WebSocketProtocol):
 
     def _deliver(self, data: bytes, text: bool) -> bool:
         self.onMessage(data, not text)
-        return self._reads() and self.state == self.STATE_OPEN
+        return self.reading and not self._deaf and self.state == self.STATE_OPEN
 
     def _collect(self, taken: list[bytes], data: bytes, text: bool) -> bool:
         """Add a message to those that an application which writes bytes takes together."""

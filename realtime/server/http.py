@@ -169,31 +169,34 @@ class GatewayChannel(HTTPChannel):
     Twisted's own clock, which starts anew with each byte, is for connections without a request.
     """
 
-    _begun = False  # a request has, and is not complete
+    _awaited = ""  # of a request that has begun: "head" or "body"
     _idle_seconds: float | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        if data and not self._begun and not self._handlingRequest:
-            self._begun = True
-            self._idle_seconds = self.setTimeout(conf.STOMP_HEAD_SECONDS)
+        begins = bool(data) and not self._awaited and not self._handlingRequest
+        if begins:
+            self._awaited, self._idle_seconds = "head", self.timeOut
         super().dataReceived(data)
+        if begins and self._awaited == "head":  # few do not come whole; a clock set back is dear
+            self.setTimeout(conf.STOMP_HEAD_SECONDS)
 
     def resetTimeout(self) -> None:
         """Do nothing: what comes does not put a deadline off."""
 
     def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
+        self._awaited = "body"
         if self.length != 0:
             self.setTimeout(conf.STOMP_BODY_SECONDS)
 
     def allContentReceived(self) -> None:
-        self._begun = False
+        self._awaited = ""
         self.timeOut = self._idle_seconds
         super().allContentReceived()
 
     def timeoutConnection(self) -> None:
         refused = any(request.refused for request in self.requests)
-        if self._begun and not refused:
+        if self._awaited and not refused:
             self.transport.write(answer(408, "the request did not come in time"))
         super().timeoutConnection()
 

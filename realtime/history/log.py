@@ -55,6 +55,8 @@ class Log:
         """Add the next message; return False if it is not the next."""
         if not position.follows(self.position):
             return False
+        if position.epoch != self.position.epoch:
+            self.ended = {**self.ended, self.position.epoch: self.position.offset}
         self.position = position
         self.entries.append(Entry(position.offset, time.monotonic() + self.ttl, message))
         if len(self.entries) > self.size:
@@ -85,14 +87,15 @@ class Log:
         Return what is certainly new of all after a position, where not all of it is there.
 
         Of a history that does not know the position's epoch, but others before its own, nothing
-        is: it may be an older copy, whose messages were heard before.
+        is: it may be an older copy, whose messages were heard before. Epochs that ended before
+        any message are none of a copy.
         """
         if position.epoch == self.position.epoch:
             known = position.offset
         elif position.epoch in self.ended:
             known = self.ended[position.epoch]
         else:
-            known = self.position.offset if self.ended else 0
+            known = self.position.offset if any(self.ended.values()) else 0
         return self.newest(self.position.offset - known)
 
     def newest(self, count: int) -> list[Any]:

@@ -71,11 +71,34 @@ local function announce(channel, channels, first, bundle)
   for each = channel, channel + channels - 1 do redis.call('PUBLISH', ARGV[each], together) end
 end
 
+-- Gives back what Redis reserves for the first entries of a stream, 4 KiB: few topics fill it. A copy
+-- is as large as what is in it. Where that is refused, only the memory is lost.
+local function fit(entries)
+  local copy = entries .. ':copy'
+  if redis.pcall('COPY', entries, copy, 'REPLACE') == 1 then redis.call('RENAME', copy, entries) end
+end
+
 local function expire(position, entries, now, ttl)
-  if redis.call('PTTL', entries) >= ttl then return end
-  redis.call('XTRIM', entries, 'MINID', integer(now - ttl))
+  local left = redis.call('PTTL', entries)
+  if left >= ttl then return end
+  if left == -1 then fit(entries) else redis.call('XTRIM', entries, 'MINID', integer(now - ttl)) end
   redis.call('PEXPIRE', entries, 2 * ttl)
-  redis.call('PEXPIRE', position, math.max(POSITION_SECONDS * 1000, 2 * ttl))
+  renew(position, ttl, SLACK)
+end
+
+-- Writes down where a destination stands: what came by a bridge is remembered for longer.
+local function record(position, size, offset, now, route, token, published)
+  if route == '' then
+    if size > 0 then redis.call('HSET', position, 'offset', offset, 'time', now) end
+    return
+  end
+  local fence, entry = 'fence:' .. route, 'entry:' .. route
+  if size > 0 then
+    redis.call('HSET', position, 'offset', offset, 'time', now, fence, token, entry, published)
+  else
+    redis.call('HSET', position, fence, token, entry, published)
+  end
+  redis.call('EXPIRE', position, FENCE_SECONDS)
 end
 
 local function publish(position, entries, once)
@@ -101,14 +124,8 @@ local function publish(position, entries, once)
   ids, published, offset, first, bundle =
     append(messages + 1, last, entries, size, epoch, offset, now, after, published)
   announce(channel, channels, first, bundle)
-  if size > 0 then
-    redis.call('HSET', position, 'offset', offset, 'time', now)
-    expire(position, entries, now, ttl)
-  end
-  if route ~= '' then
-    redis.call('HSET', position, 'fence:' .. route, token, 'entry:' .. route, published)
-    if size == 0 then redis.call('EXPIRE', position, POSITION_SECONDS) end
-  end
+  record(position, size, offset, now, route, token, published)
+  if size > 0 then expire(position, entries, now, ttl) end
   if once and ids[1] ~= 0 then redis.call('SET', once, ids[1], 'EX', IDEMPOTENCY_SECONDS) end
   return ids
 end

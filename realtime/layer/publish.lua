@@ -71,34 +71,19 @@ local function announce(channel, channels, first, bundle)
   for each = channel, channel + channels - 1 do redis.call('PUBLISH', ARGV[each], together) end
 end
 
--- Gives back what Redis reserves for the first entries of a stream, 4 KiB: few topics fill it. A copy
--- is as large as what is in it. Where that is refused, only the memory is lost.
-local function fit(entries)
-  local copy = entries .. ':copy'
-  if redis.pcall('COPY', entries, copy, 'REPLACE') == 1 then redis.call('RENAME', copy, entries) end
-end
-
+-- Gives back what Redis reserves for the first entries of a stream, too: 4 KiB, which few topics fill.
+-- A copy is as large as what is in it. Where that is refused, only the memory is lost.
 local function expire(position, entries, now, ttl)
   local left = redis.call('PTTL', entries)
   if left >= ttl then return end
-  if left == -1 then fit(entries) else redis.call('XTRIM', entries, 'MINID', integer(now - ttl)) end
+  local copy = entries .. ':copy'
+  if left == -1 and redis.pcall('COPY', entries, copy, 'REPLACE') == 1 then
+    redis.call('RENAME', copy, entries)
+  end
+  redis.call('XTRIM', entries, 'MINID', integer(now - ttl))
   redis.call('PEXPIRE', entries, 2 * ttl)
-  renew(position, ttl, SLACK)
-end
-
--- Writes down where a destination stands: what came by a bridge is remembered for longer.
-local function record(position, size, offset, now, route, token, published)
-  if route == '' then
-    if size > 0 then redis.call('HSET', position, 'offset', offset, 'time', now) end
-    return
-  end
-  local fence, entry = 'fence:' .. route, 'entry:' .. route
-  if size > 0 then
-    redis.call('HSET', position, 'offset', offset, 'time', now, fence, token, entry, published)
-  else
-    redis.call('HSET', position, fence, token, entry, published)
-  end
-  redis.call('EXPIRE', position, FENCE_SECONDS)
+  local life = SLACK * math.max(LEAST_LIFE, LIVES * ttl)
+  if redis.call('PTTL', position) < life then redis.call('PEXPIRE', position, integer(life)) end
 end
 
 local function publish(position, entries, once)
@@ -124,8 +109,14 @@ local function publish(position, entries, once)
   ids, published, offset, first, bundle =
     append(messages + 1, last, entries, size, epoch, offset, now, after, published)
   announce(channel, channels, first, bundle)
-  record(position, size, offset, now, route, token, published)
-  if size > 0 then expire(position, entries, now, ttl) end
+  if route ~= '' then
+    redis.call('HSET', position, 'fence:' .. route, token, 'entry:' .. route, published)
+    redis.call('EXPIRE', position, FENCE_SECONDS)
+  end
+  if size > 0 then
+    redis.call('HSET', position, 'offset', offset, 'time', now)
+    expire(position, entries, now, ttl)
+  end
   if once and ids[1] ~= 0 then redis.call('SET', once, ids[1], 'EX', IDEMPOTENCY_SECONDS) end
   return ids
 end

@@ -14,7 +14,10 @@ if ended == '' then  -- another release began it
   local _, _, lately = empty(position)
   ended = lately
 end
-renew(position, ttl, 1)
+local life = math.max(LEAST_LIFE, LIVES * ttl)
+if redis.call('PTTL', position) < life then
+  redis.call('PEXPIRE', position, integer(SLACK * life))
+end
 local entries = {}
 if count > 0 then
   entries = redis.call('XREVRANGE', KEYS[2], '+', integer(now - ttl), 'COUNT', count)

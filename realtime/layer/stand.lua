@@ -12,7 +12,7 @@
 
 local LEAST_LIFE = 3600 * 1000           -- a position outlives its newest entry by so many milliseconds,
 local LIVES = 12                         -- and by so many times the time that entries are kept
-local SLACK = 13 / 12                    -- given on top, so that it isn't renewed each time
+local SLACK = 13 / 12                    -- so much more is given, so that it isn't renewed each time
 local FENCE_SECONDS = 30 * 24 * 3600     -- what came by a bridge is remembered for longer
 local IDEMPOTENCY_SECONDS = 300          -- for so long a key is known
 local KEPT_EPOCHS = 32                   -- so many that ended are remembered
@@ -27,13 +27,6 @@ local function integer(number)
   return string.format('%.0f', number)
 end
 
-local function with_ended(ended, epoch, offset)
-  local kept = {}
-  for each in string.gmatch(ended, '%S+') do kept[#kept + 1] = each end
-  kept[#kept + 1] = epoch .. ':' .. offset
-  return table.concat(kept, ' ', math.max(1, #kept - KEPT_EPOCHS + 1))
-end
-
 -- Returns the stem of a position's epochs in this server process, the epoch in which it is empty now,
 -- and all in which it was lately ("EPOCH:0 ...").
 local function empty(position)
@@ -44,15 +37,6 @@ local function empty(position)
     lately[#lately + 1] = epoch .. ':0'
   end
   return stem, epoch, table.concat(lately, ' ')
-end
-
--- Lets a position live for as long as suits entries that are kept for `ttl` milliseconds, if `left` of
--- what that is isn't left of it.
-local function renew(position, ttl, left)
-  local life = math.max(LEAST_LIFE, LIVES * ttl)
-  if redis.call('PTTL', position) < left * life then
-    redis.call('PEXPIRE', position, integer(SLACK * life))
-  end
 end
 
 -- Returns the epoch, the offset, the epochs that ended, the time in milliseconds, and whether there is
@@ -66,7 +50,10 @@ local function stand(position, entries, read)
 
   local stem, none, lately = empty(position)
   if epoch then
-    ended = with_ended(ended, epoch, offset)
+    local kept = {}
+    for each in string.gmatch(ended, '%S+') do kept[#kept + 1] = each end
+    kept[#kept + 1] = epoch .. ':' .. offset
+    ended = table.concat(kept, ' ', math.max(1, #kept - KEPT_EPOCHS + 1))
   elseif read then
     return none, 0, lately, now, false
   else

@@ -1,8 +1,8 @@
 """
 Position: where in the history of a destination a message stands.
 
-Where nothing was published yet, clients stand at offset 0 of an epoch that no message has; the first
-message begins another with the same stem, its first eight characters.
+Where nothing was published yet, clients stand at offset 0 of an epoch that no message has; the
+first message begins another with the same stem, its first eight characters.
 """
 
 from __future__ import annotations

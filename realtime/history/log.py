@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -115,18 +114,3 @@ class Log:
         now = time.monotonic()
         while self.entries and self.entries[0].expires <= now:
             self.entries.popleft()
-
-
-def parse_ended(text: bytes) -> dict[str, int]:
-    """
-    Return up to which offset the messages of each epoch that ended are still part of the history.
-
-    A script says at which each ended, the oldest first; a later one may have ended before that,
-    where Redis has forgotten more.
-    """
-    still: dict[str, int] = {}
-    least = sys.maxsize
-    for each in reversed(text.decode().split()):
-        epoch, _, offset = each.rpartition(":")
-        least = still[epoch] = min(least, int(offset))
-    return still

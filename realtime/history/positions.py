@@ -7,6 +7,7 @@ first message begins another with the same stem, its first eight characters.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -55,3 +56,18 @@ class Position:
     def after(self, count: int) -> Position:
         """Return where one stands after so many more messages."""
         return Position(self.epoch, self.offset + count) if count else self
+
+
+def parse_ended(text: bytes) -> dict[str, int]:
+    """
+    Return up to which offset the messages of each epoch that ended are still part of the history.
+
+    A script says at which each ended, the oldest first; a later one may have ended before that,
+    where Redis has forgotten more.
+    """
+    still: dict[str, int] = {}
+    least = sys.maxsize
+    for each in reversed(text.decode().split()):
+        epoch, _, offset = each.rpartition(":")
+        least = still[epoch] = min(least, int(offset))
+    return still

@@ -19,9 +19,9 @@ Why so:
   here yet, or an epoch that this process has not noticed; so a position that is unknown here is
   looked for in Redis before the answer is ``recovered:false``.
 * Reading an empty history writes nothing, so that nobody fills Redis by asking. Its position is
-  made of what all processes know, and counts for as long as no history can have begun and been forgotten
-  unnoticed: 40 to 60 minutes. Only somebody who deletes keys by hand, or a Redis that evicts them,
-  can make such a position count wrongly; one with messages before it never does.
+  made of what all processes know, and counts for as long as no history can have begun and been
+  forgotten unnoticed: 40 to 60 minutes. Only somebody who deletes keys by hand, or a Redis that
+  evicts them, can make such a position count wrongly; one with messages before it never does.
 * Positions outlive their entries twelvefold, at least an hour, and live while they are read: a
   subscriber of a quiet topic is not told of a loss.
 

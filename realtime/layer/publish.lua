@@ -104,8 +104,8 @@ local function publish(position, entries, once)
     if earlier then return {earlier} end
   end
 
-  local epoch, offset, ended, now, ids, first, bundle
-  if size > 0 then epoch, offset, ended, now = stand(position, entries) end
+  local epoch, offset, now, ids, first, bundle
+  if size > 0 then epoch, offset, now = stand(position, entries) end
   ids, published, offset, first, bundle =
     append(messages + 1, last, entries, size, epoch, offset, now, after, published)
   announce(channel, channels, first, bundle)

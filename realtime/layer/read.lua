@@ -8,7 +8,7 @@
 -- who hears is told that something was lost because nothing came for a long time.
 
 local position, count, ttl = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local epoch, offset, ended, now, there = stand(position, KEYS[2], true)
+local epoch, offset, now, ended, there = stand(position, KEYS[2], true)
 if not there then return {epoch, offset, ended, now, {}} end
 if ended == '' then  -- another release began it
   local _, _, lately = empty(position)

@@ -39,15 +39,17 @@ local function empty(position)
   return stem, epoch, table.concat(lately, ' ')
 end
 
--- Returns the epoch, the offset, the epochs that ended, the time in milliseconds, and whether there is
--- a position. Another epoch begins if this server process is another than the last time; and where
--- nothing was published, unless it is only `read`.
+-- Returns the epoch, the offset, the time in milliseconds, and, if it is only `read`, the epochs that
+-- ended and whether there is a position. Another epoch begins if this server process is another than
+-- the last time; and where nothing was published, unless it is only read.
 local function stand(position, entries, read)
-  local meta = redis.call('HMGET', position, 'epoch', 'offset', 'run', 'ended', 'time')
-  local epoch, offset, ended = meta[1], tonumber(meta[2] or 0), meta[4] or ''
-  local now = integer(math.max(milliseconds, tonumber(meta[5] or 0)))
-  if meta[3] == run then return epoch, offset, ended, now, true end
+  local meta = redis.call('HMGET', position, 'epoch', 'offset', 'run', 'time')
+  local epoch, offset = meta[1], tonumber(meta[2] or 0)
+  local now = integer(math.max(milliseconds, tonumber(meta[4] or 0)))
+  if meta[3] == run and not read then return epoch, offset, now end
 
+  local ended = epoch and redis.call('HGET', position, 'ended') or ''
+  if meta[3] == run then return epoch, offset, now, ended, true end
   local stem, none, lately = empty(position)
   if epoch then
     local kept = {}
@@ -55,12 +57,12 @@ local function stand(position, entries, read)
     kept[#kept + 1] = epoch .. ':' .. offset
     ended = table.concat(kept, ' ', math.max(1, #kept - KEPT_EPOCHS + 1))
   elseif read then
-    return none, 0, lately, now, false
+    return none, 0, now, lately, false
   else
     redis.call('DEL', entries)
     ended = lately
   end
   epoch = stem .. string.sub(redis.sha1hex(clock[1] .. ' ' .. clock[2] .. ' ' .. position), 1, 8)
   redis.call('HSET', position, 'epoch', epoch, 'offset', offset, 'run', run, 'ended', ended)
-  return epoch, offset, ended, now, true
+  return epoch, offset, now, ended, true
 end

@@ -221,7 +221,8 @@ class _Reader:
 
     def _submit(self, *command: str | bytes) -> asyncio.Future[Any]:
         future = self._reading.submit(command)
-        future.add_done_callback(lambda future: future.exception())  # it may wait for nobody
+        # It may wait for nobody; one that was cancelled would raise here.
+        future.add_done_callback(lambda future: future.cancelled() or future.exception())
         return future
 
 

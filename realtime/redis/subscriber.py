@@ -248,7 +248,8 @@ class _Confirmation:
     def __init__(self) -> None:
         self.answers_due = 0
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.future.add_done_callback(lambda future: future.exception())  # may wait for nobody
+        # It may wait for nobody; one that was cancelled would raise here.
+        self.future.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def succeed(self) -> None:
         if not self.future.done():

@@ -8,7 +8,11 @@ import pytest
 import redis
 
 from notifications.bridges import from_stream
+from notifications.bridges.lease import Lease
+from notifications.bridges.publisher import Publisher
 from notifications.bridges.routes import IncomingRoute
+from notifications.bridges.streams import _Reader
+from realtime.redis import pipeline_to
 from tests.kit.bridging import consuming, dead_letters, eventually, new_name, published, status
 
 
@@ -160,3 +164,17 @@ async def test_a_stream_that_is_no_stream_is_told_and_asked_again(
         redis_client.delete(route.source)
         add(redis_client, route, "b")
         assert await published(topic, 2) == [b"a", b"b"]
+
+
+async def test_a_bridge_that_ends_while_it_reads_leaves_no_traceback(
+    route: IncomingRoute, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = pipeline_to(route.url)
+    reader = _Reader(Publisher(route, Lease(route.id, pipeline), pipeline))
+    reading = reader._submit("BLPOP", new_name("nothing"), "0")
+    await asyncio.sleep(0)
+    reading.cancel()
+    await reader.aclose()
+    await asyncio.sleep(0)
+    assert caplog.text == ""
+    await pipeline.aclose()

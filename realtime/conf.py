@@ -44,6 +44,8 @@ class Conf:
     STOMP_MAX_BODY_BYTES: int | None = None
     #: Subscriptions of one session; topics of one stream of events.
     STOMP_MAX_SUBSCRIPTIONS: int = 128
+    #: Topics with a history that an account may make anew in a minute, on one process; 0 for any.
+    STOMP_NEW_TOPICS_PER_MINUTE: int = 600
     #: Threads for functions of the routing table that are not async.
     STOMP_HANDLER_THREADS: int = 32
     #: Messages that are kept of a topic, unless the routing table says otherwise.

@@ -6,6 +6,7 @@ Access: who may connect, from where, and what they may do.
     Origin of the page ──> origins         is it ours, or allowed? do its cookies count?
     CONNECT ─────────────> authentication  who is it? the first authenticator that knows
     SEND ────────────────> rules           may it go there?
+    a new topic ─────────> topic_quota     does the account make too many?
 
 An authenticator is an async function ``(scope, connect) -> user | None``: it returns None where
 there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -55,6 +54,8 @@ class Log:
         """Add the next message; return False if it is not the next."""
         if not position.follows(self.position):
             return False
+        if position.epoch != self.position.epoch:
+            self.ended = {**self.ended, self.position.epoch: self.position.offset}
         self.position = position
         self.entries.append(Entry(position.offset, time.monotonic() + self.ttl, message))
         if len(self.entries) > self.size:
@@ -85,14 +86,15 @@ class Log:
         Return what is certainly new of all after a position, where not all of it is there.
 
         Of a history that does not know the position's epoch, but others before its own, nothing
-        is: it may be an older copy, whose messages were heard before.
+        is: it may be an older copy, whose messages were heard before. Epochs that ended before
+        any message are none of a copy.
         """
         if position.epoch == self.position.epoch:
             known = position.offset
         elif position.epoch in self.ended:
             known = self.ended[position.epoch]
         else:
-            known = self.position.offset if self.ended else 0
+            known = self.position.offset if any(self.ended.values()) else 0
         return self.newest(self.position.offset - known)
 
     def newest(self, count: int) -> list[Any]:
@@ -112,18 +114,3 @@ class Log:
         now = time.monotonic()
         while self.entries and self.entries[0].expires <= now:
             self.entries.popleft()
-
-
-def parse_ended(text: bytes) -> dict[str, int]:
-    """
-    Return up to which offset the messages of each epoch that ended are still part of the history.
-
-    A script says at which each ended, the oldest first; a later one may have ended before that,
-    where Redis has forgotten more.
-    """
-    still: dict[str, int] = {}
-    least = sys.maxsize
-    for each in reversed(text.decode().split()):
-        epoch, _, offset = each.rpartition(":")
-        least = still[epoch] = min(least, int(offset))
-    return still

@@ -1,12 +1,21 @@
-"""Position: where in the history of a destination a message stands."""
+"""
+Position: where in the history of a destination a message stands.
+
+Where nothing was published yet, clients stand at offset 0 of an epoch that no message has; the
+first message begins another with the same stem, its first eight characters.
+"""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 #: Why not everything can be delivered to who comes back.
 Reason = Literal["epoch", "expired", "limit"]
+
+#: So many characters of an epoch say which destination of which server process it is of.
+_STEM: Final = 8
 
 
 @dataclass(slots=True)
@@ -29,7 +38,11 @@ class Position:
 
     def follows(self, other: Position) -> bool:
         """Return whether this is the very next."""
-        return self.offset == other.offset + 1 and self.epoch == other.epoch
+        if self.offset != other.offset + 1:
+            return False
+        return self.epoch == other.epoch or (
+            other.offset == 0 and self.epoch[:_STEM] == other.epoch[:_STEM]
+        )
 
     def before(self, count: int) -> Position:
         """Return where one stands before the last messages, so many of them."""
@@ -43,3 +56,18 @@ class Position:
     def after(self, count: int) -> Position:
         """Return where one stands after so many more messages."""
         return Position(self.epoch, self.offset + count) if count else self
+
+
+def parse_ended(text: bytes) -> dict[str, int]:
+    """
+    Return up to which offset the messages of each epoch that ended are still part of the history.
+
+    A script says at which each ended, the oldest first; a later one may have ended before that,
+    where Redis has forgotten more.
+    """
+    still: dict[str, int] = {}
+    least = sys.maxsize
+    for each in reversed(text.decode().split()):
+        epoch, _, offset = each.rpartition(":")
+        least = still[epoch] = min(least, int(offset))
+    return still

@@ -21,6 +21,8 @@ Why so:
   over 300 topics went from 66.3 us of processor time a message to 49.4, Redis' from 26.5 to 17.9.
 * A generation for each run of Redis: a connection learns the server's ``run_id``, and the script
   compares it with that of the last publish. After a restart or a failover a new epoch begins.
+* Small histories: Redis reserves 4 KiB for the first entry of a stream, but not for that of a copy.
+  A topic with one message of 150 bytes went from 4.7 kB to 0.8, for two more commands at its first.
 * No queue between layer and hub: the layer calls the hub, and stops reading while it asks to wait.
 
 May import ``redis``, ``history``, ``messages``, ``routes`` and ``destinations``.

@@ -28,8 +28,8 @@ from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 from realtime.destinations.groups import group_name
 from realtime.destinations.names import is_pattern
 from realtime.destinations.patterns import pattern_of
-from realtime.history.log import Entry, Log, parse_ended
-from realtime.history.positions import Position
+from realtime.history.log import Entry, Log
+from realtime.history.positions import Position, parse_ended
 from realtime.messages.envelope import FORMAT, open_envelope
 from realtime.redis.cluster import ClusterClient
 from realtime.redis.commands import Call
@@ -222,8 +222,8 @@ class Reader:
 
     def _log(self, answer: list[Any], history: History) -> Log:
         epoch, offset, ended, now, newest = answer
-        still = parse_ended(ended) if ended else {}
-        log = Log(Position(epoch.decode(), offset), still, history.size, history.ttl)
+        position = Position(epoch.decode(), offset)
+        log = Log(position, parse_ended(ended), history.size, history.ttl)
         clock = time.monotonic()
         for number, (entry_id, (_, data)) in enumerate(newest):
             milliseconds, _, entry_offset = entry_id.partition(b"-")

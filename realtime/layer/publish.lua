@@ -71,11 +71,19 @@ local function announce(channel, channels, first, bundle)
   for each = channel, channel + channels - 1 do redis.call('PUBLISH', ARGV[each], together) end
 end
 
+-- Gives back what Redis reserves for the first entries of a stream, too: 4 KiB, which few topics fill.
+-- A copy is as large as what is in it. Where that is refused, only the memory is lost.
 local function expire(position, entries, now, ttl)
-  if redis.call('PTTL', entries) >= ttl then return end
+  local left = redis.call('PTTL', entries)
+  if left >= ttl then return end
+  local copy = entries .. ':copy'
+  if left == -1 and redis.pcall('COPY', entries, copy, 'REPLACE') == 1 then
+    redis.call('RENAME', copy, entries)
+  end
   redis.call('XTRIM', entries, 'MINID', integer(now - ttl))
   redis.call('PEXPIRE', entries, 2 * ttl)
-  redis.call('PEXPIRE', position, math.max(POSITION_SECONDS * 1000, 2 * ttl))
+  local life = SLACK * math.max(LEAST_LIFE, LIVES * ttl)
+  if redis.call('PTTL', position) < life then redis.call('PEXPIRE', position, integer(life)) end
 end
 
 local function publish(position, entries, once)
@@ -96,18 +104,18 @@ local function publish(position, entries, once)
     if earlier then return {earlier} end
   end
 
-  local epoch, offset, ended, now, ids, first, bundle
-  if size > 0 then epoch, offset, ended, now = stand(position, entries) end
+  local epoch, offset, now, ids, first, bundle
+  if size > 0 then epoch, offset, now = stand(position, entries) end
   ids, published, offset, first, bundle =
     append(messages + 1, last, entries, size, epoch, offset, now, after, published)
   announce(channel, channels, first, bundle)
+  if route ~= '' then
+    redis.call('HSET', position, 'fence:' .. route, token, 'entry:' .. route, published)
+    redis.call('EXPIRE', position, FENCE_SECONDS)
+  end
   if size > 0 then
     redis.call('HSET', position, 'offset', offset, 'time', now)
     expire(position, entries, now, ttl)
-  end
-  if route ~= '' then
-    redis.call('HSET', position, 'fence:' .. route, token, 'entry:' .. route, published)
-    if size == 0 then redis.call('EXPIRE', position, POSITION_SECONDS) end
   end
   if once and ids[1] ~= 0 then redis.call('SET', once, ids[1], 'EX', IDEMPOTENCY_KEY_SECONDS) end
   return ids

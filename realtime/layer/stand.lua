@@ -4,11 +4,21 @@
 -- in which the epoch began, the epochs that `ended` ("EPOCH:OFFSET ..."), the `time` of the newest
 -- entry, and for each route of the bridges its `fence:` and newest `entry:`.
 --
+-- A destination that nothing was published to has none, and reading it makes none: it stands at offset
+-- 0 of an epoch for a while, made of its name, the server process and the time. The first publish
+-- begins one with the same stem (see realtime/history/positions.py), unlike all others, and says that
+-- those of the last whiles ended at 0. Those of earlier ones don't count: a position may have come and
+-- expired since, with messages that nobody would miss.
+--
 -- IDEMPOTENCY_KEY_SECONDS stands before this text: see scripts.py.
 
-local POSITION_SECONDS = 30 * 24 * 3600  -- a position outlives its entries by far
-local UNUSED_SECONDS = 24 * 3600         -- but not where nothing was ever published
+local LEAST_LIFE = 3600 * 1000           -- a position outlives its newest entry by so many milliseconds,
+local LIVES = 12                         -- and by so many times the time that entries are kept
+local SLACK = 13 / 12                    -- so much more is given, so that it isn't renewed each time
+local FENCE_SECONDS = 30 * 24 * 3600     -- what came by a bridge is remembered for longer
 local KEPT_EPOCHS = 32                   -- so many that ended are remembered
+local WHILE_SECONDS = 1200               -- so long an empty destination has the same epoch,
+local WHILES = 3                         -- and so many count: together no longer than any position lives
 
 local run = ARGV[1]
 local clock = redis.call('TIME')
@@ -18,29 +28,42 @@ local function integer(number)
   return string.format('%.0f', number)
 end
 
-local function with_ended(ended, epoch, offset)
-  local kept = {}
-  for each in string.gmatch(ended, '%S+') do kept[#kept + 1] = each end
-  kept[#kept + 1] = epoch .. ':' .. offset
-  return table.concat(kept, ' ', math.max(1, #kept - KEPT_EPOCHS + 1))
+-- Returns the stem of a position's epochs in this server process, the epoch in which it is empty now,
+-- and all in which it was lately ("EPOCH:0 ...").
+local function empty(position)
+  local stem = string.sub(redis.sha1hex(run .. ' ' .. position), 1, 8)
+  local now, lately, epoch = math.floor(clock[1] / WHILE_SECONDS), {}, nil
+  for each = now - WHILES + 1, now do
+    epoch = stem .. string.format('%04x', each % 65536)
+    lately[#lately + 1] = epoch .. ':0'
+  end
+  return stem, epoch, table.concat(lately, ' ')
 end
 
--- Returns the epoch, the offset, the epochs that ended, and the time in milliseconds. Another epoch
--- begins if this server process is another than the last time.
-local function stand(position, entries)
-  local meta = redis.call('HMGET', position, 'epoch', 'offset', 'run', 'ended', 'time')
-  local epoch, offset, ended = meta[1], tonumber(meta[2] or 0), meta[4] or ''
-  local now = math.max(milliseconds, tonumber(meta[5] or 0))
-  if meta[3] ~= run then
-    if epoch then
-      ended = with_ended(ended, epoch, offset)
-    else
-      redis.call('DEL', entries)
-    end
-    local unlike_others = run .. ' ' .. clock[1] .. ' ' .. clock[2] .. ' ' .. position
-    epoch = string.sub(redis.sha1hex(unlike_others), 1, 12)
-    redis.call('HSET', position, 'epoch', epoch, 'offset', offset, 'run', run, 'ended', ended)
-    if offset == 0 then redis.call('EXPIRE', position, UNUSED_SECONDS) end
+-- Returns the epoch, the offset, the time in milliseconds, and, if it is only `read`, the epochs that
+-- ended and whether there is a position. Another epoch begins if this server process is another than
+-- the last time; and where nothing was published, unless it is only read.
+local function stand(position, entries, read)
+  local meta = redis.call('HMGET', position, 'epoch', 'offset', 'run', 'time')
+  local epoch, offset = meta[1], tonumber(meta[2] or 0)
+  local now = integer(math.max(milliseconds, tonumber(meta[4] or 0)))
+  if meta[3] == run and not read then return epoch, offset, now end
+
+  local ended = epoch and redis.call('HGET', position, 'ended') or ''
+  if meta[3] == run then return epoch, offset, now, ended, true end
+  local stem, none, lately = empty(position)
+  if epoch then
+    local kept = {}
+    for each in string.gmatch(ended, '%S+') do kept[#kept + 1] = each end
+    kept[#kept + 1] = epoch .. ':' .. offset
+    ended = table.concat(kept, ' ', math.max(1, #kept - KEPT_EPOCHS + 1))
+  elseif read then
+    return none, 0, now, lately, false
+  else
+    redis.call('DEL', entries)
+    ended = lately
   end
-  return epoch, offset, ended, integer(now)
+  epoch = stem .. string.sub(redis.sha1hex(clock[1] .. ' ' .. clock[2] .. ' ' .. position), 1, 8)
+  redis.call('HSET', position, 'epoch', epoch, 'offset', offset, 'run', run, 'ended', ended)
+  return epoch, offset, now, ended, true
 end

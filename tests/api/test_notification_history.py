@@ -103,9 +103,9 @@ def test_without_a_position_the_newest_come(read: Read, topic: str) -> None:
 def test_what_is_not_whole_is_not_recovered(
     read: Read, topic: str, after: str, reason: str
 ) -> None:
-    epoch = read(topic=topic)["position"].rpartition("-")[0]
     for number in range(102):  # the history keeps 100
         publish(topic, number)
+    epoch = read(topic=topic)["position"].rpartition("-")[0]
     page = read(topic=topic, after=after.format(epoch=epoch))
     assert (page["recovered"], page["reason"]) == (False, reason)
     assert (page["messages"], page["position"]) == ([], f"{epoch}-102")

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from realtime.history.log import MAX_REPLAY, Log, Lost, parse_ended
-from realtime.history.positions import Position
+from realtime.history.log import MAX_REPLAY, Log, Lost
+from realtime.history.positions import Position, parse_ended
 from realtime.routes.table import topic_options
 from realtime.routes.topics import History
 

@@ -164,11 +164,8 @@ async def test_what_one_topic_refuses_hurts_no_other_in_the_same_call(
 ) -> None:
     listener = Listener()
     await listener.listen(layer, "a", "b")
-    group, _, history, *_ = submission(0, "broken")
-    await layer.reader.read(group, history, 0)
-    (entries,) = [
-        key.decode().replace(":position", ":entries") for key in redis_client.keys("*broken*")
-    ]
+    await submit(layer, *submission(0, "broken"))
+    (entries,) = redis_client.keys("*broken*:entries")
     redis_client.set(entries, "no stream")
     sent = [submit(layer, *submission(1, "a"))]
     sent += [submit(layer, *submission(2, "broken")) for _ in range(2)]

@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check coverage fuzz chaos bridges bench bench-compare format outdated clean
+.PHONY: help run demo admin test check audit coverage fuzz chaos bridges bench bench-compare format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -30,15 +30,19 @@ admin: $(VENV)/run ## make an account for the admin and the API
 test: $(VENV)/dev ## run all tests; ARGS= goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/dev ## what CI runs: format, lint, types, layers, settings, migrations, tests
+check: $(VENV)/dev ## what CI runs: format, lint, types, layers, audit, settings, migrations, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 	DEBUG=0 SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 	  ALLOWED_HOSTS=gateway.example $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest $(ARGS)
+
+audit: $(VENV)/dev ## look for unsafe code, and for known vulnerabilities of what is installed
+	@$(BIN)/python .ci/audit.py
 
 coverage: $(VENV)/dev ## how much of each room its tests reach in this process; a table
 	@$(BIN)/coverage run -m pytest -q --ignore=tests/e2e --ignore=tests/packaging $(ARGS)

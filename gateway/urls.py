@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.views.generic import TemplateView
 
 from notifications.bridges.metrics import MetricsView
 
+from .login import GatewayLoginView
+
 urlpatterns = [
     path("", TemplateView.as_view(template_name="console.html"), name="console"),
+    path("login/", GatewayLoginView.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
     path("api/", include("notifications.api.urls")),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("admin/", admin.site.urls),

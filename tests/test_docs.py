@@ -43,7 +43,8 @@ def test_the_tests_leave_the_ports_that_the_documents_name_alone(project: Path) 
 
 
 def test_links_in_the_documents_lead_somewhere(project: Path) -> None:
-    for document in [project / "README.md", *(project / "docs").glob("*.md")]:
+    top = [project / "README.md", project / "SECURITY.md"]
+    for document in [*top, *(project / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 

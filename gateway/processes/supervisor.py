@@ -50,7 +50,8 @@ def become_daphne(listener: socket.socket) -> None:
     """Go on as daphne."""
     fd = listener.fileno()
     os.set_inheritable(fd, True)
-    os.execv(sys.executable, [sys.executable, "-m", "daphne", "--fd", str(fd), *DAPHNE])
+    command = [sys.executable, "-m", "daphne", "--fd", str(fd), *DAPHNE]
+    os.execv(sys.executable, command)  # nosec B606 # our own words only, and no shell
 
 
 async def supervise(listeners: list[socket.socket]) -> int:

@@ -143,7 +143,7 @@ async (library) => {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Page]:
-    async with open_page("about:blank") as page:
+    async with open_page("about:blank", inject=True) as page:
         yield page
 
 

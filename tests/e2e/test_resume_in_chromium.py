@@ -53,7 +53,7 @@ async (options) => {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Page]:
     """A page that all tests share; each loads it anew, which ends the clients of the last."""
-    async with open_page("about:blank") as page:
+    async with open_page("about:blank", inject=True) as page:
         yield page
 
 

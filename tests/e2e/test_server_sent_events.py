@@ -462,7 +462,7 @@ async def test_the_event_source_of_a_browser_comes_back_by_itself_and_misses_not
     variables: dict[str, str], tmp_path: Path, topic: str
 ) -> None:
     with Gateway(tmp_path / "log", **variables) as first:
-        async with open_page(first.url) as page:
+        async with open_page(first.url, inject=True) as page:
             await page.evaluate(PAGE, [topic])
             await post(first, (topic, 1))
             await page.wait_for_function("window.got.length == 1")

@@ -26,13 +26,17 @@ needs_chromium = pytest.mark.skipif(
 
 
 @asynccontextmanager
-async def open_page(url: str) -> AsyncIterator[Page]:
-    """Open a page that fails the test at any error in its console."""
+async def open_page(url: str, *, inject: bool = False) -> AsyncIterator[Page]:
+    """
+    Open a page that fails the test at any error in its console.
+
+    To inject scripts, or to wait for an expression, the page's policy has to be put aside.
+    """
     assert CHROMIUM, "install chromium"
     errors: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
+        page = await browser.new_page(bypass_csp=inject)
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(url)
         yield page

@@ -85,7 +85,7 @@ function refused(frame) {
   errorCame = true;
   errorStays = client.connected;
   showError(`ERROR frame: ${code ?? "no code"}`, message, needsLogin
-    ? "Enter login and passcode above, or log in to the admin, then connect."
+    ? "Enter login and passcode above, or log in to this gateway, then connect."
     : "The gateway closes the connection after each ERROR frame; this page connects again.");
   tell("refused", { code, receipt, message });
   if (needsLogin) {

@@ -61,7 +61,7 @@ async function notify() {
     const response = await postNotification();
     const answer = element("pre", {}, pretty(await response.text()));
     const status = `${response.status} ${response.statusText}, after ${since(start)}`;
-    const denied = [401, 403].includes(response.status) && " Log in to the admin first.";
+    const denied = [401, 403].includes(response.status) && " Log in first.";
     say("notify-result", response.ok ? "good" : "bad", status, denied || "", answer);
   } catch (error) {
     say("notify-result", "bad", `No answer: ${error.message}`);

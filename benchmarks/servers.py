@@ -198,6 +198,7 @@ def gateway_variables(site: Site, routing: str) -> dict[str, str]:
         "REDIS_URL": site.redis_url,
         "REDIS_PREFIX": name,
         "STOMP_ROUTING": routing,
+        "STOMP_CONNECTIONS_PER_ADDRESS": "0",  # all clients are on this machine
     }
 
 

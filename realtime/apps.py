@@ -24,6 +24,7 @@ class RealtimeConfig(AppConfig):
         checks.register(check_routing)
         checks.register(check_limits)
         checks.register(check_layer)
+        checks.register(check_proxies)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -101,3 +102,20 @@ def check_layer(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
             id="realtime.E006",
         )
     ]
+
+
+def check_proxies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E010: networks of ``TRUSTED_PROXIES`` that can't be read."""
+    from .access.addresses import trusted_networks
+
+    try:
+        trusted_networks()
+    except ValueError as error:
+        return [
+            checks.Error(
+                f"TRUSTED_PROXIES can't be read: {error}",
+                hint="It lists addresses and networks, as in 127.0.0.1 and 10.0.0.0/8.",
+                id="realtime.E010",
+            )
+        ]
+    return []

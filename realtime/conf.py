@@ -56,6 +56,19 @@ class Conf:
     STOMP_SEND_BUFFER_BYTES: int = 512 * 1024
     #: Seconds for which a client may take nothing of what waits for it.
     STOMP_SEND_SECONDS: float = 10
+    #: How many small WebSocket frames a client may send in a second, and at once; 0 for any number.
+    STOMP_FRAMES_PER_SECOND: int = 1000
+    STOMP_FRAMES_BURST: int = 5000
+    #: WebSockets and streams of events from one address, in each process; 0 for any number.
+    STOMP_CONNECTIONS_PER_ADDRESS: int = 1000
+    #: Networks of proxies whose ``X-Forwarded-For`` is believed.
+    TRUSTED_PROXIES: Sequence[str] = ()
+    #: Seconds in which the head of a request has to come, its body, and a WebSocket message.
+    STOMP_HEAD_SECONDS: float = 10
+    STOMP_BODY_SECONDS: float = 60
+    STOMP_MESSAGE_SECONDS: float = 30
+    #: What the bodies of all requests under way may have together, in bytes; 0 for any number.
+    STOMP_MAX_REQUESTS_BYTES: int = 64 * 1024 * 1024
     #: Seconds that a process which is told to end takes at most to say goodbye to its clients.
     STOMP_DRAIN_SECONDS: float = 30
     #: About how many dead letters are kept for each bridge.

@@ -18,8 +18,9 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
 from django.db import connections
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix
+from rest_framework.response import Response
 
 #: How many requests are worked on at a time; the others wait.
 THREADS: Final = 8
@@ -59,7 +60,24 @@ class SynchronousHandler(ASGIHandler):
         assert response is not None  # it is the one or the other
         response.close()  # which ends the request for the database too
         body.close()
+        _let_go(request, response)
         return response
+
+
+def _let_go(*answered: object) -> None:
+    """
+    Let go of the body, and of what was read from it.
+
+    Request, view and response refer to each other: they stay until the garbage collector comes,
+    which may be hundreds of requests later.
+    """
+    for each in answered:
+        if isinstance(each, HttpRequest):
+            each.__dict__.pop("_body", None)
+        elif isinstance(each, Response):
+            context = each.__dict__.pop("renderer_context", None) or {}
+            if "request" in context:
+                context["request"].__dict__.clear()
 
 
 def _keep_connections() -> None:

@@ -1,4 +1,4 @@
-"""daphne's HTTP requests, made safe: bounded bodies, streams that wait for who reads them."""
+"""daphne's HTTP requests, made safe: bounded in size and time; streams wait for who reads them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ from typing import Any, Final
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet import reactor
+from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 
+from realtime.conf import conf
+
+from .bounds import Counted
 from .flow import Paced
 
 #: Seconds in which the body of a refused request is read and dropped: a connection that is
 #: closed with unread input is reset, and the client never sees the answer.
 REFUSED_SECONDS: Final = 5.0
 
+#: Seconds after which a request that found too many others may come again, for Retry-After.
+RETRY_SECONDS: Final = 2
 
-class GatewayRequest(Paced, WebRequest):
+#: Why a connection of an address is one too many.
+TOO_MANY: Final = "too many connections from this address"
+
+_REASONS: Final = {
+    408: "Request Timeout",
+    413: "Content Too Large",
+    503: "Service Unavailable",
+}
+
+
+class GatewayRequest(Counted, Paced, WebRequest):
     """One HTTP request."""
 
-    _received = 0
-    _refused = False
+    refused = False  # it was answered before it was complete
     _endless = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -31,32 +46,37 @@ class GatewayRequest(Paced, WebRequest):
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
-        if length is not None and length > self.server.max_body_bytes:
-            self._refuse()
+        self._check_size(length or 0)
 
     def handleContentChunk(self, data: bytes) -> None:
-        self._received += len(data)
-        if not self._refused and self._received > self.server.max_body_bytes:
-            self._refuse()
-        if not self._refused:
+        if not self.refused:
+            self._check_size(self.counted_bytes + len(data), len(data))
+        if not self.refused:
+            self.server.bodies.add(self, len(data))
             super().handleContentChunk(data)
 
+    def _check_size(self, size: int, more: int | None = None) -> None:
+        """Refuse a body that is too large, or too large now: ``more`` of it is new."""
+        if size > self.server.max_body_bytes:
+            self.refuse(413, f"the request is over {self.server.max_body_bytes} bytes")
+        elif not self.server.bodies.fits(size if more is None else more):
+            text = f"requests of {conf.STOMP_MAX_REQUESTS_BYTES} bytes are under way"
+            self.server.refusals.note("busy", None, text)
+            self.refuse(503, "too many requests are under way: try again")
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._refused:
+        if self.refused:
             self.channel.loseConnection()
         else:
             super().requestReceived(command, path, version)
 
-    def _refuse(self) -> None:
-        self._refused = True
+    def refuse(self, status: int, detail: str) -> None:
+        """Answer before the request is complete, and close when what still comes has been read."""
+        self.refused = True
         self.content.close()
-        body = json.dumps({"detail": f"the request is over {self.server.max_body_bytes} bytes"})
-        head = (
-            "HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
+        self.server.bodies.give_back(self)
         transport = self.channel.transport
-        transport.write(f"{head}{body}".encode())
+        transport.write(answer(status, detail))
         if self.requestHeaders.hasHeader(b"Expect"):  # then nothing has been sent yet
             self.requestHeaders.removeHeader(b"Expect")
             self.channel.loseConnection()
@@ -68,15 +88,31 @@ class GatewayRequest(Paced, WebRequest):
     def handle_reply(self, message: dict[str, Any]) -> None:
         if self.finished or self.channel is None:
             return
+        begins = message["type"] == "http.response.start"
+        if begins and _is_stream(message) and not self._admit_stream():
+            return
         if message.get("more_body") and self.producer is None:
             self.registerProducer(self, True)
         super().handle_reply(message)
-        if message["type"] == "http.response.start":
-            kind = self.responseHeaders.getRawHeaders(b"Content-Type", [b""])[0]
-            self._endless = kind.startswith(b"text/event-stream")
-            if self.server.draining:
-                self.channel.persistent = False
-                self.setHeader(b"Connection", b"close")
+        if begins and self.server.draining:
+            self.channel.persistent = False
+            self.setHeader(b"Connection", b"close")
+
+    def _admit_stream(self) -> bool:
+        """Count a stream of events as a connection; answer 429 if it is one too many."""
+        self._endless = True
+        client = self.client_addr
+        if client is None or self.server.addresses.enter(self, client[0]):
+            return True
+        self.server.refusals.note("too-many-connections", client, TOO_MANY)
+        self._answer(429, {"detail": TOO_MANY})
+        return False
+
+    def _answer(self, status: int, content: dict[str, str]) -> None:
+        self.setResponseCode(status)
+        self.setHeader(b"Content-Type", b"application/json")
+        self.write(json.dumps(content).encode())
+        self.finish()
 
     def finish(self) -> None:
         if self.producer is not None:
@@ -109,6 +145,62 @@ class GatewayRequest(Paced, WebRequest):
             super().check_timeouts()
 
 
+def _is_stream(message: dict[str, Any]) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in message.get("headers", ())
+    )
+
+
+def answer(status: int, detail: str) -> bytes:
+    """Return a response that is the last on its connection."""
+    body = json.dumps({"detail": detail})
+    again = f"Retry-After: {RETRY_SECONDS}\r\n" if status == 503 else ""
+    return (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n{again}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+    ).encode()
+
+
+class GatewayChannel(HTTPChannel):
+    """
+    One HTTP connection, on which neither head nor body of a request may drip in.
+
+    Twisted's own clock, which starts anew with each byte, is for connections without a request.
+    """
+
+    _awaited = ""  # of a request that has begun: "head" or "body"
+    _idle_seconds: float | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        begins = bool(data) and not self._awaited and not self._handlingRequest
+        if begins:
+            self._awaited, self._idle_seconds = "head", self.timeOut
+        super().dataReceived(data)
+        if begins and self._awaited == "head":  # few do not come whole; a clock set back is dear
+            self.setTimeout(conf.STOMP_HEAD_SECONDS)
+
+    def resetTimeout(self) -> None:
+        """Do nothing: what comes does not put a deadline off."""
+
+    def allHeadersReceived(self) -> None:
+        super().allHeadersReceived()
+        self._awaited = "body"
+        if self.length != 0:
+            self.setTimeout(conf.STOMP_BODY_SECONDS)
+
+    def allContentReceived(self) -> None:
+        self._awaited = ""
+        self.timeOut = self._idle_seconds
+        super().allContentReceived()
+
+    def timeoutConnection(self) -> None:
+        refused = any(request.refused for request in self.requests)
+        if self._awaited and not refused:
+            self.transport.write(answer(408, "the request did not come in time"))
+        super().timeoutConnection()
+
+
 class GatewayHTTPFactory(HTTPFactory):
     """Makes :class:`GatewayRequest` objects."""
 
@@ -116,6 +208,9 @@ class GatewayHTTPFactory(HTTPFactory):
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = GatewayRequest
         return protocol
+
+    def protocol(self) -> Any:
+        return _GenericHTTPChannelProtocol(GatewayChannel())
 
     def log(self, request: Any) -> None:
         """Do nothing: daphne has an access log of its own."""

@@ -1,35 +1,73 @@
-"""Inbound: from the bytes of a client to the messages that wait for its application."""
+"""
+Inbound: WebSocket frames in the bytes of a client, and the messages that wait for its application.
+
+Sections are those of RFC 6455. Each frame costs the same, however much was read with it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-TEXT: Final = 0x81  # section 5.2: the last frame of a message, and its kind
-BINARY: Final = 0x82
+CONTINUATION: Final = 0
+TEXT: Final = 1
+BINARY: Final = 2
+CLOSE: Final = 8
+PING: Final = 9
+PONG: Final = 10
+
+_FINAL: Final = 0x80
 _MASKED: Final = 0x80
+_WHOLE_TEXT: Final = _FINAL | TEXT
+_WHOLE_BINARY: Final = _FINAL | BINARY
+_MAX_CONTROL_BYTES: Final = 125
 
 #: What may wait for an application before its client is not read from any more.
 MAX_WAITING_MESSAGES: Final = 256
 MAX_WAITING_BYTES: Final = 256 * 1024
 
 
-def take_messages(data: bytes, largest: int, deliver: Callable[[bytes, bool], bool]) -> bytes:
-    """
-    Hand over the whole messages of a client that data begins with; return the rest.
+class FrameRefused(Exception):
+    """A frame that ends its WebSocket; what follows it is not looked at, or goes on at ``end``."""
 
-    Only what is plain is taken: masked data frames of at most ``largest`` bytes that are a message
-    of their own. The rest begins with whatever is not, or not complete.
+    def __init__(self, code: int, reason: str, end: int = 0) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.end = end
+
+
+class Head(NamedTuple):
+    """The head of a frame: what it is, and where its payload begins and ends."""
+
+    opcode: int
+    final: bool
+    body: int
+    end: int
+
+
+def take_messages(
+    data: bytes, start: int, largest: int, most: int, deliver: Callable[[bytes, bool], bool]
+) -> tuple[int, int]:
+    """
+    Hand over the whole messages of a client that data has from start on.
+
+    Only what is plain is taken: masked data frames of at most ``largest`` bytes, and below 64 KiB,
+    that are a message of their own.
 
     Args:
+        most: How many are taken at most.
         deliver: Takes a message, and whether it is text; returns whether to go on.
+
+    Returns:
+        Where what was not taken begins, and how many were taken.
     """
-    start, end = 0, len(data)
-    while end - start >= 6:
+    end, left = len(data), most
+    while left and end - start >= 6:
         first, second = data[start], data[start + 1]
         size = second - _MASKED
-        if (first != TEXT and first != BINARY) or size < 0 or size == 127:
+        if (first != _WHOLE_TEXT and first != _WHOLE_BINARY) or size < 0 or size == 127:
             break
         mask_at = start + 2
         if size == 126:
@@ -40,25 +78,49 @@ def take_messages(data: bytes, largest: int, deliver: Callable[[bytes, bool], bo
             break
         body = unmask(data[body_at : body_at + size], data[mask_at:body_at])
         start = body_at + size
-        if not deliver(body, first == TEXT):
+        left -= 1
+        if not deliver(body, first == _WHOLE_TEXT):
             break
-    return data[start:]
+    return start, most - left
 
 
-def is_incomplete(data: bytes, largest: int) -> bool:
-    """Return whether data is the beginning of what :func:`take_messages` will take."""
-    if data[0] != TEXT and data[0] != BINARY:
-        return False
-    if len(data) < 2:
-        return True
-    head, size = 6, data[1] - _MASKED
-    if size < 0 or size == 127:
-        return False
-    if size == 126:
-        if len(data) < 4:
-            return True
-        head, size = 8, int.from_bytes(data[2:4], "big")
-    return len(data) < head + size and size <= largest
+def read_head(data: bytes, start: int) -> Head | None:
+    """
+    Return the head of the frame that begins at start, or None if it is not complete.
+
+    Raises:
+        FrameRefused: If no client may send such a frame.
+    """
+    if len(data) - start < 2:
+        return None
+    first, second = data[start], data[start + 1]
+    _check(first, second)
+    size, size_at, least = second & 0x7F, start + 2, 0
+    mask_at = size_at
+    if size > _MAX_CONTROL_BYTES:
+        mask_at, least = (size_at + 2, 126) if size == 126 else (size_at + 8, 65536)
+        size = int.from_bytes(data[size_at:mask_at], "big")
+    body = mask_at + 4
+    if len(data) < body:
+        return None
+    if size < least:
+        raise FrameRefused(1002, "a length in more bytes than it needs")
+    return Head(first & 0x0F, first >= _FINAL, body, body + size)
+
+
+def _check(first: int, second: int) -> None:
+    if first & 0x70:
+        raise FrameRefused(1002, "a reserved bit is set, and no extension was negotiated")
+    if not second & _MASKED:
+        raise FrameRefused(1002, "a frame of a client without a mask")
+    opcode, size = first & 0x0F, second & 0x7F
+    if BINARY < opcode < CLOSE or opcode > PONG:
+        raise FrameRefused(1002, f"the opcode {opcode} is reserved")
+    if opcode >= CLOSE:
+        if first < _FINAL or size > _MAX_CONTROL_BYTES:
+            raise FrameRefused(1002, "a control frame in parts, or over 125 bytes")
+        if opcode == CLOSE and size == 1:
+            raise FrameRefused(1002, "half a close code")
 
 
 def unmask(data: bytes, mask: bytes) -> bytes:

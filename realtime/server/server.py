@@ -21,9 +21,11 @@ from django.conf import settings
 from twisted.internet import defer, reactor
 from twisted.web.http import HTTPChannel
 
+from realtime.access.addresses import client_address
 from realtime.conf import conf
 from realtime.sessions.node import this_node
 
+from .bounds import Bodies, Connections, Refusals
 from .http import GatewayHTTPFactory
 from .inbound import Inbox
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
@@ -82,6 +84,9 @@ class GatewayServer(daphne.server.Server):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
         self.draining = False
+        self.addresses = Connections()
+        self.bodies = Bodies()
+        self.refusals = Refusals()
         self._ports: list[Any] = []
         self._leaving: set[Any] = set()  # disconnected, but the application goes on
         self._turn = 0
@@ -111,6 +116,9 @@ class GatewayServer(daphne.server.Server):
         inbox = Inbox(protocol if isinstance(protocol, GatewayProtocol) else None)
         scope.setdefault("asgi", {"version": "3.0"})
         scope["root_path"] = self.root_path  # daphne lets any client set it by a header
+        if scope["client"] is not None:
+            peer, port = scope["client"]
+            scope["client"] = protocol.client_addr = [client_address(peer, scope["headers"]), port]
         application = asyncio.ensure_future(
             self.application(
                 scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)
@@ -126,6 +134,7 @@ class GatewayServer(daphne.server.Server):
             await protocol.ready()
 
     def protocol_disconnected(self, protocol: Any) -> None:
+        self.addresses.leave(protocol)
         details = self.connections.get(protocol)
         if details is None:
             return
@@ -133,7 +142,11 @@ class GatewayServer(daphne.server.Server):
         if "application_instance" in details:
             self._leaving.add(protocol)
         else:
-            del self.connections[protocol]
+            self._forget(protocol)
+
+    def _forget(self, protocol: Any) -> None:
+        del self.connections[protocol]
+        self.bodies.give_back(protocol)
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]
@@ -145,7 +158,7 @@ class GatewayServer(daphne.server.Server):
         elif error is not None:
             logger.error("exception inside application: %s", error, exc_info=error)
         if "disconnected" in details:
-            del self.connections[protocol]
+            self._forget(protocol)
         else:
             protocol.application_ended(error)
 

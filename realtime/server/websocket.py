@@ -1,33 +1,31 @@
-"""GatewayProtocol: daphne's WebSocket with direct writes, back-pressure both ways, and reasons."""
+"""GatewayProtocol: daphne's WebSocket from its handshake to its end, which has reasons."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from functools import partial
 from random import uniform
 from types import SimpleNamespace
 from typing import Any, Final
 
 from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionDeny
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import reactor
 from twisted.internet.tcp import Connection
 
+from realtime.access.addresses import FORWARDED_FOR, client_address
+
 from . import slim
-from .flow import Paced
-from .inbound import is_incomplete, take_messages
+from .bounds import Counted
+from .http import TOO_MANY
+from .traffic import Traffic
 
 #: Seconds that the last bytes to a client have after the closing handshake.
 CLOSE_SECONDS: Final = 1.0
 
-#: Of a message that is not complete so many bytes are kept; each read copies them.
-MAX_WAITING_DATA: Final = 4096
 
-
-class GatewayProtocol(Paced, WebSocketProtocol):
+class GatewayProtocol(Counted, Traffic):
     """
     One WebSocket.
 
@@ -36,161 +34,14 @@ class GatewayProtocol(Paced, WebSocketProtocol):
     for it is a stream of bytes: messages that were read together are one event.
     """
 
-    #: Whether the application writes by itself.
-    attached = False
-
-    #: Whether the client is read from.
-    reading = True
-
-    data: bytes
-    message_data: list[bytes] | None
-
-    #: Called when all that was written has left, after a :meth:`write` that returned False.
-    resume: Callable[[], None] | None = None
-
     #: Seconds for the answer to a close frame. autobahn counts in whole ones, rounded down:
     #: its default, 1, may be no time at all.
     closeHandshakeTimeout = 5
 
     request: Any
-    server: Any = None
     _transport_details: Any = None
-    _direct = False
-    _deaf = False  # what comes is dropped: it follows what can't be read
     _pinged = 0.0
     _unsent = 0
-
-    # In
-
-    def dataReceived(self, data: bytes) -> None:
-        self.heard = time.time()
-        self.data += data
-        self._consume()
-
-    def _consume(self) -> None:
-        if self.data and self._takes_messages():
-            # autobahn (26.10) spends 20 us on each, most of it on what is not used here.
-            taken: list[bytes] = []
-            take = partial(self._collect, taken) if self.attached else self._take_message
-            self.data = take_messages(self.data, self.maxFramePayloadSize, take)
-            self._hand_over(taken)
-        if self.data and not self._waits_for_more():
-            self.consumeData()
-
-    def _waits_for_more(self) -> bool:
-        """Whether the next read will complete a message; what is large is autobahn's to collect."""
-        small = len(self.data) < MAX_WAITING_DATA and self._takes_messages()
-        return small and is_incomplete(self.data, self.maxFramePayloadSize)
-
-    def _takes_messages(self) -> bool:
-        open_ = self.state == self.STATE_OPEN and self.reading and not self.failedByMe
-        return open_ and self.current_frame is None and not self.inside_message
-
-    def _take_message(self, data: bytes, text: bool) -> bool:
-        try:
-            self.onMessage(data, not text)
-        except UnicodeDecodeError:
-            self._invalid_payload("the text is not valid UTF-8")
-        return self._takes_messages()
-
-    def _collect(self, taken: list[bytes], data: bytes, text: bool) -> bool:
-        """Add a message to those that an application which writes bytes takes together."""
-        try:
-            taken.append(self._received(data, text)["bytes"])
-        except UnicodeDecodeError:
-            self._hand_over(taken)
-            self._invalid_payload("the text is not valid UTF-8")
-            return False
-        return True
-
-    def _hand_over(self, taken: list[bytes]) -> None:
-        if taken:
-            self.onMessage(b"".join(taken), True)
-            taken.clear()
-
-    def consumeData(self) -> None:
-        if self._deaf:
-            self.data = b""
-        else:
-            super().consumeData()
-
-    def processData(self) -> bool:
-        return self.reading and super().processData()
-
-    def onMessageFrame(self, payload: list[bytes]) -> None:
-        # Empty fragments count for no limit of autobahn's.
-        super().onMessageFrame([part for part in payload if part])
-
-    def onMessageEnd(self) -> None:
-        # Not autobahn's, which makes four Deferreds for observers that don't exist.
-        payload, self.message_data = b"".join(self.message_data or ()), None
-        if not self.failedByMe:
-            self.onMessage(payload, self.message_is_binary)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self.state == self.STATE_OPEN and not self.muted:
-            self.application_queue.put_nowait(self._received(payload, not isBinary))
-
-    def _received(self, payload: bytes, text: bool) -> dict[str, Any]:
-        """Return the event of a message; an application that writes bytes gets bytes, too."""
-        if self.attached:
-            if text and not payload.isascii():
-                payload.decode()  # raises, if it is no UTF-8
-            return {"type": "websocket.receive", "bytes": payload}
-        content: dict[str, Any] = {"text": payload.decode()} if text else {"bytes": payload}
-        return {"type": "websocket.receive", **content}
-
-    def pause_reading(self) -> None:
-        self.reading = False
-        self.transport.pauseProducing()
-
-    def resume_reading(self) -> None:
-        if not self.reading:
-            self.reading = True
-            self.heard = time.time()
-            asyncio.get_running_loop().call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        self._consume()  # what had been read before
-        if self.reading:
-            self.transport.resumeProducing()
-
-    # Out
-
-    def write(self, data: bytes) -> bool:
-        """
-        Send complete frames at once; return whether the client keeps up.
-
-        The data is taken in any case. After a False, wait for :attr:`resume`.
-        """
-        transport = self.transport
-        if self.state != self.STATE_OPEN:
-            return True
-        if self._direct and not (transport.dataBuffer or transport._tempDataLen):
-            # Saves Twisted's two changes of the selector per frame: 20 us became 8.
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                sent = 0  # it takes nothing now, or the connection is lost: the reactor finds out
-            if sent == len(data):
-                return True
-            data = data[sent:]
-        transport.write(data)
-        return not self.paused
-
-    @property
-    def buffered(self) -> int:
-        """The bytes written that the operating system has not taken yet."""
-        transport = self.transport
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-
-    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        self.transport.write(data)  # autobahn also counts, and formats log lines
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()
-        if self.resume is not None:
-            self.resume()
 
     # Beginning
 
@@ -201,6 +52,16 @@ class GatewayProtocol(Paced, WebSocketProtocol):
         super().connectionMade()
         slim.share_statistics(self)
 
+    def onConnect(self, request: Any) -> Any:
+        server, peer = self.factory.server_class, self.transport.getPeer()
+        if hasattr(peer, "host"):
+            forwarded = request.headers.get("x-forwarded-for", "").encode()
+            address = client_address(peer.host, [(FORWARDED_FOR, forwarded)])
+            if not server.addresses.enter(self, address):
+                server.refusals.note("too-many-connections", (address,), TOO_MANY)
+                raise ConnectionDeny(429, TOO_MANY)
+        return super().onConnect(request)
+
     def onOpen(self) -> None:
         super().onOpen()
         self.transport.unregisterProducer()  # the HTTPChannel, and all that it holds
@@ -209,6 +70,7 @@ class GatewayProtocol(Paced, WebSocketProtocol):
         # Who came together need not be asked together whether they live.
         self.heard -= uniform(0, self.server.ping_interval)
         slim.forget_handshake(self)
+        self.resume_reading()  # if it had sent too much to wait for
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -279,7 +141,7 @@ class GatewayProtocol(Paced, WebSocketProtocol):
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         super().sendCloseFrame(*args, **kwargs)
-        self.resume_reading()  # or the answer is not seen
+        self.read_to_the_end()  # or the answer is not seen
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self.resume = None
@@ -313,6 +175,7 @@ class GatewayProtocol(Paced, WebSocketProtocol):
         elif self.state == self.STATE_OPEN:
             if 0 <= self.server.websocket_timeout < age:
                 self.close(1000)
+            self.check_message(now)
             self._check_alive(now)
 
     def _check_alive(self, now: float) -> None:
@@ -335,4 +198,7 @@ class GatewayWebSocketFactory(WebSocketFactory):
 
     def setProtocolOptions(self, **options: Any) -> None:
         super().setProtocolOptions(**options)
-        self.protocol = slim.with_shared_options(GatewayProtocol, self)
+        shared: Any = slim.with_shared_options(GatewayProtocol, self)
+        limits = (self.maxFramePayloadSize, self.maxMessagePayloadSize)  # 0 is for none
+        shared.largest = min((limit for limit in limits if limit), default=2**63)
+        self.protocol = shared

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,39 @@ async def test_the_largest_frame_that_may_be_allowed_passes_the_server(
             colons["last"] += ":"
             await client.websocket.send(send_frame(largest, **colons))
             await refused(client, "header-too-long", 1009)
+
+
+@pytest.mark.daphne
+async def test_small_websocket_frames_are_limited_before_and_after_connect(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    limits = {"STOMP_FRAMES_PER_SECOND": "100", "STOMP_FRAMES_BURST": "300"}
+    with Gateway(tmp_path / "log", **{**variables, **limits}) as gateway:
+        async with StompClient(gateway.stomp) as client, unconnected(gateway) as stranger:
+            for each in (client, stranger):
+                for _ in range(300):
+                    await each.websocket.send("\n")
+            await accepted(client)
+            for each in (client, stranger):
+                for _ in range(3000):
+                    await each.websocket.send("\n")
+            await refused(client, "too-many-frames", 1008)
+            await refused(stranger, "too-many-frames", 1008)
+
+
+@pytest.mark.daphne
+async def test_the_time_for_a_websocket_message_is_limited(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    with Gateway(tmp_path / "log", **{**variables, "STOMP_MESSAGE_SECONDS": "1"}) as gateway:
+        async with StompClient(gateway.stomp) as client, StompClient(gateway.stomp) as other:
+            endless = asyncio.create_task(client.websocket.send(_endless()))
+            await refused(client, "message-timeout", 1008)
+            endless.cancel()
+            await accepted(other)
+
+
+async def _endless() -> AsyncIterator[str]:
+    while True:
+        yield "\n"
+        await asyncio.sleep(0.3)

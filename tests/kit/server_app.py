@@ -50,6 +50,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         see("disconnected twice", await asyncio.wait_for(receive(), 0.5))
 
 
+async def client_seen(scope: Any, receive: Any, send: Any) -> None:
+    await accept(receive, send)
+    await send({"type": "websocket.send", "text": scope["client"][0]})
+    await receive()
+
+
 async def crash(scope: Any, receive: Any, send: Any) -> None:
     await accept(receive, send)
     await receive()
@@ -157,7 +163,8 @@ async def attach(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def scope_seen(scope: Any, receive: Any, send: Any) -> None:
-    await respond(send, json.dumps({"root_path": scope["root_path"]}).encode())
+    seen = {"root_path": scope["root_path"], "client": scope["client"][0]}
+    await respond(send, json.dumps(seen).encode())
 
 
 async def body(scope: Any, receive: Any, send: Any) -> None:

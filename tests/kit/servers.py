@@ -58,9 +58,11 @@ class Server(Process):
         client.sendall(data)
         return client
 
-    def upgraded(self, path: str, receive_buffer: int = 0) -> socket.socket:
+    def upgraded(
+        self, path: str, receive_buffer: int = 0, forwarded: str | None = None
+    ) -> socket.socket:
         """Return a raw WebSocket, its handshake done."""
-        client = self.socket(upgrade(path), receive_buffer)
+        client = self.socket(upgrade(path, forwarded), receive_buffer)
         while b"\r\n\r\n" not in (head := client.recv(2048, socket.MSG_PEEK)):
             time.sleep(0.01)
         length = head.index(b"\r\n\r\n") + 4
@@ -80,9 +82,11 @@ class Server(Process):
             return answer.status, answer.read()
 
 
-def upgrade(path: str) -> bytes:
+def upgrade(path: str, forwarded: str | None = None) -> bytes:
+    proxied = "" if forwarded is None else f"X-Forwarded-For: {forwarded}\r\n"
     return (
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"{proxied}"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
         "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/130.0.0.0\r\n"
         "Origin: http://localhost\r\nAccept-Language: en\r\nCache-Control: no-cache\r\n\r\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from realtime.delivery.frames import frame_head
-from realtime.server.inbound import is_incomplete, take_messages, unmask
+from realtime.server.inbound import FrameRefused, Head, read_head, take_messages, unmask
 
 
 def client_frame(data: bytes, text: bool = True, *, fin: bool = True) -> bytes:
@@ -22,7 +22,9 @@ def taken(data: bytes, largest: int = 2**20, stop_after: int = 10**9) -> tuple[l
         got.append(body)
         return len(got) < stop_after
 
-    return got, take_messages(data, largest, deliver)
+    at, count = take_messages(data, 0, largest, 10**9, deliver)
+    assert count == len(got)
+    return got, data[at:]
 
 
 @given(st.binary(max_size=300), st.binary(min_size=4, max_size=4))
@@ -79,22 +81,46 @@ def test_who_is_told_to_stop_stops() -> None:
     assert rest == frames[2]
 
 
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 1000])
-def test_each_beginning_of_a_plain_message_is_incomplete_and_the_whole_is_not(size: int) -> None:
-    frame = client_frame(b"x" * size)
-    assert all(is_incomplete(frame[:cut], 1000) for cut in range(1, len(frame)))
-    assert not is_incomplete(frame, 1000)
+def test_so_many_messages_are_taken_at_most_and_it_is_told_where_the_rest_begins() -> None:
+    frames = [client_frame(b"%d" % number) for number in range(3)]
+    got: list[bytes] = []
+    data = b"before" + b"".join(frames)
+    at, count = take_messages(data, 6, 1000, 2, lambda body, text: got.append(body) or True)  # type: ignore[func-returns-value]
+    assert (got, count, data[at:]) == ([b"0", b"1"], 2, frames[2])
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY, Opcode.CONT])
+def test_a_head_says_where_a_frame_ends_once_it_is_there(size: int, opcode: Opcode) -> None:
+    frame = Frame(opcode, b"x" * size, fin=False).serialize(mask=True)
+    body = len(frame) - size
+    assert all(read_head(b"12" + frame[:cut], 2) is None for cut in range(body))
+    assert read_head(b"12" + frame, 2) == Head(opcode, False, 2 + body, 2 + body + size)
+    assert read_head(b"12" + frame[:body], 2) == Head(opcode, False, 2 + body, 2 + body + size)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.CLOSE])
+@pytest.mark.parametrize("size", [0, 2, 125])
+def test_control_frames_have_heads_too(opcode: Opcode, size: int) -> None:
+    frame = Frame(opcode, b"x" * size).serialize(mask=True)
+    assert read_head(frame, 0) == Head(opcode, True, 6, 6 + size)
 
 
 @pytest.mark.parametrize(
-    "other",
+    "frame",
     [
-        Frame(Opcode.PING, b"ping").serialize(mask=True),
-        Frame(Opcode.CONT, b"more").serialize(mask=True),
-        client_frame(b"begin", fin=False),
-        Frame(Opcode.TEXT, b"unmasked").serialize(mask=False),
-        client_frame(b"x" * 65_536),
+        b"\x81\x00",  # no mask
+        b"\xc1\x80",  # a reserved bit
+        b"\x83\x80",  # a reserved opcode
+        b"\x8b\x80",
+        b"\x09\x80",  # a ping in parts
+        b"\x89\xfe",  # a ping over 125 bytes
+        b"\x88\x81",  # half a close code
+        b"\x82\xfe\x00\x7d\0\0\0\0",  # a length in more bytes than it needs
+        b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
     ],
 )
-def test_the_beginning_of_anything_else_is_not_waited_for(other: bytes) -> None:
-    assert not is_incomplete(other[:5], 1000)
+def test_what_no_client_may_send_is_refused_as_soon_as_it_is_seen(frame: bytes) -> None:
+    with pytest.raises(FrameRefused) as refused:
+        read_head(frame, 0)
+    assert refused.value.code == 1002

@@ -1,0 +1,87 @@
+"""Addresses: from where a client comes, though proxies stand between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from realtime.conf import cached_setting, conf
+
+Network = IPv4Network | IPv6Network
+
+FORWARDED_FOR: Final = b"x-forwarded-for"
+
+
+def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """
+    Return the address of the client of a connection that comes from a peer.
+
+    It is the last in ``X-Forwarded-For`` that is none of ``TRUSTED_PROXIES``: what stands before
+    it the client itself may have written. The header of a peer that is none is not
+    read.
+    """
+    if not conf.TRUSTED_PROXIES or not is_trusted_proxy(peer):
+        return peer
+    address = peer
+    for entry in reversed(_forwarded(headers)):
+        if (named := _named(entry)) is None:
+            break
+        address = named
+        if not is_trusted_proxy(address):
+            break
+    return address
+
+
+@cached_setting
+def is_trusted_proxy(address: str) -> bool:
+    """Return whether an address is in one of the networks of ``TRUSTED_PROXIES``."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in trusted_networks())
+
+
+@cached_setting
+def trusted_networks() -> tuple[Network, ...]:
+    """
+    Return ``TRUSTED_PROXIES``, read.
+
+    Raises:
+        ValueError: If one is no network.
+    """
+    return tuple(ip_network(text, strict=False) for text in conf.TRUSTED_PROXIES)
+
+
+@lru_cache(maxsize=4096)
+def neighbourhood(address: str) -> str:
+    """Return what one client has at least: an IPv4 address, or a network of 64 bits of IPv6."""
+    parsed = _parse(address)
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(ip_network((int(parsed), 64), strict=False))
+
+
+def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    values = [value for name, value in headers if name == FORWARDED_FOR]
+    return b",".join(values).decode("latin-1").split(",") if values else []
+
+
+def _named(entry: str) -> str | None:
+    """Return the address in an entry, which some proxies write with a port; None if it has none."""
+    text = entry.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    parsed = _parse(text)
+    return None if parsed is None else str(parsed)
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    """Return an address, as the IPv4 one that it stands for if it does."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return parsed if mapped is None else mapped

@@ -3,7 +3,6 @@
 
 PYTHON ?= python3
 DEBUG ?= 1
-STOMP_SEND_PREFIXES ?= /app/,/topic/
 export
 
 VENV := .venv

@@ -193,7 +193,7 @@ def gateway_variables(site: Site, routing: str) -> dict[str, str]:
     name = f"gateway-{len(site.processes)}"
     return {
         "DEBUG": "1",
-        "STOMP_SEND_PREFIXES": "/app/,/topic/",
+        "STOMP_SEND_PREFIXES": "/app/,/topic/",  # of revisions that had no rules
         "DATABASE_URL": f"sqlite:///{site.directory / name}.sqlite3",
         "REDIS_URL": site.redis_url,
         "REDIS_PREFIX": name,

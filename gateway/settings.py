@@ -148,6 +148,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+AUTHENTICATION_BACKENDS = [
+    "realtime.access.passcodes.HoldBack",  # refuses who failed too often
+    "django.contrib.auth.backends.ModelBackend",
+]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -170,11 +174,28 @@ CHANNEL_LAYERS = {
 
 STOMP_ROUTING = os.environ.get("STOMP_ROUTING", "gateway.routing")
 STOMP_AUTHENTICATORS = [
-    f"realtime.access.authentication.{name}_user" for name in ("token", "passcode", "cookie")
+    "realtime.access.authentication.jwt_user",
+    "realtime.access.authentication.token_user",
+    "realtime.layer.tickets.ticket_user",
+    "realtime.access.passcodes.passcode_user",
+    "realtime.access.authentication.cookie_user",
 ]
-STOMP_SEND_PREFIXES = env_list("STOMP_SEND_PREFIXES", ["/app/"])
+if "STOMP_SEND_PREFIXES" in os.environ:  # so that `check` can say what took its place
+    STOMP_SEND_PREFIXES = env_list("STOMP_SEND_PREFIXES", [])
+# Tokens that another service signs. With none of the variables there are none.
+_JWT = {
+    "algorithms": env_list("STOMP_JWT_ALGORITHMS", []),
+    "key": env_secret("STOMP_JWT_KEY"),
+    "jwks": os.environ.get("STOMP_JWT_JWKS", ""),
+    "audience": env_list("STOMP_JWT_AUDIENCE", []),
+    "issuer": env_list("STOMP_JWT_ISSUER", []),
+}
+STOMP_JWT = {name: value for name, value in _JWT.items() if value} or None
 STOMP_ANONYMOUS = env_bool("STOMP_ANONYMOUS", DEBUG)
 STOMP_CONNECT_SECONDS = env_int("STOMP_CONNECT_SECONDS", 10)
+STOMP_LOGIN_SECONDS = env_int("STOMP_LOGIN_SECONDS", 30)
+STOMP_RULE_SECONDS = env_int("STOMP_RULE_SECONDS", 60)
+STOMP_RECHECK_SECONDS = env_int("STOMP_RECHECK_SECONDS", 60)
 STOMP_HEARTBEAT_MS = env_int("STOMP_HEARTBEAT_MS", 1000)
 STOMP_MAX_FRAME_BYTES = env_int("STOMP_MAX_FRAME_BYTES", 64 * 1024)
 STOMP_MAX_BODY_BYTES = env_int("STOMP_MAX_BODY_BYTES", STOMP_MAX_FRAME_BYTES)
@@ -201,12 +222,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = env_int(
 )
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
+        "notifications.api.access.CredentialsAuthentication",
         "rest_framework.authentication.SessionAuthentication",
-        "rest_framework.authentication.TokenAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": [
-        f"rest_framework.permissions.{'AllowAny' if DEBUG else 'IsAuthenticated'}"
-    ],
+    "DEFAULT_PERMISSION_CLASSES": ["notifications.api.access.IsAuthenticated"],
     "EXCEPTION_HANDLER": "notifications.api.views.exception_handler",
 }
 

@@ -3,6 +3,21 @@ from __future__ import annotations
 from django.db import models
 
 
+class Notification(models.Model):
+    """What permissions of services belong to; there is no table."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions = (
+            ("publish", "Can publish over the API, and as a service"),
+            ("view_metrics", "Can read /metrics"),
+        )
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
 class DeadLetter(models.Model):
     """
     What permissions and the admin's log of dead letters belong to: the letters themselves are in

@@ -1,3 +1,20 @@
 """STOMP over WebSocket for Django Channels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .access.signing import sign
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "sign"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``sign``, imported when it is asked for: Django's settings may not be there yet."""
+    if name != "sign":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .access.signing import sign
+
+    return sign

@@ -7,6 +7,7 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 from django.apps import AppConfig
+from django.conf import settings
 from django.core import checks
 
 from .conf import conf
@@ -21,10 +22,15 @@ class RealtimeConfig(AppConfig):
             from .server.server import install
 
             install()
+        from .sessions.revocation import connect_signals
+
+        connect_signals()
         checks.register(check_routing)
+        checks.register(check_rules)
         checks.register(check_limits)
         checks.register(check_layer)
         checks.register(check_proxies)
+        checks.register(check_jwt)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -42,6 +48,37 @@ def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
             )
         ]
     return []
+
+
+def check_rules(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E007, E008: an old setting that rules took the place of, and a table without any rule."""
+    from .routes.rules import Rule
+    from .routes.table import routing_table
+
+    errors: list[checks.CheckMessage] = []
+    if (prefixes := getattr(settings, "STOMP_SEND_PREFIXES", None)) is not None:
+        rules = ", ".join(f'allow("{prefix}**", send=authenticated)' for prefix in prefixes)
+        errors.append(
+            checks.Error(
+                "STOMP_SEND_PREFIXES is not read any more: rules say who may SEND to what",
+                hint=f"Remove it, and write into the routing table: {rules}",
+                id="realtime.E007",
+            )
+        )
+    try:
+        denies_all = not settings.DEBUG and not routing_table().entries(Rule)
+    except Exception:  # E001 says what is wrong
+        denies_all = False
+    if denies_all:
+        errors.append(
+            checks.Error(
+                f"the routing table {conf.STOMP_ROUTING!r} has no rules: clients may do nothing",
+                hint='Write who may do what: allow("/topic/news", subscribe=authenticated,'
+                " publish=service), with allow and the others from realtime.routes.",
+                id="realtime.E008",
+            )
+        )
+    return errors
 
 
 #: daphne refuses WebSocket messages over 1 MiB, in and out (4.2.2); a MESSAGE has headers that
@@ -118,4 +155,17 @@ def check_proxies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
                 id="realtime.E010",
             )
         ]
+    return []
+
+
+def check_jwt(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E011: ``STOMP_JWT`` is nonsense."""
+    from .access.jwt.settings import read_settings
+
+    if conf.STOMP_JWT is None:
+        return []
+    try:
+        read_settings(conf.STOMP_JWT)
+    except ValueError as error:
+        return [checks.Error(f"STOMP_JWT: {error}", id="realtime.E011")]
     return []

@@ -6,8 +6,14 @@ synchronous code on threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -129,11 +135,153 @@ async def in_thread(
 ) -> T:
     """Call a synchronous function that may use the ORM; return what it returns."""
 
-    def call() -> T:
-        close_old_connections()
-        try:
-            return function(*args)
-        finally:
-            close_old_connections()
-
+    call = partial(with_connection, function, *args)
     return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+def with_connection(function: Callable[..., T], *args: Any) -> T:
+    """Call a function in a thread that lives on, with a connection to the database that works."""
+    close_old_connections()
+    try:
+        return function(*args)
+    finally:
+        close_old_connections()
+
+
+class Busy(Exception):
+    """So much waits for :class:`FairThreads` that more would wait for too long."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"busy for about {seconds:.0f} s")
+        #: After about so many seconds it is worth another try.
+        self.seconds = seconds
+
+
+class FairThreads:
+    """
+    A few threads for what is dear, and a bounded queue before them in which all have their turn.
+
+    Whoever asks has a key, an address for example, and each key its own line: the first of each
+    line comes before the second of any. What is cancelled leaves the queue. The threads are nicer
+    than the others, so that the event loop goes on while they work.
+
+    Args:
+        threads: How many.
+        limit: How much may wait.
+        limit_of_one: How much may wait for one key.
+        name: Of the threads.
+    """
+
+    def __init__(self, threads: int, *, limit: int, limit_of_one: int, name: str) -> None:
+        self._threads = threads
+        self._limit = limit
+        self._limit_of_one = limit_of_one
+        self._name = name
+        self._lines: dict[Hashable, deque[_Job]] = {}
+        self._waiting = 0
+        self._working = 0
+        self._started = 0
+        self._seconds = 0.2  # that one takes, about
+        self._changed = threading.Condition()
+
+    async def run(self, key: Hashable, function: Callable[..., T], *args: Any) -> T:
+        """
+        Call a function that may use the ORM; return what it returns.
+
+        Raises:
+            Busy: If too much waits.
+        """
+        return await asyncio.wrap_future(self.submit(key, function, *args))
+
+    def submit(self, key: Hashable, function: Callable[..., T], *args: Any) -> Future[T]:
+        """
+        Do the same from any thread; cancel the future when nobody waits for it any more.
+
+        Raises:
+            Busy: If too much waits.
+        """
+        job = _Job(partial(with_connection, function, *args))
+        with self._changed:
+            line = self._lines.get(key, ())
+            if self._waiting >= self._limit or len(line) >= self._limit_of_one:
+                raise Busy(max(1.0, self._waiting * self._seconds / self._threads))
+            self._lines.setdefault(key, deque()).append(job)
+            self._waiting += 1
+            if self._working + self._waiting > self._started and self._started < self._threads:
+                self._started += 1
+                threading.Thread(
+                    target=self._work, name=f"{self._name}-{self._started}", daemon=True
+                ).start()
+            self._changed.notify()
+        job.future.add_done_callback(partial(self._left, key, job))
+        return job.future
+
+    def _left(self, key: Hashable, job: _Job, future: Future[Any]) -> None:
+        """Take what was cancelled out of its line."""
+        if not future.cancelled():
+            return
+        with self._changed:
+            line = self._lines.get(key)
+            if line is not None and job in line:
+                line.remove(job)
+                self._waiting -= 1
+                if not line:
+                    del self._lines[key]
+
+    def _next(self) -> _Job:
+        """Wait for the next job: the first in the line whose turn it is."""
+        with self._changed:
+            while not self._waiting:
+                self._changed.wait()
+            key = next(iter(self._lines))
+            line = self._lines.pop(key)
+            job = line.popleft()
+            if line:
+                self._lines[key] = line  # behind the others
+            self._waiting -= 1
+            self._working += 1
+            return job
+
+    def _work(self) -> None:
+        _be_nice()
+        while True:
+            job = self._next()
+            seconds = job.run()
+            del job  # what it was called with is nobody's to keep
+            with self._changed:
+                self._working -= 1
+                if seconds is not None:
+                    self._seconds += (seconds - self._seconds) / 8
+
+
+class _Job:
+    """A call that waits for a thread, and its future."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self.future: Future[Any] = Future()
+
+    def run(self) -> float | None:
+        """Call, unless nobody waits any more; return how many seconds it took."""
+        if not self.future.set_running_or_notify_cancel():
+            return None
+        began = time.perf_counter()
+        try:
+            result = self._call()
+        except BaseException as error:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+        return time.perf_counter() - began
+
+
+#: What is added to the niceness of threads that hash: the event loop gets about ten times as much
+#: of a processor that both want.
+_NICE: Final = 10
+
+
+def _be_nice() -> None:
+    """Lower the priority of this thread; only Linux has one for each."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)

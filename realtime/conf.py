@@ -7,9 +7,9 @@ looked up once, and again when a test has changed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -23,19 +23,25 @@ class Conf:
 
     #: The module with the routing table, a list called ``routes``; "" for none.
     STOMP_ROUTING: str = ""
-    #: What clients may SEND to: prefixes of destinations.
-    STOMP_SEND_PREFIXES: Sequence[str] = ("/app/",)
     #: Whether clients may CONNECT without a login.
     STOMP_ANONYMOUS: bool = False
     #: The dotted paths of functions that find out who connects; see :mod:`realtime.access`.
     STOMP_AUTHENTICATORS: Sequence[str] = (
-        "realtime.access.authentication.passcode_user",
+        "realtime.access.passcodes.passcode_user",
         "realtime.access.authentication.cookie_user",
     )
+    #: Which JSON Web Tokens are good; None for none. See :mod:`realtime.access.jwt_settings`.
+    STOMP_JWT: Mapping[str, Any] | None = None
     #: Origins of pages, besides the gateway's own, that may connect; "*" for any.
     ALLOWED_ORIGINS: Sequence[str] = ()
     #: Seconds that a client has until CONNECT.
     STOMP_CONNECT_SECONDS: float = 10
+    #: Seconds that a login may take, with the time that it waits for others.
+    STOMP_LOGIN_SECONDS: float = 30
+    #: Seconds for which a session remembers the answer of a rule that asked the database.
+    STOMP_RULE_SECONDS: float = 60
+    #: Seconds between two looks whether the logins of all sessions still hold.
+    STOMP_RECHECK_SECONDS: float = 60
     #: The shortest heart-beat either way, in milliseconds; 0 for none.
     STOMP_HEARTBEAT_MS: int = 1000
     #: The largest frame of a client, in bytes.

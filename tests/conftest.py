@@ -52,6 +52,15 @@ def quick_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def no_failed_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test be held back for what failed in another."""
+    from realtime.access import passcodes
+
+    monkeypatch.setattr(passcodes, "failures", passcodes.Failures())
+    monkeypatch.setattr(passcodes, "memory", passcodes.Memory())
+
+
 @pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A Valkey of the test's own, to stop and start; it keeps nothing."""

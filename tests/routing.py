@@ -10,7 +10,7 @@ from typing import Any
 from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
 from realtime.messages.message import Message
-from realtime.routes import on_send, on_subscribe
+from realtime.routes import allow, anyone, on_send, on_subscribe
 from realtime.routes.topics import History, on_slow_client
 from realtime.sessions.session import Session
 
@@ -55,6 +55,7 @@ async def nothing(session: Session) -> None:
 
 
 routes = [
+    allow("/**", subscribe=anyone, send=anyone, publish=anyone),
     *own_routes,
     on_send("/app/echo/{name}", echo),
     on_send("/app/echo-to-topic/{name}", echo, reply_to="/topic/echo"),

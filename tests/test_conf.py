@@ -63,7 +63,7 @@ def is_a(value: Any, kind: Any) -> bool:
 
 def test_readme_tells_the_same_defaults(project: Path) -> None:
     told = dict(defaults_of_readme(project))
-    assert {"STOMP_ANONYMOUS", "STOMP_SEND_PREFIXES", "STOMP_MAX_BODY_BYTES"} <= told.keys()
+    assert {"STOMP_ANONYMOUS", "STOMP_RULE_SECONDS", "STOMP_MAX_BODY_BYTES"} <= told.keys()
     assert {name: value for name, value in told.items() if value != as_told(name)} == {}
 
 
@@ -109,8 +109,8 @@ def test_what_a_test_sets_is_seen_and_forgotten_afterwards() -> None:
 
 
 def test_the_settings_of_pytest_are_seen_too(settings: Any) -> None:
-    settings.STOMP_SEND_PREFIXES = ["/topic/"]
-    assert conf.STOMP_SEND_PREFIXES == ["/topic/"]
+    settings.ALLOWED_ORIGINS = ["https://a.example"]
+    assert conf.ALLOWED_ORIGINS == ["https://a.example"]
 
 
 def test_a_body_may_be_as_large_as_a_frame_unless_its_own_limit_is_set(settings: Any) -> None:

@@ -53,7 +53,6 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TracedGa
     folders = [tmp_path_factory.mktemp(name) for name in ("here", "there")]
     variables = {
         "DEBUG": "1",
-        "STOMP_SEND_PREFIXES": "/app/,/topic/",
         "DATABASE_URL": f"sqlite:///{folders[0] / 'db.sqlite3'}",
     }
     manage("migrate", "-v", "0", **variables)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.db import Error as DatabaseError
 from redis import RedisError
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.exceptions import ParseError, PermissionDenied, ValidationError
 from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +20,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.broker import publish_many
-from realtime.destinations.names import DestinationError
+from realtime.destinations.names import DestinationError, check_topic
 from realtime.history.log import MAX_REPLAY
 from realtime.history.positions import Position
 from realtime.layer.pages import Page, read_page
@@ -25,6 +28,8 @@ from realtime.messages.idempotency import key_in, key_of_user
 from realtime.messages.json import as_notification
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
 
+from .access import MayPublish, check_rule
+from .errors import Away, RedisAway, TooLarge
 from .serializers import NotificationSerializer, read_notification
 
 logger = logging.getLogger(__name__)
@@ -33,24 +38,15 @@ logger = logging.getLogger(__name__)
 MAX_NOTIFICATIONS: Final = 1000
 
 
-class RedisAway(APIException):
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "Redis is away: try again."
-    default_code = "unavailable"
-    wait = 2  # seconds, for Retry-After
-
-
-class TooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_code = "too_large"
-
-
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer as DRF does, and a request that is too large with 413."""
+    """Answer as DRF does, and what is too large with 413, what is away with 503."""
     if isinstance(error, RecursionError):
         error = ParseError("JSON error: nested too deeply")
     if isinstance(error, RequestDataTooBig):
         error = TooLarge(f"the request is over {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
+    if isinstance(error, DatabaseError):
+        logger.warning("the database did not answer a request: %s", type(error).__name__)
+        error = Away("the database is away: try again.")
     return default_exception_handler(error, context)
 
 
@@ -63,6 +59,7 @@ class NotificationView(APIView):
     not published again. `GET` with `?topic=` shows what was published lately.
     """
 
+    permission_classes = (MayPublish,)
     parser_classes = (JSONParser, FormParser, MultiPartParser)
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
@@ -77,7 +74,7 @@ class NotificationView(APIView):
     def post(self, request: Request) -> Response:
         key = _idempotency_key(request)
         if isinstance(request.data, list):
-            return _answer_list(request.data, key)
+            return _answer_list(request, key)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         message = replace(serializer.validated_data, idempotency_key=key)
@@ -85,6 +82,7 @@ class NotificationView(APIView):
             checked = check(message)
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
+        check_rule(request, "publish", checked.message.destination)
         (message_id,) = _publish([checked])
         return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
@@ -103,6 +101,7 @@ def _read_history(request: Request) -> dict[str, Any]:
     query = request.query_params
     after, limit = _position(query.get("after")), _limit(query.get("limit", "100"))
     try:
+        check_rule(request, "history", check_topic(query["topic"]))
         page = read_page(query["topic"], after=after, limit=limit)
     except DestinationError as error:
         raise ValidationError({"topic": [error.message]}) from None
@@ -135,12 +134,14 @@ def _limit(text: str) -> int:
     return limit
 
 
-def _answer_list(items: list[Any], key: str | None) -> Response:
+def _answer_list(request: Request, key: str | None) -> Response:
     """Publish the good ones of a list, and answer with one result for each."""
+    items = request.data
     if not 0 < len(items) <= MAX_NOTIFICATIONS:
         error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
         raise ValidationError({"non_field_errors": [error]})
-    read = [_read(item, key and f"{key}\n{number}") for number, item in enumerate(items)]
+    refused = cache(partial(_refused, request))
+    read = [_read(item, key and f"{key}\n{number}", refused) for number, item in enumerate(items)]
     messages = [each for each in read if isinstance(each, Checked)]
     ids = iter(_publish(messages) if messages else [])
     results = [
@@ -150,14 +151,25 @@ def _answer_list(items: list[Any], key: str | None) -> Response:
     return Response(results, status=_status(len(messages), len(items)))
 
 
-def _read(item: Any, key: str | None) -> Checked | Any:
+def _refused(request: Request, destination: str) -> str | None:
+    """Return why a request may not publish to a destination, or None if it may."""
+    try:
+        check_rule(request, "publish", destination)
+    except PermissionDenied as error:
+        return str(error.detail)
+    return None
+
+
+def _read(item: Any, key: str | None, refused: Callable[[str], str | None]) -> Checked | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
-        return check(read_notification(item, key))
+        checked = check(read_notification(item, key))
     except ValidationError as error:
         return error.detail
     except MessageTooLarge as error:
         return {"message": [str(error)]}
+    why = refused(checked.message.destination)
+    return checked if why is None else {"topic": [why]}
 
 
 def _status(taken: int, asked: int) -> int:

@@ -16,7 +16,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from notifications.api.views import RedisAway
+from notifications.api.access import MayViewMetrics
+from notifications.api.errors import RedisAway
 
 from .routes import incoming_routes
 from .status import RouteStatus, read_status
@@ -81,7 +82,9 @@ def _filled(
 
 
 class MetricsView(APIView):
-    """Who may use the API may read them; Prometheus sends the token as ``authorization``."""
+    """Metrics for Prometheus, which sends a token as ``authorization``."""
+
+    permission_classes = (MayViewMetrics,)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """Let ``get`` choose among Prometheus' formats; errors are JSON."""

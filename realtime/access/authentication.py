@@ -2,47 +2,113 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import Any, Final
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.contrib.auth import authenticate, get_user
-from django.http import HttpRequest, parse_cookie
+from django.contrib.auth import get_user, get_user_model
+from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from realtime.concurrency import in_thread
+from realtime.concurrency import Busy, FairThreads
 from realtime.conf import cached_setting, conf
-from realtime.stomp import AccessDenied
-from realtime.stomp.events import Connect
+from realtime.stomp import AccessDenied, Unavailable
 
-from .origins import header
+from . import audit, jwt
+from .credentials import Credentials, Login, digest
 
-#: Finds out who connects: see the package.
-Authenticator = Callable[[dict[str, Any], Connect], Awaitable[Any]]
+#: Finds out who a client is: see the package.
+Authenticator = Callable[[Credentials], Awaitable[Login | None] | Login | None]
 
-#: The schemes of ``authorization`` that name an API token.
-_TOKEN_SCHEMES: Final = ("token", "bearer")
+#: Where logins that hash nothing ask the database: a flood from one address delays none from
+#: another, and hashing delays neither.
+login_threads: Final = FairThreads(4, limit=2000, limit_of_one=1000, name="realtime-login")
 
 
-async def authenticate_session(scope: dict[str, Any], connect: Connect) -> Any:
+async def authenticate(credentials: Credentials) -> Login | None:
     """
-    Return the Django user who connects, or None for an anonymous client.
+    Return the login of who brings credentials, or None for an anonymous client.
 
     The authenticators are asked in their order; the first that finds a user decides.
 
     Raises:
         AccessDenied: If the credentials are wrong, or missing where they are needed.
+        Unavailable: If so many log in, or the database is so slow, that they have to come again.
     """
-    for find_user in _authenticators():
-        if (user := await find_user(scope, connect)) is not None:
-            return user
+    try:
+        async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
+            for authenticator in _authenticators():
+                if (login := await _ask(authenticator, credentials)) is not None:
+                    return _unexpired(login)
+    except TimeoutError:
+        raise Unavailable(
+            "logging in takes too long: try again", code="unavailable", retry_after=5
+        ) from None
+    except Busy as busy:
+        raise too_many_logins(busy) from None
+    except AccessDenied as error:
+        _record(credentials, error)
+        raise
+    _check_anonymous()
+    return None
+
+
+def authenticate_sync(credentials: Credentials) -> Login | None:
+    """Do as :func:`authenticate`, in the thread of a request."""
+    try:
+        for authenticator in _authenticators():
+            ask: Any = authenticator
+            login = (async_to_sync(ask) if _is_async(ask) else ask)(credentials)
+            if login is not None:
+                return _unexpired(login)
+    except Busy as busy:
+        raise too_many_logins(busy) from None
+    except AccessDenied as error:
+        _record(credentials, error)
+        raise
+    return None
+
+
+def too_many_logins(busy: Busy) -> Unavailable:
+    """Return what is said where too much is to be hashed, or asked of the database."""
+    return Unavailable(
+        "many clients log in just now: try again", code="unavailable", retry_after=busy.seconds
+    )
+
+
+def _check_anonymous() -> None:
     if not conf.STOMP_ANONYMOUS:
         raise AccessDenied(
-            "log in: CONNECT needs login and passcode, or authorization with an API token",
+            "log in: CONNECT needs login and passcode, or authorization with a token",
             code="login-required",
         )
-    return None
+
+
+def _unexpired(login: Login) -> Login:
+    if not getattr(login.user, "is_active", True):
+        raise AccessDenied("the account is not active", code="authentication-failed")
+    return login
+
+
+async def _ask(authenticator: Authenticator, credentials: Credentials) -> Login | None:
+    ask: Any = authenticator
+    if _is_async(ask):
+        return await ask(credentials)
+    return await login_threads.run(credentials.address, ask, credentials)
+
+
+def _is_async(authenticator: Authenticator) -> bool:
+    return inspect.iscoroutinefunction(authenticator)
+
+
+def _record(credentials: Credentials, error: AccessDenied) -> None:
+    audit.record(
+        "login-failed", address=credentials.address, login=credentials.login, reason=error.message
+    )
 
 
 @cached_setting
@@ -50,26 +116,35 @@ def _authenticators() -> tuple[Authenticator, ...]:
     return tuple(map(import_string, conf.STOMP_AUTHENTICATORS))
 
 
-async def token_user(scope: dict[str, Any], connect: Connect) -> Any:
-    """Find the owner of a token of Django REST framework: ``authorization: Token KEY``."""
-    credentials = _authorization(connect)
-    if credentials is None:
+def jwt_user(credentials: Credentials) -> Login | None:
+    """Find the account that a JSON Web Token names, in ``authorization`` or as passcode."""
+    if not conf.STOMP_JWT:
         return None
-    scheme, _, key = credentials.strip().partition(" ")
-    if scheme.lower() not in _TOKEN_SCHEMES or not key.strip():
+    try:
+        claims = jwt.read(credentials.token or credentials.passcode)
+    except jwt.BadToken as error:
+        raise AccessDenied(str(error), code="authentication-failed") from None
+    except jwt.KeysUnavailable:
+        raise Unavailable(
+            "the keys of tokens can't be read: try again", code="unavailable", retry_after=5
+        ) from None
+    if claims is None:
+        return None
+    users = get_user_model()
+    try:
+        user = users._default_manager.get_by_natural_key(claims.name)
+    except users.DoesNotExist:
         raise AccessDenied(
-            "authorization has to be 'Token KEY' or 'Bearer KEY'", code="authentication-failed"
-        )
-    return await in_thread(_owner_of_token, key.strip())
+            "the token names no account here", code="authentication-failed"
+        ) from None
+    return Login(user, "jwt", until=claims.expires)
 
 
-def _authorization(connect: Connect) -> str | None:
-    """Return the header, in whatever case it is written: clients know it from HTTP."""
-    headers = connect.headers.items()
-    return next((value for name, value in headers if name.lower() == "authorization"), None)
-
-
-def _owner_of_token(key: str) -> Any:
+def token_user(credentials: Credentials) -> Login | None:
+    """Find the owner of a token of Django REST framework, in ``authorization``."""
+    key = credentials.token
+    if key is None:
+        return None
     from rest_framework.authentication import TokenAuthentication
     from rest_framework.exceptions import AuthenticationFailed
 
@@ -77,32 +152,14 @@ def _owner_of_token(key: str) -> Any:
         user, _ = TokenAuthentication().authenticate_credentials(key)
     except AuthenticationFailed:
         raise AccessDenied("the token is not valid", code="authentication-failed") from None
-    return user
+    return Login(user, "token", digest(key))
 
 
-async def passcode_user(scope: dict[str, Any], connect: Connect) -> Any:
-    """Find the user of ``login`` and ``passcode``; old clients send an empty login for none."""
-    if not connect.login:
-        return None
-    user = await in_thread(_user_of_login, connect.login, connect.passcode)
-    if user is None:
-        raise AccessDenied("wrong login or passcode", code="authentication-failed")
-    return user
-
-
-def _user_of_login(login: str, passcode: str | None) -> Any:
-    return authenticate(username=login, password=passcode or "")
-
-
-async def cookie_user(scope: dict[str, Any], connect: Connect) -> Any:
+def cookie_user(credentials: Credentials) -> Login | None:
     """Find the user of the login session's cookie, unless other credentials were refused."""
-    cookies = parse_cookie(header(scope, b"cookie") or "")
-    session_key = cookies.get(settings.SESSION_COOKIE_NAME)
-    return await in_thread(_user_of_cookie, session_key) if session_key else None
-
-
-def _user_of_cookie(session_key: str) -> Any:
+    if credentials.session_key is None:
+        return None
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(credentials.session_key)
     user = get_user(request)
-    return user if user.is_authenticated else None
+    return Login(user, "cookie", credentials.session_key) if user.is_authenticated else None

@@ -1,22 +1,227 @@
-"""Rules: what a client may do."""
+"""
+Rules: decide who may do what, by the routing table; one answer for every door, and for `explain`.
+
+The answer has the rule that decided and says why, for the log and, while DEBUG is on, for the
+client.
+"""
 
 from __future__ import annotations
 
-from realtime.conf import cached_setting, conf
-from realtime.stomp import AccessDenied
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+
+from realtime.concurrency import Busy, FairThreads
+from realtime.conf import conf
+from realtime.destinations.names import TEMPORARY, USER, quoted
+from realtime.destinations.patterns import Pattern
+from realtime.routes.rules import Action, Requirement, Rule, service
+from realtime.routes.table import rules_of
+from realtime.stomp import AccessDenied, Unavailable
+
+from . import audit
+
+#: Where rules ask the database, for sessions; each session has its turn.
+rule_threads: Final = FairThreads(4, limit=10_000, limit_of_one=100, name="realtime-rules")
+
+#: How many answers one session remembers of each action.
+MAX_ANSWERS: Final = 500
+
+#: What those who ask want, in words.
+_WANTED: Final[Mapping[Action, str]] = {
+    "subscribe": "subscribe to",
+    "send": "send to",
+    "publish": "publish to",
+    "history": "look back at",
+}
 
 
-@cached_setting
-def check_may_send(destination: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Decision:
     """
-    Let a client SEND to the prefixes in ``STOMP_SEND_PREFIXES`` only.
+    Whether something is allowed.
+
+    Args:
+        rule: The one that decided; None where none covers the destination.
+        why: In words.
+        until: When to ask again, on the clock of :func:`time.monotonic`.
+    """
+
+    allowed: bool
+    action: Action
+    destination: str
+    rule: Rule | None
+    why: str
+    until: float = float("inf")
+
+    @property
+    def sender(self) -> bool:
+        """Whether what is sent says whose it is."""
+        return self.rule is not None and self.rule.sender
+
+    def denied(self) -> AccessDenied:
+        """Return the error for who asked; it says why only while DEBUG is on."""
+        message = f"you may not {_WANTED[self.action]} {self.destination!r}"
+        if settings.DEBUG:
+            message += f": {self.why}"
+        return AccessDenied(message, code=f"{self.action}-denied")
+
+
+class Question(NamedTuple):
+    """What a rule asks."""
+
+    rule: Rule
+    requirement: Requirement | None
+    variables: Mapping[str, str]
+
+
+def decide(who: Any, action: Action, destination: str) -> Decision:
+    """
+    Decide for a request, or anybody with a ``user``; from synchronous code that may use the ORM.
+    """
+    question = None
+    for question in _questions(who, action, destination):
+        if question.requirement is None or not _ask_sync(question, who, destination):
+            return _denied(question, action, destination)
+    return _decided(question, action, destination)
+
+
+async def adecide(who: Any, action: Action, destination: str) -> Decision:
+    """
+    Decide for a session.
 
     Raises:
-        AccessDenied: For any other destination.
+        Unavailable: If the database has too much to do.
     """
-    prefixes = tuple(conf.STOMP_SEND_PREFIXES)
-    if not destination.startswith(prefixes):
-        raise AccessDenied(
-            f"clients may not send to {destination!r}, only to {', '.join(prefixes)}",
-            code="send-denied",
-        )
+    question, at_once = None, True
+    for question in _questions(who, action, destination):
+        if question.requirement is None or not await _ask(question, who, destination):
+            return _denied(question, action, destination)
+        at_once = at_once and question.requirement.at_once
+    until = float("inf") if at_once else time.monotonic() + conf.STOMP_RULE_SECONDS
+    return _decided(question, action, destination, until)
+
+
+def record(who: Any, address: str, decision: Decision) -> None:
+    """Write into the audit log that something was refused."""
+    user = who.user
+    name = user.get_username() if user is not None else ""
+    audit.record(
+        "refused",
+        action=decision.action,
+        destination=decision.destination,
+        user=name,
+        address=address,
+        rule=str(decision.rule) if decision.rule is not None else "none",
+    )
+
+
+class Permissions:
+    """
+    What one session may do, as far as it has asked.
+
+    Args:
+        session: Whose they are; it has ``user`` and ``id``.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        #: By action and destination; what is in here and not yet due needs no question.
+        self.allowed: dict[Action, dict[str, Decision]] = {
+            action: {} for action in ("subscribe", "send", "history")
+        }
+
+    async def check(self, action: Action, destination: str) -> Decision:
+        """
+        Return the decision if it is allowed.
+
+        Raises:
+            AccessDenied: If it is not; that has been written into the audit log.
+        """
+        known = self.allowed[action].get(destination)
+        if known is not None and known.until > time.monotonic():
+            return known
+        decision = await adecide(self._session, action, destination)
+        if not decision.allowed:
+            record(self._session, self._session.address, decision)
+            raise decision.denied()
+        answers = self.allowed[action]
+        if len(answers) >= MAX_ANSWERS:
+            answers.clear()
+        answers[destination] = decision
+        return decision
+
+    def forget(self) -> None:
+        """Forget all answers: what they depend on may have changed."""
+        for answers in self.allowed.values():
+            answers.clear()
+
+
+def _questions(who: Any, action: Action, destination: str) -> Iterator[Question]:
+    """Yield what has to be answered with yes, all of it; nothing if there is no rule."""
+    rules = rules_of(destination)
+    for rule, variables in rules:
+        yield Question(rule, rule.requirements.get(action), variables)
+    others = destination.startswith((USER, TEMPORARY)) and not _is_own(who, destination)
+    if rules and others and action == "send":
+        yield Question(rules[-1][0], service, {})
+
+
+def _is_own(who: Any, destination: str) -> bool:
+    user = who.user
+    return user is not None and destination.startswith(f"{USER}{quoted(user.get_username())}/")
+
+
+async def _ask(question: Question, who: Any, destination: str) -> bool:
+    requirement = question.requirement
+    assert requirement is not None
+    if requirement.at_once:
+        return bool(requirement(who, destination, question.variables))
+    if requirement.is_async:
+        return bool(await requirement(who, destination, question.variables))
+    try:
+        key = getattr(who, "id", None)
+        return bool(await rule_threads.run(key, requirement, who, destination, question.variables))
+    except Busy as busy:
+        raise Unavailable(
+            "the database has too much to do: try again",
+            code="unavailable",
+            retry_after=busy.seconds,
+        ) from None
+
+
+def _ask_sync(question: Question, who: Any, destination: str) -> bool:
+    requirement = question.requirement
+    assert requirement is not None
+    ask = async_to_sync(requirement) if requirement.is_async else requirement
+    return bool(ask(who, destination, question.variables))
+
+
+def _denied(question: Question, action: Action, destination: str) -> Decision:
+    rule, requirement, _ = question
+    covers = "" if rule.compiled.variables(destination) is not None else " covers a part, and"
+    if requirement is None:
+        why = f"{rule}{covers} says nothing of {action}"
+    else:
+        why = f"{rule}{covers} asks for {requirement.name}"
+    return Decision(False, action, destination, rule, why)
+
+
+def _decided(
+    question: Question | None, action: Action, destination: str, until: float = float("inf")
+) -> Decision:
+    if question is None:
+        table = conf.STOMP_ROUTING or "the routing table, which STOMP_ROUTING names,"
+        why = f"no rule of {table} covers it"
+        return Decision(False, action, destination, None, why)
+    name = question.requirement.name if question.requirement is not None else ""
+    return Decision(True, action, destination, question.rule, f"{question.rule}: {name}", until)
+
+
+def covers(patterns: tuple[str, ...], destination: str) -> bool:
+    """Return whether one of some patterns stands for a destination, or for all of a pattern."""
+    return any(Pattern(pattern).covers(destination) for pattern in patterns)

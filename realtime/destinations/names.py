@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 TOPIC: Final = "/topic/"
 APPLICATION: Final = "/app/"
@@ -15,8 +15,11 @@ TEMPORARY: Final = "/temp-queue/"
 PREFIXES: Final = (TOPIC, APPLICATION, USER, TEMPORARY)
 MAX_DESTINATION_BYTES: Final = 255
 
+#: What the name of a user may add to that: 150 characters, as Django takes them, quoted.
+MAX_USER_BYTES: Final = 150 * 12
+
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
-_USER_DESTINATION: Final = re.compile(r"/user/[^/]+/queue/.+")
+_USER_DESTINATION: Final = re.compile(r"/user/([^/]+)(/queue/.+)")
 _REPLY_ADDRESS: Final = re.compile(r"/temp-queue/[^/]+/.+")
 
 
@@ -54,7 +57,7 @@ def check_destination(destination: str) -> str:
         size = len(destination.encode())
     except UnicodeEncodeError:
         raise DestinationError("the destination is not valid Unicode") from None
-    if size > MAX_DESTINATION_BYTES:
+    if size > MAX_DESTINATION_BYTES + (MAX_USER_BYTES if prefix == USER else 0):
         raise DestinationError(
             f"a destination of more than {MAX_DESTINATION_BYTES} bytes", code="destination-too-long"
         )
@@ -82,7 +85,7 @@ def check_topic(destination: str) -> str:
 def check_published(destination: str) -> str:
     """
     Return the destination if messages can be published to it: a topic, all sessions of a
-    user, or the reply address of one session.
+    user, whose name may be quoted or not, or the reply address of one session.
 
     Raises:
         DestinationError: If they can't.
@@ -90,12 +93,27 @@ def check_published(destination: str) -> str:
     check_destination(destination)
     if destination.startswith(TOPIC):
         return check_topic(destination)
-    if _USER_DESTINATION.fullmatch(destination) or _REPLY_ADDRESS.fullmatch(destination):
+    if of_user := _USER_DESTINATION.fullmatch(destination):
+        return f"{USER}{_quoted_anew(of_user[1])}{of_user[2]}"
+    if _REPLY_ADDRESS.fullmatch(destination):
         return destination
     raise DestinationError(
         f"nobody hears {destination!r}: publish to {TOPIC}NAME, {USER}USER/queue/NAME"
         f" or {TEMPORARY}SESSION/NAME"
     )
+
+
+def quoted(user_name: str) -> str:
+    """Return a user's name as a segment of a destination: quoted as in a URL."""
+    return quote(user_name, safe="@.+-_")
+
+
+def _quoted_anew(name: str) -> str:
+    """Return a name in the one spelling that its user hears, however much of it is quoted."""
+    try:
+        return quoted(unquote(name, errors="strict"))
+    except UnicodeDecodeError:
+        raise DestinationError(f"{name!r} is no quoted name of a user: nobody hears it") from None
 
 
 def user_destination(destination: str, user_name: str) -> str:
@@ -113,7 +131,7 @@ def user_destination(destination: str, user_name: str) -> str:
         raise DestinationError(
             f"{destination!r} can't be subscribed to: name your own as {USER_QUEUE}NAME"
         )
-    return check_destination(f"{USER}{quote(user_name, safe='@.+-_')}/queue/{name}")
+    return check_destination(f"{USER}{quoted(user_name)}/queue/{name}")
 
 
 def reply_address(destination: str, session_id: str) -> str:

@@ -11,6 +11,7 @@ Layer: the channel layer, by which what is published reaches every process.
 ``publishing``  Publisher: messages to Redis, together; ``fence``: one process at a time
 ``loop``        LoopLayer: what one event loop has, and hands over to who listens
 ``plain``       PlainLayer: any other channel layer behind the same face; ``face_of`` gives it
+``tickets``     what a browser comes in with, once
 ``scripts``     the ``.lua`` files as scripts; ``pages``: a history without subscribing
 
 Why so:

@@ -63,6 +63,7 @@ class TopicLayer(RedisPubSubChannelLayer):
         **options: Any,
     ):
         super().__init__(hosts=hosts, prefix=prefix, **{"serializer_format": FORMAT, **options})
+        self.prefix = prefix
         self.capacity = capacity
         self.replicas = replicas
         self._hosts = decode_hosts(hosts)

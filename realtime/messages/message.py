@@ -6,7 +6,7 @@ import itertools
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from realtime.conf import conf
@@ -166,6 +166,8 @@ def check(message: Message) -> Checked:
         ValueError: If a header is not a text, or has no name.
     """
     destination = check_published(message.destination)
+    if destination != message.destination:
+        message = replace(message, destination=destination)
     size = len(destination) + check_content(message)
     headers = message.headers
     if not PROTOCOL_HEADERS.isdisjoint(headers):

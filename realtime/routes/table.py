@@ -6,15 +6,24 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, Final, TypeVar
 
+from django.conf import settings
+
 from realtime.conf import cached_setting, conf
-from realtime.destinations.names import TOPIC, DestinationError
+from realtime.destinations.names import TOPIC, DestinationError, is_pattern
 from realtime.destinations.patterns import pattern_of
 
 from .applications import ApplicationRoute, ForwardRoute, SendRoute, SubscribeRoute
+from .rules import ACTIONS, Rule, anyone
 from .topics import History, TopicOptions, TopicRoute
 
 T = TypeVar("T")
 Match = tuple[Any, dict[str, Any]]
+
+#: Rules that decide of a destination, each with the variables of its pattern.
+Rules = tuple[tuple[Rule, dict[str, str]], ...]
+
+#: The only rule of a table that has none, while ``DEBUG`` is on.
+EVERYTHING: Final = Rule("/**", dict.fromkeys(ACTIONS, anyone))
 
 #: Topics of which no entry says how much is kept.
 _EVERY_TOPIC: Final = f"{TOPIC}**"
@@ -36,6 +45,9 @@ class Table:
         self._slow_clients = [each for each in topics if each.slow_clients is not None]
         self._senders = self._those_of(SendRoute, ForwardRoute)
         self._subscribers = self._those_of(SubscribeRoute)
+        self._rules = self.entries(Rule)
+        if not self._rules and settings.DEBUG:
+            self._rules = [EVERYTHING]
 
     def entries(self, kind: type[T]) -> list[T]:
         """Return the entries of one kind, in their order."""
@@ -50,6 +62,21 @@ class Table:
             history if history is not None and history.size > 0 else None,
             (slow is not None and slow.slow_clients) or "close",
         )
+
+    def rules(self, destination: str) -> Rules:
+        """
+        Return the rules that decide of a destination, all of which have to allow it: the first that
+        covers it, and before that, for a pattern, those that cover a part. Nothing, if none covers
+        it: then it is denied.
+        """
+        deciding: list[tuple[Rule, dict[str, str]]] = []
+        for rule in self._rules:
+            variables = rule.compiled.variables(destination)
+            if variables is not None:
+                return (*deciding, (rule, variables))
+            if is_pattern(destination) and rule.compiled.overlaps(destination):
+                deciding.append((rule, {}))
+        return ()
 
     def on_send(self, destination: str) -> Match:
         """
@@ -89,6 +116,12 @@ def routing_table() -> Table:
 def topic_options(destination: str) -> TopicOptions:
     """Return what the routing table says of a destination, or of a pattern of topics."""
     return routing_table().topic(destination)
+
+
+@cached_setting
+def rules_of(destination: str) -> Rules:
+    """Return the rules that decide of a destination, or of a pattern of topics."""
+    return routing_table().rules(destination)
 
 
 def _is_of_topics(entry: Any) -> bool:

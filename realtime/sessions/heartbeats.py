@@ -31,7 +31,8 @@ class Heartbeats:
     def __init__(self, connection: Connection, outbox: Outbox, *, connect_by: float) -> None:
         self._connection = connection
         self._outbox = outbox
-        self._connect_by = connect_by
+        #: When CONNECT has to be there; without end once it is.
+        self.connect_by = connect_by
         #: When the client was last heard.
         self.heard = 0.0
 
@@ -43,9 +44,9 @@ class Heartbeats:
             StompError: If the client is overdue.
         """
         if self._connection.state is State.CONNECTING:
-            if now >= self._connect_by:
+            if now >= self.connect_by:
                 raise ProtocolError("CONNECT did not come in time", code="connect-timeout")
-            return self._connect_by
+            return self.connect_by
         if self._connection.state is State.CONNECTED:
             return min(self._check_heard(now), self._send(now), self._outbox.check_progress(now))
         return self._outbox.check_progress(now)

@@ -6,13 +6,15 @@ import asyncio
 import os
 import secrets
 import socket
-from typing import Protocol
+from typing import Any, Protocol
 
 from realtime.concurrency import per_loop
 from realtime.hub.hub import Hub
+from realtime.stomp import StompError
 
 from .heartbeats import TICK_SECONDS
 from .records import SessionWriter
+from .revocation import Revocation
 from .session import Session
 
 
@@ -23,6 +25,12 @@ class Clocked(Protocol):
 
     def tick(self, now: float) -> float:
         """Do what is due at ``now``, on the loop's clock; return when to look again."""
+
+    async def recheck(self, user: Any) -> None:
+        """Ask the rules again for what is heard, for the user as the database has it now."""
+
+    def fail(self, error: StompError) -> None:
+        """End, and say why."""
 
 
 class Node:
@@ -36,6 +44,7 @@ class Node:
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.hub = Hub()
         self._writer = SessionWriter(self.id)
+        self._revocation = Revocation(self.hub, lambda: self.members)
         self._due: dict[Clocked, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -45,6 +54,7 @@ class Node:
             self._tasks = [
                 asyncio.create_task(self._tick(), name="realtime-clock"),
                 asyncio.create_task(self._writer.run(), name="realtime-sessions"),
+                asyncio.create_task(self._revocation.run(), name="realtime-revocation"),
             ]
         self._due[member] = 0.0
         self._writer.opened(member.session)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from realtime.access.credentials import Login
 from realtime.delivery.outbox import Outbox
 
 
@@ -17,8 +18,10 @@ class Session:
 
     address: str = ""
     user_agent: str = ""
-    #: The Django user, or None for an anonymous client.
-    user: Any = None
+    #: What it logged in with, or None for an anonymous client.
+    login: Login | None = field(default=None, repr=False)
+    #: The Django user, or None.
+    user: Any = field(default=None, init=False)
     #: The user's name, or the empty string for an anonymous client.
     user_name: str = field(default="", init=False)
     version: str = ""
@@ -41,9 +44,14 @@ class Session:
         return self.outbox.messages if self.outbox is not None else 0
 
     def __post_init__(self) -> None:
-        self.log_in(self.user)
+        self.log_in(self.login)
 
-    def log_in(self, user: Any) -> None:
-        """Let it be that of a user, or of nobody."""
+    def log_in(self, login: Login | None) -> None:
+        """Let it be that of a login, or of nobody."""
+        self.login = login
+        self.update_user(login.user if login is not None else None)
+
+    def update_user(self, user: Any) -> None:
+        """Take the user as the database has it now."""
         self.user = user
         self.user_name = user.get_username() if user is not None else ""

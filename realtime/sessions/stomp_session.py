@@ -14,15 +14,17 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from realtime import __version__
-from realtime.access.authentication import authenticate_session
+from realtime.access.authentication import authenticate
+from realtime.access.credentials import of_connect
 from realtime.access.origins import header
-from realtime.access.rules import check_may_send
+from realtime.access.rules import Decision
 from realtime.conf import conf
-from realtime.delivery.frames import Frames, in_websocket_frame
+from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
 from realtime.delivery.outbox import ATTACH, Outbox, Send
 from realtime.destinations.names import APPLICATION, check_destination
 from realtime.messages.idempotency import HTTP_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY, key_of_user
 from realtime.messages.message import PROTOCOL_HEADERS, Message, check, check_content
+from realtime.routes.rules import Action
 from realtime.stomp import (
     SECRET_HEADERS,
     Connection,
@@ -33,13 +35,14 @@ from realtime.stomp import (
     events,
 )
 
-from .failures import as_stomp_error
+from .authorization import REFRESH, Ahead, Authorization, unless_gone
+from .failures import as_stomp_error, is_refusal
 from .handlers import Calls, HandlerFailed
 from .heartbeats import Heartbeats
 from .node import Node
 from .publishing import Publishing, look_away
 from .session import Session
-from .subscriptions import Subscriptions
+from .subscriptions import Subscriptions, refusal
 
 #: The WebSocket sub-protocols, the best first.
 SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
@@ -48,7 +51,9 @@ SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 YIELD_EVENTS: Final = 25
 
 #: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(PROTOCOL_HEADERS | {"login", IDEMPOTENCY_KEY} | SECRET_HEADERS)
+_NOT_FORWARDED: Final = frozenset(
+    PROTOCOL_HEADERS | {"login", "sender", IDEMPOTENCY_KEY} | SECRET_HEADERS
+)
 
 #: What has to be awaited before the client's next request, if anything.
 Wait = Awaitable[Any] | None
@@ -91,6 +96,9 @@ class StompSession:
         )
         self._calls = Calls(self.session, self._subscriptions)
         self._publishing = Publishing(self.session, self._subscriptions, self.receipt, self.fail)
+        self._authorization = Authorization(self.session, self._subscriptions, self.fail)
+        self._allowed = self._authorization.grants.permissions.allowed
+        self._ahead = Ahead()
         self._acted = 0
 
     # Its life
@@ -99,8 +107,12 @@ class StompSession:
         """Serve the client until it is gone."""
         self._task = asyncio.current_task()
         self._node.add(self)
+        self._ahead.receive = receive
+        ahead = self._ahead.messages
         try:
-            while (message := await receive())["type"] != "websocket.disconnect":
+            while (message := ahead.popleft() if ahead else await receive())[
+                "type"
+            ] != "websocket.disconnect":
                 if message["type"] == "websocket.connect":
                     await self._accept()
                 else:
@@ -130,10 +142,14 @@ class StompSession:
     def tick(self, now: float) -> float:
         """Do what the clock demands at ``now``; return when to look again."""
         try:
-            return self._heartbeats.tick(now)
+            return min(self._heartbeats.tick(now), now + self._authorization.tick())
         except StompError as error:
             self.fail(error)
             return float("inf")
+
+    async def recheck(self, user: Any) -> None:
+        """Ask the rules again for what is heard: its user has changed."""
+        await self._authorization.recheck(user)
 
     def receipt(self, receipt: str | None, headers: dict[str, str] | None = None) -> None:
         """Say that a request is done, if its frame asked for that."""
@@ -183,7 +199,8 @@ class StompSession:
                 if (wait := _ACTIONS[type(event)](self, event)) is not None:
                     await wait
             except Exception as error:
-                await self._fail_in_turn(error, event.receipt)
+                if not self._refuse_softly(event, error):
+                    await self._fail_in_turn(error, event.receipt)
             self._acted += 1
             if self._acted % YIELD_EVENTS == 0:
                 await self._publish_batch()
@@ -203,13 +220,35 @@ class StompSession:
             error, receipt = earlier, None
         self.fail(error, receipt)
 
+    def _refuse_softly(self, event: events.Event, error: Exception) -> bool:
+        """Say that a SUBSCRIBE or a SEND is refused, and go on, if the client asked for that."""
+        if not self._authorization.soft_errors or not is_refusal(error):
+            return False
+        refused = as_stomp_error(error)
+        if isinstance(event, events.Subscribe):
+            self.connection.subscriptions.discard(event.key)
+            told = refusal(event.destination, refused, event.receipt)
+            subscription = event.id
+        elif isinstance(event, events.Send) and event.transaction is None:
+            told = refusal(event.destination, refused, event.receipt)
+            subscription = None
+        else:
+            return False
+        encoder = StompEncoder(self.connection.version, subscription)
+        self.outbox.write(SharedFrames(told).frames_for(encoder))
+        return True
+
     def _write(self, frame: bytes) -> None:
         self.outbox.write(Frames((in_websocket_frame(frame),)))
 
     # What the client asks for
 
     async def _connect(self, event: events.Connect) -> None:
-        self.session.log_in(await authenticate_session(self._scope, event))
+        self._heartbeats.connect_by = float(
+            "inf"
+        )  # how long it takes now is not the client's fault
+        work = authenticate(of_connect(self._scope, event))
+        self._authorization.log_in(event, await unless_gone(work, self._ahead))
         self.session.version = self.connection.version
         self._write(
             self.connection.connected(
@@ -222,6 +261,8 @@ class StompSession:
         self._node.wake(self)
 
     async def _subscribe(self, event: events.Subscribe) -> None:
+        if not self._may_hear(event):
+            await self._authorization.check_hearing(event)
         if event.destination.startswith(APPLICATION):
             await self._ask_application(event)
         else:
@@ -237,18 +278,52 @@ class StompSession:
 
     def _unsubscribe(self, event: events.Unsubscribe) -> None:
         self._subscriptions.unsubscribe(event.key)
+        self._authorization.unsubscribed(event.key)
         self.receipt(event.receipt)
 
     def _send(self, event: events.Send) -> Wait:
-        destination = check_destination(event.destination)
-        check_may_send(destination)
-        if destination.startswith(APPLICATION):
+        decision = self._known("send", event.destination)
+        if decision is None:
+            return self._send_if_allowed(event)
+        return self._send_allowed(event, decision)
+
+    async def _send_if_allowed(self, event: events.Send) -> None:
+        check_destination(event.destination)
+        if event.destination == REFRESH:
+            await self._refresh(event)
+            return
+        decision = await self._authorization.grants.check("send", event.destination)
+        if (wait := self._send_allowed(event, decision)) is not None:
+            await wait
+
+    def _send_allowed(self, event: events.Send, decision: Decision) -> Wait:
+        if decision.sender:
+            event.headers["sender"] = self.session.user_name
+        if event.destination.startswith(APPLICATION):
             return self._send_to_application(event)
         message = check(self._message(event))
         if event.transaction is not None:
             self.receipt(event.receipt)  # it is kept; COMMIT publishes it
             return None
         return self._publishing.add(message, event.receipt)
+
+    async def _refresh(self, event: events.Send) -> None:
+        await self._authorization.refresh(event)
+        self.receipt(event.receipt)
+        self._node.wake(self)
+
+    def _known(self, action: Action, destination: str) -> Decision | None:
+        """Return that something is allowed, if the session has asked lately."""
+        decision = self._allowed[action].get(destination)
+        if decision is not None and decision.until > time.monotonic():
+            return decision
+        return None
+
+    def _may_hear(self, event: events.Subscribe) -> bool:
+        if self._known("subscribe", event.destination) is None or "token" in event.headers:
+            return False
+        past = "last-message-id" in event.headers or "replay" in event.headers
+        return not past or self._known("history", event.destination) is not None
 
     async def _send_to_application(self, event: events.Send) -> None:
         """Hand a SEND to a function of the routing table."""
@@ -271,10 +346,12 @@ class StompSession:
         self.receipt(event.receipt)
 
     async def _commit(self, event: events.Commit) -> None:
-        for request in event.requests:  # first what can fail and has no effect on others
+        sends = [request for request in event.requests if isinstance(request, events.Send)]
+        for send in sends:  # first what can fail and has no effect on others
+            await self._authorization.grants.check("send", send.destination)  # it may have changed
+        for request in event.requests:
             if isinstance(request, events.Ack):
                 self._subscriptions.acknowledge(request)
-        sends = [request for request in event.requests if isinstance(request, events.Send)]
         work = [await self._commit_send(send) for send in sends]
         # It may hold handlers, so it counts with them.
         self._calls.in_flight.start(_all_done(work), partial(self._handled, event))

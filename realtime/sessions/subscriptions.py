@@ -12,14 +12,20 @@ from realtime.delivery.frames import SharedFrames, StompEncoder
 from realtime.delivery.lossy_queue import LossyQueue
 from realtime.delivery.outbox import Direct, Outbox
 from realtime.delivery.queue import Queue
-from realtime.destinations.names import heard_destination, is_pattern, reply_address
+from realtime.destinations.names import (
+    APPLICATION,
+    TEMPORARY,
+    heard_destination,
+    is_pattern,
+    reply_address,
+)
 from realtime.history.log import MAX_REPLAY
 from realtime.history.positions import Position, Reason
 from realtime.hub.hub import Hub
 from realtime.hub.subscription import Start, Subscription
 from realtime.messages.message import Message
 from realtime.routes.table import topic_options
-from realtime.stomp import Connection, MessagesLost, ProtocolError, events
+from realtime.stomp import Connection, MessagesLost, ProtocolError, StompError, events
 
 from .session import Session
 
@@ -95,6 +101,23 @@ class Subscriptions:
         """Stop hearing anything."""
         while self._by_key:
             self._end(self._by_key.popitem()[1])
+
+    def named(self) -> list[tuple[str, str]]:
+        """Return the keys and destinations of what SUBSCRIBE frames asked for."""
+        return [
+            (key, subscription.destination)
+            for key, subscription in self._by_key.items()
+            if not subscription.destination.startswith((APPLICATION, TEMPORARY))
+        ]
+
+    def refuse(self, key: str, error: StompError) -> None:
+        """End a subscription, and say why with a MESSAGE."""
+        subscription = self._by_key.get(key)
+        if subscription is not None:
+            told = refusal(subscription.destination, error)
+            self._outbox.write(SharedFrames(told).frames_for(subscription.encoder))
+            self._connection.subscriptions.discard(key)
+            self.unsubscribe(key)
 
     def hear_replies(self, reply_to: str) -> str:
         """
@@ -207,6 +230,16 @@ class Subscriptions:
         self._hub.unsubscribe(subscription)
         subscription.end()
         self._session.subscriptions = len(self._by_key)
+
+
+def refusal(destination: str, error: StompError, receipt: str | None = None) -> Message:
+    """Return the message that says what was refused: its body for people, its headers not."""
+    headers = {"refused": error.code, "content-type": "text/plain;charset=UTF-8"}
+    if receipt is not None:
+        headers["receipt-id"] = receipt
+    if error.retry_after is not None:
+        headers["retry-after"] = f"{error.retry_after:.0f}"
+    return Message(destination, error.message.encode(), headers)
 
 
 def queue_for_slow_clients(outbox: Outbox, destination: str) -> Queue:

@@ -16,9 +16,10 @@ from typing import Any, Final
 from realtime.conf import conf
 from realtime.delivery.outbox import Outbox, Send
 from realtime.history.positions import Position
+from realtime.sessions.authorization import Grants
 from realtime.sessions.node import this_node
 from realtime.sessions.session import Session
-from realtime.stomp import TooSlow
+from realtime.stomp import AccessDenied, StompError, TooSlow
 
 from .events import EventFrames, EventTopic, as_json
 
@@ -38,6 +39,7 @@ class EventStream:
 
     Args:
         session: Who it is; its row among the sessions.
+        grants: By what it may hear its topics.
         wanted: Its topics: as the client says them, as the hub hears them, and after which
             position it wants what it missed.
         send: The ASGI ``send``.
@@ -47,17 +49,20 @@ class EventStream:
     def __init__(
         self,
         session: Session,
+        grants: Grants,
         wanted: Sequence[tuple[str, str, Position | None]],
         send: Send,
         headers: list[tuple[bytes, bytes]],
     ) -> None:
         self.session = session
+        self._grants = grants
         #: Whether the response has begun: before, another one can be given.
         self.began = False
         self._send = send
         self._headers = headers
         self._node = this_node()
         self._ready = asyncio.Event()  # what is delivered may be written
+        self._ended = asyncio.Event()  # it may hear nothing any more
         self._cut = False
         self._task: asyncio.Task[Any] | None = None
         self._outbox = session.outbox = Outbox(
@@ -84,8 +89,7 @@ class EventStream:
         try:
             await self._subscribe()
             await self._begin()
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await self._heard_out(receive)
         except asyncio.CancelledError:
             if not self._cut:
                 raise
@@ -94,6 +98,29 @@ class EventStream:
 
     def tick(self, now: float) -> float:
         """Do what the clock demands at ``now``; return when to look again."""
+        try:
+            ends_at = now + self._grants.seconds_left()
+            if self._grants.expired():
+                raise AccessDenied("the token has expired", code="token-expired")
+        except StompError as error:
+            self.fail(error)
+            return _NEVER
+        return min(self._tick(now), ends_at)
+
+    async def recheck(self, user: Any) -> None:
+        """Ask the rules again for what is heard: its user has changed."""
+        heard = [(topic.name, topic.name) for topic in self._topics]
+        for _, _, error in await self._grants.recheck(user, heard):
+            self.fail(error)
+            return
+
+    def fail(self, error: StompError) -> None:
+        """End the stream, and say why: who comes again gets an answer that says so, too."""
+        content = as_json({"code": error.code, "detail": error.message})
+        self._outbox.write(EventFrames((b"event: refused\ndata: %b\n\n" % content,)))
+        self._ended.set()
+
+    def _tick(self, now: float) -> float:
         outbox = self._outbox
         if not self._ready.is_set():
             return now
@@ -108,6 +135,19 @@ class EventStream:
             outbox.write(_KEEP_ALIVE)
             return now + KEEP_ALIVE_SECONDS
         return outbox.last_sent + KEEP_ALIVE_SECONDS
+
+    async def _heard_out(self, receive: Any) -> None:
+        """Return when the client leaves, or when it may hear nothing any more."""
+        left = asyncio.ensure_future(_disconnected(receive))
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait({left, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not left.done():
+                await self._outbox.flushed()
+                await self._send({"type": "http.response.body", "body": b""})
+        finally:
+            left.cancel()
+            ended.cancel()
 
     async def _subscribe(self) -> None:
         hub = self._node.hub
@@ -157,3 +197,8 @@ class EventStream:
         for topic in self._topics:
             self._node.hub.unsubscribe(topic.subscription)
             topic.subscription.end()
+
+
+async def _disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

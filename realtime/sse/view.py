@@ -8,19 +8,22 @@ and its writes wait for who reads them. The rules are those of STOMP's CONNECT a
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from realtime.access.authentication import authenticate_session
+from realtime.access.authentication import authenticate
+from realtime.access.credentials import Login, of_request
 from realtime.access.origins import admit, header
 from realtime.conf import conf
 from realtime.destinations.names import DestinationError, LoginRequired, heard_destination
 from realtime.history.positions import Position
 from realtime.redis import REDIS_ERRORS
+from realtime.sessions.authorization import Ahead, Grants, unless_gone
+from realtime.sessions.failures import as_stomp_error
 from realtime.sessions.session import Session
-from realtime.stomp import AccessDenied
-from realtime.stomp.events import Connect
+from realtime.stomp import AccessDenied, StompError, Unavailable
 
 from .events import VERSION
 from .stream import EventStream
@@ -107,11 +110,13 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any, headers: Heade
     session = Session(
         address=(scope.get("client") or ("",))[0],
         user_agent=header(scope, b"user-agent") or "",
-        user=await _authenticate(scope),
+        login=await _log_in(scope, receive),
         version=VERSION,
     )
     wanted = _wanted(scope, session.user_name)
-    stream = EventStream(session, wanted, send, [*headers, *_STREAM_HEADERS])
+    grants = Grants(session)
+    await _check(grants, wanted, scope)
+    stream = EventStream(session, grants, wanted, send, [*headers, *_STREAM_HEADERS])
     try:
         await stream.run(receive)
     except DestinationError as error:
@@ -124,15 +129,45 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any, headers: Heade
         raise _redis_away()
 
 
-async def _authenticate(scope: dict[str, Any]) -> Any:
-    token = header(scope, b"authorization")
-    headers = {} if token is None else {"authorization": token}
-    event = Connect(versions=(), host=None, login=None, passcode=None, headers=headers)
+async def _log_in(scope: dict[str, Any], receive: Any) -> Login | None:
     try:
-        return await authenticate_session(scope, event)
+        return await unless_gone(authenticate(of_request(scope)), Ahead(_body_read(receive)))
     except AccessDenied as error:
         detail = error.message if error.code != "login-required" else "log in, or send a token"
-        raise Refused(401, {"detail": detail}, [(b"www-authenticate", b"Token")]) from None
+        raise Refused(401, {"detail": detail}, [(b"www-authenticate", b"Bearer")]) from None
+    except Exception as error:
+        raise _unavailable(as_stomp_error(error)) from None
+
+
+def _body_read(receive: Any) -> Any:
+    """Return ``receive`` without the empty body of a GET, which is not what is waited for."""
+
+    async def receive_next() -> dict[str, Any]:
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        return {**message, "type": "websocket.disconnect"}
+
+    return receive_next
+
+
+async def _check(grants: Grants, wanted: Wanted, scope: dict[str, Any]) -> None:
+    """Check that all topics may be heard, and looked back at."""
+    query = parse_qs(scope["query_string"].decode(errors="replace"))
+    try:
+        for name, _, position in wanted:
+            tokens = query.get("token", [])
+            await grants.grant(name, name, tokens=tokens, past=position is not None)
+    except AccessDenied as error:
+        raise Refused(403, {"detail": error.message, "code": error.code}) from None
+    except Exception as error:
+        raise _unavailable(as_stomp_error(error)) from None
+
+
+def _unavailable(error: StompError) -> Refused:
+    if not isinstance(error, Unavailable):
+        return Refused(500, {"detail": error.message})
+    seconds = b"%d" % math.ceil(error.retry_after or RETRY_SECONDS)
+    return Refused(503, {"detail": error.message}, [(b"retry-after", seconds)])
 
 
 def _wanted(scope: dict[str, Any], user_name: str) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -155,6 +156,8 @@ class Connection:
             headers["version"] = ",".join(VERSIONS)
         if error.receipt is not None:
             headers["receipt-id"] = error.receipt
+        if error.retry_after is not None:
+            headers["retry-after"] = f"{math.ceil(error.retry_after)}"
         headers["content-type"] = "text/plain;charset=UTF-8"
         body = f"{error.message}\n".encode()
         if self._accepted:

@@ -11,7 +11,8 @@ Errors: what can go wrong with a client, and what it is told.
     ├── Unavailable            not now: reconnect and try again           4001
     ├── HeartbeatMissed        nothing heard for too long                 4002
     ├── TooSlow                the client reads too slowly                4003
-    └── MessagesLost           what it missed is gone for good            4004
+    ├── MessagesLost           what it missed is gone for good            4004
+    └── LoginExpired           its login came to its end: log in again    4005
 
 Close codes 4000-4499 ask the client to reconnect, 4500-4999 ask it not to.
 """
@@ -27,15 +28,24 @@ class StompError(Exception):
         message: For people: lower case, without a full stop, names the thing.
         code: For programs: the ``code`` header of the ERROR frame.
         receipt: The ``receipt`` that the failed frame asked for, if any.
+        retry_after: After how many seconds it is worth another try, if that is known.
     """
 
     close_code = 1011
 
-    def __init__(self, message: str, *, code: str, receipt: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        receipt: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
         self.receipt = receipt
+        self.retry_after = retry_after
 
 
 class FrameError(StompError):
@@ -84,3 +94,9 @@ class MessagesLost(StompError):
     """Messages for the client are lost for good, and it asked not to go on as if they were not."""
 
     close_code = 4004
+
+
+class LoginExpired(StompError):
+    """What the client logged in with has come to its end: it may come again with a fresh one."""
+
+    close_code = 4005

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
-from realtime.access.authentication import authenticate_session
-from realtime.access.rules import check_may_send
+from realtime.access.authentication import authenticate
+from realtime.access.credentials import Credentials, Login, of_connect
 from realtime.consumers import StompConsumer
 from realtime.stomp import AccessDenied
 from realtime.stomp.events import Connect
@@ -86,6 +86,12 @@ def connect(**headers: str) -> Connect:
         passcode=headers.get("passcode"),
         headers=headers,
     )
+
+
+async def authenticate_session(scope: dict[str, Any], event: Connect) -> Any:
+    """Return the user who connects so."""
+    login = await authenticate(of_connect(scope, event))
+    return login.user if login is not None else None
 
 
 @pytest.fixture
@@ -176,11 +182,11 @@ async def test_the_header_and_its_scheme_may_be_written_in_any_case(
 async def test_the_first_authenticator_that_finds_a_user_decides(
     alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nobody(scope: dict[str, Any], event: Connect) -> None:
+    async def nobody(credentials: Credentials) -> None:
         return None
 
-    async def somebody(scope: dict[str, Any], event: Connect) -> User:
-        return alice
+    def somebody(credentials: Credentials) -> Login:
+        return Login(alice, "somehow")
 
     monkeypatch.setattr("tests.access.nobody", nobody, raising=False)
     monkeypatch.setattr("tests.access.somebody", somebody, raising=False)
@@ -199,10 +205,3 @@ async def test_the_cookie_of_a_login_session_logs_in(alice: User) -> None:
     assert await authenticate_session(scope, connect()) == alice
     with pytest.raises(AccessDenied):
         await authenticate_session({"headers": [(b"cookie", b"sessionid=x")]}, connect())
-
-
-def test_clients_may_send_to_the_allowed_prefixes_only(settings: Any) -> None:
-    check_may_send("/app/greet")
-    with pytest.raises(AccessDenied, match="only to /app/") as refused:
-        check_may_send("/topic/toast")
-    assert refused.value.code == "send-denied"

@@ -17,6 +17,7 @@ from rest_framework.authtoken.models import Token
 
 from gateway.asgi import application
 from notifications.api import handler, views
+from tests.kit.users import make_user
 
 URL = "/api/notification"
 TOAST = json.dumps({"topic": "/topic/toast", "message": "hello"}).encode()
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def alice() -> User:
-    return User.objects.create_user("alice", password="wonderland")
+    return make_user("alice", "notifications.publish")
 
 
 @pytest.fixture

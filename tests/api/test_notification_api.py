@@ -19,15 +19,21 @@ from realtime.history.positions import Position
 from realtime.layer.layer import TopicLayer
 from realtime.messages.envelope import open_envelope, unbundle
 from realtime.messages.message import Message
+from tests.kit.users import make_user
 
 URL = "/api/notification"
 
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def routing(settings: Any) -> None:
+    settings.STOMP_ROUTING = "tests.routing"
+
+
 @pytest.fixture
 def alice() -> User:
-    return User.objects.create_user("alice", password="wonderland")
+    return make_user("alice", "notifications.publish")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from notifications.bridges import metrics
 from notifications.bridges import status as bridge_status
 from notifications.bridges.routes import IncomingRoute, from_channel, from_stream
 from tests.kit.bridging import consuming, eventually, new_name, published
+from tests.kit.users import make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -114,7 +115,7 @@ def test_of_a_redis_that_is_away_is_said_that_nothing_is_known(
 
 def test_without_debug_a_token_is_needed(routes: list[IncomingRoute]) -> None:
     assert APIClient().get("/metrics").status_code == 403
-    token = Token.objects.create(user=User.objects.create_user("prometheus"))
+    token = Token.objects.create(user=make_user("prometheus", "notifications.view_metrics"))
     answer = APIClient().get("/metrics", HTTP_AUTHORIZATION=f"Token {token.key}")
     assert answer.status_code == 200
 

@@ -16,7 +16,6 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     variables = {
         "DEBUG": "1",
         "STOMP_ROUTING": "tests.routing",
-        "STOMP_SEND_PREFIXES": "/app/,/topic/",
         "DATABASE_URL": f"sqlite:///{database}",
     }
     manage("migrate", "-v", "0", **variables)

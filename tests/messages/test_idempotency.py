@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 import redis
-from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
 
@@ -23,6 +22,7 @@ from realtime.messages.idempotency import key_of_route, key_of_user
 from realtime.messages.json import read_envelope
 from realtime.messages.message import check
 from tests.api.test_notification_api import Listener, bodies
+from tests.kit.users import make_user
 
 URL = "/api/notification"
 
@@ -43,7 +43,7 @@ def heard(redis_client: redis.Redis, destination: str) -> Any:
 
 
 def api_of(name: str) -> APIClient:
-    user = User.objects.create_user(name)
+    user = make_user(name, "notifications.publish")
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Token {Token.objects.create(user=user).key}")
     return client

@@ -11,7 +11,6 @@ from tests.kit.local_client import LocalClient, local_client, local_node
 @pytest.fixture(autouse=True)
 def routing(settings: Any) -> None:
     settings.STOMP_ROUTING = "tests.routing"
-    settings.STOMP_SEND_PREFIXES = ["/app/", "/topic/"]
     settings.STOMP_ANONYMOUS = True
     settings.ALLOWED_HOSTS = ["localhost", "testserver"]
 

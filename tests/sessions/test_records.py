@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from realtime.access.credentials import Login
 from realtime.models import NODE_DEAD_AFTER, NodeRecord, SessionRecord
 from realtime.sessions.records import SessionWriter
 from realtime.sessions.session import Session
@@ -45,7 +46,7 @@ async def test_a_user_who_logs_in_after_the_first_write_is_shown() -> None:
     session = Session()
     writer.opened(session)
     await writer.write()
-    session.log_in(User(username="alice"))
+    session.log_in(Login(User(username="alice"), "passcode"))
     await writer.write()
     assert [row.user for row in await rows()] == ["alice"]
 

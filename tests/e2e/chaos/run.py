@@ -61,7 +61,6 @@ class Chaos:
         self._variables = {
             "DEBUG": "1",
             "STOMP_ROUTING": "tests.e2e.chaos.routing",
-            "STOMP_SEND_PREFIXES": "/topic/",
             "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
             "REDIS_URL": self.valkey.url,
         }

@@ -1,0 +1,100 @@
+"""Access: who calls the API, and what they may do; by the same credentials and rules as STOMP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from redis import RedisError
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from realtime.access.authentication import authenticate_sync
+from realtime.access.credentials import Credentials
+from realtime.access.rules import decide, record
+from realtime.routes.rules import PUBLISH, Action
+from realtime.stomp import AccessDenied, Unavailable
+
+from .errors import Away, RedisAway
+
+#: The permission to read /metrics.
+VIEW_METRICS = "notifications.view_metrics"
+
+
+class CredentialsAuthentication(BaseAuthentication):
+    """
+    Ask ``STOMP_AUTHENTICATORS`` who brings ``Authorization``, or a ticket. A login session's
+    cookie is left to DRF, which checks that no strange page makes use of it.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        credentials = Credentials(
+            address=address_of(request),
+            authorization=request.META.get("HTTP_AUTHORIZATION"),
+            ticket=request.query_params.get("ticket"),
+        )
+        if credentials.authorization is None and credentials.ticket is None:
+            return None
+        try:
+            login = authenticate_sync(credentials)
+        except AccessDenied as error:
+            raise AuthenticationFailed(error.message, error.code) from None
+        except Unavailable as error:
+            raise Away(error.message, error.retry_after) from None
+        except RedisError:
+            raise RedisAway from None
+        return (login.user, login) if login is not None else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class IsAuthenticated(BasePermission):
+    """Whoever is logged in; while DEBUG is on everybody."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return settings.DEBUG or bool(request.user and request.user.is_authenticated)
+
+
+class MayPublish(IsAuthenticated):
+    """Services publish: those with the permission ``notifications.publish``."""
+
+    message = f"publishing needs the permission {PUBLISH}"
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not super().has_permission(request, view):
+            return False
+        reads = request.method in ("GET", "HEAD", "OPTIONS")
+        return reads or settings.DEBUG or request.user.has_perm(PUBLISH)
+
+
+class MayViewMetrics(IsAuthenticated):
+    """Those with the permission ``notifications.view_metrics``."""
+
+    message = f"/metrics needs the permission {VIEW_METRICS}"
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not super().has_permission(request, view):
+            return False
+        return settings.DEBUG or request.user.has_perm(VIEW_METRICS)
+
+
+def check_rule(request: Request, action: Action, destination: str) -> None:
+    """
+    Check that the rules allow a request something.
+
+    Raises:
+        PermissionDenied: If not.
+    """
+    decision = decide(request, action, destination)
+    if not decision.allowed:
+        record(request, address_of(request), decision)
+        denied = decision.denied()
+        raise PermissionDenied(denied.message, denied.code)
+
+
+def address_of(request: Request) -> str:
+    """Return where a request comes from."""
+    return str(request.META.get("REMOTE_ADDR", ""))

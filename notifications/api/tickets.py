@@ -1,0 +1,58 @@
+"""Tickets: ``POST /api/ticket``, with which a page opens a WebSocket that can't send headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis import RedisError
+from rest_framework import serializers, status
+from rest_framework.exceptions import NotAuthenticated, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from realtime.destinations.names import DestinationError
+from realtime.layer import tickets
+
+from .errors import RedisAway
+
+#: How long a ticket is good.
+SECONDS = 30
+
+
+class TicketSerializer(serializers.Serializer[Any]):
+    """What ``POST /api/ticket`` takes."""
+
+    destinations = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        max_length=100,
+        help_text="All that it is good for, patterns too; left out, whatever the user may do.",
+    )
+
+
+class TicketView(APIView):
+    """
+    Make a ticket for whoever is logged in: good once, for 30 seconds.
+
+    A page gives it as `?ticket=` to the WebSocket's URL, or to that of `/api/events`, or as header
+    `ticket` of CONNECT.
+    """
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> TicketSerializer:
+        """Return the serializer, for the forms of the browsable API too."""
+        return TicketSerializer(*args, **kwargs)
+
+    def post(self, request: Request) -> Response:
+        if not request.user.is_authenticated:
+            raise NotAuthenticated
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        destinations = serializer.validated_data.get("destinations", ())
+        try:
+            ticket = tickets.make(str(request.user.pk), destinations, SECONDS)
+        except DestinationError as error:
+            raise ValidationError({"destinations": [error.message]}) from None
+        except RedisError:
+            raise RedisAway from None
+        return Response({"ticket": ticket, "seconds": SECONDS}, status=status.HTTP_201_CREATED)

@@ -1,0 +1,60 @@
+"""
+Audit: failed logins, and what was refused, in a log of its own: ``realtime.audit``.
+
+A line has a word and fields, ``NAME=VALUE``, each value as JSON, so that no client can forge a
+line::
+
+    login-failed address="192.0.2.7" login="alice" reason="wrong login or passcode"
+    refused action="subscribe" destination="/topic/a" user="bob" address="192.0.2.7" rule="none"
+
+The rate is bounded: after a burst only so many a second are written, and how many were not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import Final
+
+logger: Final = logging.getLogger("realtime.audit")
+
+#: Lines at once, and then in a second.
+BURST: Final = 100
+PER_SECOND: Final = 10
+
+#: The longest value that is written.
+_MAX_CHARACTERS: Final = 255
+
+
+class _Rate:
+    """A bucket of lines that may be written."""
+
+    def __init__(self) -> None:
+        self.left = float(BURST)
+        self.looked_at = time.monotonic()
+        self.left_out = 0
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self.left = min(BURST, self.left + (now - self.looked_at) * PER_SECOND)
+        self.looked_at = now
+        if self.left < 1:
+            self.left_out += 1
+            return False
+        self.left -= 1
+        return True
+
+
+_rate = _Rate()
+
+
+def record(event: str, **fields: str) -> None:
+    """Write a line, unless there were too many lately."""
+    if not _rate.take():
+        return
+    if _rate.left_out:
+        logger.warning("left-out lines=%d", _rate.left_out)
+        _rate.left_out = 0
+    values = [f"{name}={json.dumps(value[:_MAX_CHARACTERS])}" for name, value in fields.items()]
+    logger.warning("%s", " ".join([event, *values]))

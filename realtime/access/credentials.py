@@ -1,0 +1,113 @@
+"""Credentials: what a client brings to show who it is, read in the same way at every door."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from django.conf import settings
+from django.http import parse_cookie
+
+from realtime.stomp import AccessDenied
+from realtime.stomp.events import Connect
+
+from .origins import header
+
+#: The schemes of ``authorization`` that name a token, of whatever kind.
+_TOKEN_SCHEMES: Final = ("token", "bearer")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """
+    What a client brings; None, or nothing, where it brings none of a kind.
+
+    Args:
+        address: Where it comes from.
+        login, passcode: Of CONNECT.
+        authorization: The header, of CONNECT or of the HTTP request.
+        ticket: The header ``ticket`` of CONNECT, or ``?ticket=`` of the URL.
+        session_key: Of the cookie of Django's login session.
+    """
+
+    address: str = ""
+    login: str = ""
+    passcode: str = field(default="", repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    ticket: str | None = field(default=None, repr=False)
+    session_key: str | None = field(default=None, repr=False)
+
+    @property
+    def token(self) -> str | None:
+        """
+        The token in ``authorization: Bearer TOKEN``, or ``Token TOKEN``.
+
+        Raises:
+            AccessDenied: If there is anything else.
+        """
+        if self.authorization is None:
+            return None
+        scheme, _, token = self.authorization.strip().partition(" ")
+        if scheme.lower() not in _TOKEN_SCHEMES or not token.strip():
+            raise AccessDenied(
+                "authorization has to be 'Token KEY' or 'Bearer KEY'", code="authentication-failed"
+            )
+        return token.strip()
+
+
+@dataclass(frozen=True, eq=False)
+class Login:
+    """
+    Whom credentials show, and what has to stay true for that.
+
+    Args:
+        user: The Django user.
+        how: What showed it: ``passcode``, ``token``, ``jwt``, ``ticket``, ``cookie`` or another.
+        proof: What has to be there still: the key of a login session, or the digest of a token.
+        until: When it ends, in Unix seconds.
+        destinations: All that it is good for, patterns too; empty for whatever the rules allow.
+    """
+
+    user: Any
+    how: str
+    proof: str = field(default="", repr=False)
+    until: float = float("inf")
+    destinations: tuple[str, ...] = ()
+    #: The digest of the user's stored password hash, so that a change can be seen.
+    password: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "password", digest(getattr(self.user, "password", "")))
+
+
+def digest(secret: str) -> str:
+    """Return what stands for a secret that may not be kept."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def of_connect(scope: dict[str, Any], connect: Connect) -> Credentials:
+    """Return what a CONNECT brings, and the HTTP request before it."""
+    named = {name.lower(): value for name, value in connect.headers.items()}
+    http = of_request(scope)
+    return Credentials(
+        address=http.address,
+        login=connect.login or "",
+        passcode=connect.passcode or "",
+        authorization=named.get("authorization", http.authorization),
+        ticket=named.get("ticket", http.ticket),
+        session_key=http.session_key,
+    )
+
+
+def of_request(scope: dict[str, Any]) -> Credentials:
+    """Return what an HTTP request brings."""
+    cookies = parse_cookie(header(scope, b"cookie") or "")
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return Credentials(
+        address=(scope.get("client") or ("",))[0],
+        authorization=header(scope, b"authorization"),
+        ticket=query.get("ticket", [None])[0],
+        session_key=cookies.get(settings.SESSION_COOKIE_NAME) or None,
+    )

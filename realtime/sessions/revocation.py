@@ -1,0 +1,231 @@
+"""
+Revocation: sessions whose user changed are looked at again, on every node.
+
+::
+
+    a signal of Django's (a user, a token, a group, a logout) ──> announce ──> the channel layer
+                                                                                    │
+    each node: Revocation, which looks up the logins of these users <───────────────┘
+               and, each STOMP_RECHECK_SECONDS, those of all: for what no signal tells
+
+A login that does not hold any more ends its session; others have the rules asked again for what
+they hear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from channels.layers import get_channel_layer
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models.signals import m2m_changed, post_delete, post_save
+
+from realtime.access.standing import look_up
+from realtime.concurrency import in_thread
+from realtime.conf import conf
+from realtime.delivery.frames import Frames, SharedFrames
+from realtime.destinations.groups import group_name
+from realtime.hub.hub import Hub
+from realtime.hub.subscription import Subscription
+from realtime.layer.plain import face_of
+from realtime.layer.publishing import Publication
+from realtime.messages.message import ENVELOPE_TYPE, ENVELOPE_VERSION, new_id
+from realtime.stomp import AccessDenied
+
+logger = logging.getLogger(__name__)
+
+#: Where nodes are told of users; no client can name it.
+USERS: Final = "/system/users"
+
+#: Stands for all users.
+EVERYBODY: Final = None
+
+#: Seconds until nodes look: what is done to one user often comes in several steps.
+_SOON: Final = 0.3
+
+
+class Revocation:
+    """
+    The looks of one node.
+
+    Args:
+        hub: Where it is told.
+        members: Return the sessions that live here.
+    """
+
+    def __init__(self, hub: Hub, members: Callable[[], Sequence[Any]]) -> None:
+        self._hub = hub
+        self._members = members
+        self._changed: set[str | None] = set()
+        self._told = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look, until cancelled."""
+        hearing = asyncio.create_task(self._hear())
+        try:
+            while True:
+                await self._wait()
+                changed, self._changed = self._changed, set()
+                await self._look(changed or {EVERYBODY})
+        finally:
+            hearing.cancel()
+
+    def tell(self, users: Sequence[str | None]) -> None:
+        """Look at the sessions of these users soon."""
+        self._changed.update(users)
+        self._told.set()
+
+    async def _hear(self) -> None:
+        """Hear what nodes are told; without Redis again and again."""
+        subscription = Subscription(USERS, _Contents(), _Told(self.tell))
+        while True:
+            try:
+                await self._hub.subscribe(subscription)
+                return
+            except Exception as error:
+                logger.debug("can't hear of users that change: %s", error)
+                await asyncio.sleep(1)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(conf.STOMP_RECHECK_SECONDS):
+                await self._told.wait()
+            await asyncio.sleep(_SOON)
+        except TimeoutError:
+            pass
+        self._told.clear()
+
+    async def _look(self, users: set[str | None]) -> None:
+        sessions = {
+            member.session.login: member
+            for member in self._members()
+            if (login := member.session.login) is not None
+            and (EVERYBODY in users or str(login.user.pk) in users)
+        }
+        if not sessions:
+            return
+        try:
+            found = await in_thread(lambda: list(look_up(sessions)))
+        except Exception as error:
+            logger.warning("could not look whether logins still hold: %s", type(error).__name__)
+            return
+        for login, user in found:
+            await self._apply(sessions[login], login, user)
+
+    async def _apply(self, member: Any, login: Any, user: Any) -> None:
+        if member.session.login is not login:  # it has a fresh one
+            return
+        try:
+            if user is None:
+                member.fail(AccessDenied("the login does not hold any more", code="login-ended"))
+            else:
+                await member.recheck(user)
+        except Exception as error:
+            logger.warning("could not ask again what a session may do: %s", error)
+
+
+class _Contents:
+    """Makes no frames: what is told is for the node."""
+
+    def encode(self, shared: SharedFrames, told: Mapping[str, str] | None = None) -> Frames:
+        return Frames((b"",) * len(shared.messages), shared.messages)
+
+
+class _Told:
+    """Takes what a node is told."""
+
+    def __init__(self, tell: Callable[[Sequence[str | None]], None]) -> None:
+        self._tell = tell
+
+    def deliver(self, frames: Frames) -> None:
+        for message in frames.messages:
+            self._tell(json.loads(message.body))
+
+    def discard(self) -> None:
+        """Do nothing: nothing waits here."""
+
+
+def announce(*users: Any) -> None:
+    """Let every node look at the sessions of users, by their keys, once the transaction is done."""
+    transaction.on_commit(lambda: _publish([None if each is None else str(each) for each in users]))
+
+
+def _publish(users: Sequence[str | None]) -> None:
+    envelope = {
+        "type": ENVELOPE_TYPE,
+        "v": ENVELOPE_VERSION,
+        "destination": USERS,
+        "headers": {"message-id": new_id()},
+        "body": json.dumps(users).encode(),
+    }
+    try:
+        publisher = face_of(get_channel_layer()).publisher
+        publisher.publish_sync([Publication(group_name(USERS), envelope)])
+    except Exception as error:  # the look at all sessions will find it
+        logger.warning("could not tell nodes that users changed: %s", error)
+
+
+def connect_signals() -> None:
+    """Announce what changes users; called once, when the app is ready."""
+    user = get_user_model()
+    post_save.connect(_saved, sender=user, dispatch_uid="realtime.user-saved")
+    post_delete.connect(_saved, sender=user, dispatch_uid="realtime.user-deleted")
+    for name in ("groups", "user_permissions"):
+        if (field := getattr(user, name, None)) is not None:
+            m2m_changed.connect(
+                _rights_changed, sender=field.through, dispatch_uid=f"realtime.{name}"
+            )
+    m2m_changed.connect(
+        _group_changed, sender=Group.permissions.through, dispatch_uid="realtime.group"
+    )
+    post_delete.connect(_group_changed, sender=Group, dispatch_uid="realtime.group-deleted")
+    user_logged_out.connect(_logged_out, dispatch_uid="realtime.logged-out")
+    if apps.is_installed("rest_framework.authtoken"):
+        token = apps.get_model("authtoken", "Token")
+        post_delete.connect(_token_deleted, sender=token, dispatch_uid="realtime.token")
+    if settings.SESSION_ENGINE.endswith((".db", ".cached_db")):
+        session = apps.get_model("sessions", "Session")
+        post_delete.connect(_login_deleted, sender=session, dispatch_uid="realtime.session")
+
+
+def _saved(instance: Any, update_fields: Any = None, created: bool = False, **_: Any) -> None:
+    if not created and update_fields != {"last_login"}:  # which each login writes
+        announce(instance.pk)
+
+
+def _rights_changed(
+    instance: Any, action: str, reverse: bool, pk_set: Any = None, **_: Any
+) -> None:
+    if not action.startswith("post_"):
+        return
+    if not reverse:
+        announce(instance.pk)
+    else:  # `group.user_set`: an emptied one does not say of whom
+        announce(*(pk_set or [EVERYBODY]))
+
+
+def _group_changed(action: str = "post_delete", **_: Any) -> None:
+    if action.startswith("post_"):
+        announce(EVERYBODY)
+
+
+def _logged_out(user: Any = None, **_: Any) -> None:
+    if user is not None:
+        announce(user.pk)
+
+
+def _token_deleted(instance: Any, **_: Any) -> None:
+    announce(instance.user_id)
+
+
+def _login_deleted(instance: Any, **_: Any) -> None:
+    if (user := instance.get_decoded().get(SESSION_KEY)) is not None:
+        announce(user)

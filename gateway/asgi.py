@@ -13,6 +13,7 @@ django_application = get_asgi_application()
 
 from django.urls import re_path  # noqa: E402 (Django has to be set up first)
 
+from gateway.login import LoginHandler, hashes  # noqa: E402
 from notifications.api.handler import SynchronousHandler  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.api.health import LIVE, READY, health  # noqa: E402
@@ -20,6 +21,7 @@ from realtime.consumers import StompConsumer  # noqa: E402
 from realtime.sse.view import event_stream  # noqa: E402
 
 api_application = SynchronousHandler()
+login_application = LoginHandler()
 
 
 async def http_application(scope: Any, receive: Any, send: Any) -> None:
@@ -27,6 +29,8 @@ async def http_application(scope: Any, receive: Any, send: Any) -> None:
         await health(scope, receive, send)
     elif scope["path"].removesuffix("/") == "/api/events":
         await event_stream(scope, receive, send)
+    elif hashes(scope):
+        await login_application(scope, receive, send)
     else:
         api = scope["path"].startswith("/api/") or scope["path"] == "/metrics"
         await (api_application if api else django_application)(scope, receive, send)

@@ -1,14 +1,92 @@
-"""The login page: for everybody with an account, with rights in the admin or without."""
+"""
+Logging in with a form: the gateway's own page, for everybody with an account, and the admin's.
+
+Hashing a password takes long, on purpose. So requests that send such a form have their turn among
+all that hash, of whatever door, and whoever failed too often is held back: see
+:mod:`realtime.access.passcodes`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import math
+from typing import IO, Any, Final
 
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import RequestAborted, ValidationError
+from django.http import HttpResponse, HttpResponseBase
+
+from notifications.api.handler import SynchronousHandler
+from realtime.access.passcodes import hashing, hold_back
+from realtime.concurrency import Busy
+from realtime.stomp import Unavailable
+
+#: Where passwords are posted to, also below a prefix of a proxy.
+_FORMS: Final = ("/login/", "/admin/login/")
 
 
-class LoginForm(AuthenticationForm):
+def hashes(scope: Any) -> bool:
+    """Return whether a request may have a password to hash."""
+    return scope["method"] == "POST" and scope["path"].endswith(_FORMS)
+
+
+class LoginHandler(SynchronousHandler):
+    """Django's handler for requests that hash: each address has its turn, as long as it waits."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        left = asyncio.ensure_future(receive())  # nothing but a disconnect comes after the body
+        response = asyncio.ensure_future(self._respond(scope, body))
+        try:
+            await asyncio.wait({left, response}, return_when=asyncio.FIRST_COMPLETED)
+            if response.done():
+                await self.send_response(response.result(), send)
+        finally:
+            left.cancel()
+            response.cancel()
+
+    async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+        address = (scope.get("client") or ("",))[0]
+        try:
+            job = hashing.submit(address, self._respond_sync, scope, body)
+        except Busy as busy:
+            body.close()
+            return _busy(busy.seconds)
+        try:
+            return await asyncio.wrap_future(job)
+        finally:
+            if job.cancelled():
+                body.close()
+
+
+def _busy(seconds: float) -> HttpResponse:
+    detail = f"Many log in just now: try again in {math.ceil(seconds)} s."
+    headers = {"Retry-After": str(math.ceil(seconds))}
+    return HttpResponse(detail, status=503, headers=headers, content_type="text/plain")
+
+
+class _HoldsBack:
+    """A form that says so where too many logins failed."""
+
+    def clean(self) -> Any:
+        form: Any = self
+        address = form.request.META.get("REMOTE_ADDR", "") if form.request is not None else ""
+        try:
+            hold_back(address, form.cleaned_data.get("username") or "")
+        except Unavailable as error:
+            seconds = math.ceil(error.retry_after or 1)
+            raise ValidationError(
+                f"Too many logins failed: try again in {seconds} s.", code="held-back"
+            ) from None
+        return super().clean()  # type: ignore[misc]
+
+
+class LoginForm(_HoldsBack, AuthenticationForm):
     """Django's, which says what is wrong in the words of the console."""
 
     error_messages: dict[str, Any] = {
@@ -20,6 +98,10 @@ class LoginForm(AuthenticationForm):
         super().__init__(*args, **kwargs)
         self.fields["username"].error_messages["required"] = "Enter your login."
         self.fields["password"].error_messages["required"] = "Enter your password."
+
+
+class AdminLoginForm(_HoldsBack, AdminAuthenticationForm):
+    """The admin's."""
 
 
 class GatewayLoginView(LoginView):

@@ -148,10 +148,6 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-AUTHENTICATION_BACKENDS = [
-    "realtime.access.passcodes.HoldBack",  # refuses who failed too often
-    "django.contrib.auth.backends.ModelBackend",
-]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

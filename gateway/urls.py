@@ -7,7 +7,9 @@ from django.views.generic import TemplateView
 
 from notifications.bridges.metrics import MetricsView
 
-from .login import GatewayLoginView
+from .login import AdminLoginForm, GatewayLoginView
+
+admin.site.login_form = AdminLoginForm
 
 urlpatterns = [
     path("", TemplateView.as_view(template_name="console.html"), name="console"),

@@ -21,7 +21,7 @@ PAGES = {
     "/login/": 200,
     "/admin/": 302,
     "/admin/login/": 200,
-    "/api/notification": 403,
+    "/api/notification": 401,
     "/nowhere": 404,
     "/api/nowhere": 404,
     "/static/gateway/console.js": 200,

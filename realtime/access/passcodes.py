@@ -25,8 +25,6 @@ from threading import Lock
 from typing import Any, Final
 
 from django.contrib.auth import authenticate, get_user_model, user_logged_in, user_login_failed
-from django.contrib.auth.backends import BaseBackend
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from realtime.concurrency import FairThreads
@@ -169,18 +167,6 @@ def _check(login: str, passcode: str) -> Any:
     if user is not None:
         memory.remember(user, passcode)
     return user
-
-
-class HoldBack(BaseBackend):
-    """
-    The same for forms: the first of ``AUTHENTICATION_BACKENDS``, which finds nobody, and refuses
-    who failed too often.
-    """
-
-    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
-        address, login = _address(request), str(credentials.get("username") or "")
-        if request is not None and failures.delay(address, login):
-            raise PermissionDenied
 
 
 def _address(request: HttpRequest | None) -> str:

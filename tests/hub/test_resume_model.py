@@ -12,7 +12,7 @@ from uuid import uuid4
 import redis
 from channels.layers import get_channel_layer
 from django.conf import settings
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -225,12 +225,23 @@ class World:
         self.hub._check_now.set()
 
     async def forget(self, _: int) -> None:
-        """Come back without any data."""
+        """Come back without any data, as another server process."""
         self.redis.delete(*self.keys)
+        layer = get_channel_layer()._get_layer()
+        pipeline = layer.shard_of(group_name(self.topic)).pipeline
+        await pipeline.submit(("PING",))
+        pipeline._link.run = uuid4().hex
         self.model.numbers.clear()
         self.model.first_kept = 0
         self.model.common.clear()
+        await self.still_at_the_beginning()
         await self.notice()
+
+    async def still_at_the_beginning(self) -> None:
+        """Who hears where nothing was ever published has missed nothing, whatever happened."""
+        position = self.client.position
+        if self.client.subscription is not None and position and position.is_of_nothing:
+            self.client.position = Position(await self.epoch(), 0)
 
     async def close(self) -> None:
         if self.client.subscription is not None:
@@ -239,6 +250,9 @@ class World:
         await get_channel_layer().flush()
 
 
+@example([("cut", 0), ("forget", 0), ("publish", 1), ("resume", 0)])
+@example([("cut", 0), ("publish", 3), ("forget", 0), ("publish", 2), ("resume", 0)])
+@example([("forget", 0), ("publish", 1), ("forget", 0), ("publish", 1)])
 @given(operations=st.lists(OPERATIONS, max_size=12))
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True

@@ -14,11 +14,8 @@ from typing import Final, Literal
 #: Why not everything can be delivered to who comes back.
 Reason = Literal["epoch", "expired", "limit"]
 
-#: So many characters of an epoch say which destination of which server process it is of.
+#: So many characters of an epoch say which destination of which data it is of.
 _STEM: Final = 8
-
-#: So many has that of a destination to which nothing was published; others have more.
-_EPOCH_OF_NOTHING: Final = 12
 
 
 @dataclass(slots=True)
@@ -46,11 +43,6 @@ class Position:
         return self.epoch == other.epoch or (
             other.offset == 0 and self.epoch[:_STEM] == other.epoch[:_STEM]
         )
-
-    @property
-    def is_of_nothing(self) -> bool:
-        """Whether nothing had been published when somebody stood here."""
-        return self.offset == 0 and len(self.epoch) == _EPOCH_OF_NOTHING
 
     def before(self, count: int) -> Position:
         """Return where one stands before the last messages, so many of them."""

@@ -285,7 +285,7 @@ class CatchUp:
         return True
 
     def _deliver_missing(self, log: Log) -> None:
-        here = self._heard_in(log)
+        here = self._position
         try:
             missing = log.since(here) if here != log.position else []
         except Lost as lost:
@@ -295,16 +295,6 @@ class CatchUp:
                 subscription.lost(position, lost.reason)
         for message in missing:
             self._feed.deliver([message])
-
-    def _heard_in(self, log: Log) -> Position:
-        """
-        Return up to where this process has heard a history. Where nothing had been published, that
-        is its beginning, even if another server has taken over since.
-        """
-        here = self._position
-        if here.is_of_nothing and not any(log.ended.values()):
-            return Position(log.position.epoch, 0)
-        return here
 
     def _begin_waiting(self, asked: frozenset[Subscription]) -> None:
         for subscription in tuple(self._waiting):

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from realtime.access.authentication import authenticate_sync
 from realtime.access.credentials import Credentials
 from realtime.access.rules import decide, record
-from realtime.routes.rules import PUBLISH, Action
+from realtime.routes.rules import NEEDS_PUBLISH, PUBLISH, Action
 from realtime.stomp import AccessDenied, Unavailable
 
 from .errors import Away, RedisAway
@@ -61,7 +61,7 @@ class IsAuthenticated(BasePermission):
 class MayPublish(IsAuthenticated):
     """Services publish: those with the permission ``notifications.publish``."""
 
-    message = f"publishing needs the permission {PUBLISH}"
+    message = NEEDS_PUBLISH
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not super().has_permission(request, view):

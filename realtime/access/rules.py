@@ -63,12 +63,19 @@ class Decision:
         """Whether what is sent says whose it is."""
         return self.rule is not None and self.rule.sender
 
+    @property
+    def refusal(self) -> str:
+        """What is refused, and why."""
+        return f"{self._refused}: {self.why}"
+
     def denied(self) -> AccessDenied:
         """Return the error for who asked; it says why only while DEBUG is on."""
-        message = f"you may not {_WANTED[self.action]} {self.destination!r}"
-        if settings.DEBUG:
-            message += f": {self.why}"
+        message = self.refusal if settings.DEBUG else self._refused
         return AccessDenied(message, code=f"{self.action}-denied")
+
+    @property
+    def _refused(self) -> str:
+        return f"you may not {_WANTED[self.action]} {self.destination!r}"
 
 
 class Question(NamedTuple):
@@ -197,8 +204,14 @@ async def _ask(question: Question, who: Any, destination: str) -> bool:
 def _ask_sync(question: Question, who: Any, destination: str) -> bool:
     requirement = question.requirement
     assert requirement is not None
-    ask = async_to_sync(requirement) if requirement.is_async else requirement
-    return bool(ask(who, destination, question.variables))
+    asked = who, destination, question.variables
+    if requirement.is_async:
+        return bool(async_to_sync(_awaited)(requirement, *asked))
+    return bool(requirement(*asked))
+
+
+async def _awaited(requirement: Requirement, *asked: Any) -> Any:
+    return await requirement(*asked)
 
 
 def _denied(question: Question, action: Action, destination: str) -> Decision:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 from realtime.access import signing
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Credentials, Login
-from realtime.access.rules import Decision, Permissions, covers
+from realtime.access.rules import Decision, Permissions
 from realtime.destinations.names import TEMPORARY, USER, check_destination
 from realtime.routes.rules import Action
 from realtime.routes.table import rules_of
@@ -96,7 +96,7 @@ class Grants:
 
     def _check_ticket(self, action: Action, destination: str) -> None:
         login = self._session.login
-        if login is not None and login.destinations and not covers(login.destinations, destination):
+        if login is not None and not login.is_for(destination):
             raise AccessDenied(f"this ticket is not for {destination!r}", code=f"{action}-denied")
 
     def seconds_left(self) -> float:

@@ -29,6 +29,9 @@ LAST_RETRY_SECONDS: Final = 2.0
 #: Seconds that a publisher waits at most for a process that is behind.
 BEHIND_SECONDS: Final = 0.1
 
+#: Seconds after which the owner is told again to end.
+CANCEL_SECONDS: Final = 0.5
+
 #: How many names go into one SUBSCRIBE.
 SUBSCRIBE_CHUNK: Final = 1000
 
@@ -123,9 +126,9 @@ class Subscriber:
     async def aclose(self) -> None:
         """End the owner and its connection."""
         self._wanted.clear()
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.wait([self._owner])
+        while self._owner is not None and not self._owner.done():
+            self._owner.cancel()  # redis-py (8.1) loses it while a connection begins
+            await asyncio.wait([self._owner], timeout=CANCEL_SECONDS)
         for confirmation in self._unconfirmed.values():
             confirmation.fail(redis.ConnectionError("closed"))
 

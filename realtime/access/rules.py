@@ -58,11 +58,6 @@ class Decision:
     until: float = float("inf")
 
     @property
-    def sender(self) -> bool:
-        """Whether what is sent says whose it is."""
-        return self.rule is not None and self.rule.sender
-
-    @property
     def refusal(self) -> str:
         """What is refused, and why."""
         return f"{self._refused}: {self.why}"

@@ -371,7 +371,7 @@ class StompSession:
 
     def _message(self, event: events.Send, decision: Decision) -> Message:
         headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
-        if decision.sender and self.session.user_name:
+        if decision.rule is not None and decision.rule.sender and self.session.user_name:
             headers["sender"] = self.session.user_name
         key = event.headers.get(IDEMPOTENCY_KEY, event.headers.get(HTTP_IDEMPOTENCY_KEY))
         scoped = None if key is None else self._scoped(key)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-#: What is no room: Django's static files, and Python's own.
-NO_ROOMS = {"__init__.py", "__pycache__", "static", "py.typed"}
+#: What is no room: Django's static files and commands, and Python's own.
+NO_ROOMS = {"__init__.py", "__pycache__", "static", "management", "py.typed"}
 ROOMS = [
     f"{package}/{folder.name}"
     for package in ("realtime", "notifications")

@@ -43,7 +43,8 @@ async def authenticate(credentials: Credentials) -> Login | None:
         async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
             for authenticator in _authenticators():
                 if (login := await _ask(authenticator, credentials)) is not None:
-                    return _unexpired(login)
+                    check_active(login.user)
+                    return login
     except TimeoutError:
         raise Unavailable(
             "logging in takes too long: try again", code="unavailable", retry_after=5
@@ -53,7 +54,7 @@ async def authenticate(credentials: Credentials) -> Login | None:
     except AccessDenied as error:
         _record(credentials, error)
         raise
-    _check_anonymous()
+    check_anonymous()
     return None
 
 
@@ -64,7 +65,8 @@ def authenticate_sync(credentials: Credentials) -> Login | None:
             ask: Any = authenticator
             login = (async_to_sync(ask) if _is_async(ask) else ask)(credentials)
             if login is not None:
-                return _unexpired(login)
+                check_active(login.user)
+                return login
     except Busy as busy:
         raise too_many_logins(busy) from None
     except AccessDenied as error:
@@ -80,7 +82,13 @@ def too_many_logins(busy: Busy) -> Unavailable:
     )
 
 
-def _check_anonymous() -> None:
+def check_anonymous() -> None:
+    """
+    Check that a client may come without a login.
+
+    Raises:
+        AccessDenied: If not.
+    """
     if not conf.STOMP_ANONYMOUS:
         raise AccessDenied(
             "log in: CONNECT needs login and passcode, or authorization with a token",
@@ -88,10 +96,15 @@ def _check_anonymous() -> None:
         )
 
 
-def _unexpired(login: Login) -> Login:
-    if not getattr(login.user, "is_active", True):
+def check_active(user: Any) -> None:
+    """
+    Check that an account may be used.
+
+    Raises:
+        AccessDenied: If not.
+    """
+    if not getattr(user, "is_active", True):
         raise AccessDenied("the account is not active", code="authentication-failed")
-    return login
 
 
 async def _ask(authenticator: Authenticator, credentials: Credentials) -> Login | None:

@@ -18,7 +18,6 @@ from django.conf import settings
 from realtime.concurrency import Busy, FairThreads
 from realtime.conf import conf
 from realtime.destinations.names import TEMPORARY, USER, quoted
-from realtime.destinations.patterns import Pattern
 from realtime.routes.rules import Action, Requirement, Rule, service
 from realtime.routes.table import rules_of
 from realtime.stomp import AccessDenied, Unavailable
@@ -60,12 +59,19 @@ class Decision:
     until: float = float("inf")
     sender: bool = False
 
+    @property
+    def refusal(self) -> str:
+        """What is refused, and why."""
+        return f"{self._refused}: {self.why}"
+
     def denied(self) -> AccessDenied:
         """Return the error for who asked; it says why only while DEBUG is on."""
-        message = f"you may not {_WANTED[self.action]} {self.destination!r}"
-        if settings.DEBUG:
-            message += f": {self.why}"
+        message = self.refusal if settings.DEBUG else self._refused
         return AccessDenied(message, code=f"{self.action}-denied")
+
+    @property
+    def _refused(self) -> str:
+        return f"you may not {_WANTED[self.action]} {self.destination!r}"
 
 
 class Question(NamedTuple):
@@ -199,8 +205,14 @@ async def _ask(question: Question, who: Any, destination: str) -> bool:
 def _ask_sync(question: Question, who: Any, destination: str) -> bool:
     requirement = question.requirement
     assert requirement is not None
-    ask = async_to_sync(requirement) if requirement.is_async else requirement
-    return bool(ask(who, destination, question.variables))
+    asked = who, destination, question.variables
+    if requirement.is_async:
+        return bool(async_to_sync(_awaited)(requirement, *asked))
+    return bool(requirement(*asked))
+
+
+async def _awaited(requirement: Requirement, *asked: Any) -> Any:
+    return await requirement(*asked)
 
 
 def _denied(question: Question, action: Action, destination: str) -> Decision:
@@ -223,8 +235,3 @@ def _decided(
     rule, requirement, _ = question
     why = f"{rule}: {requirement.name if requirement is not None else ''}"
     return Decision(True, action, destination, rule, why, until, rule.sender)
-
-
-def covers(patterns: tuple[str, ...], destination: str) -> bool:
-    """Return whether one of some patterns stands for a destination, or for all of a pattern."""
-    return any(Pattern(pattern).covers(destination) for pattern in patterns)

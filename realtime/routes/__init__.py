@@ -22,7 +22,7 @@ of paths. It is compiled once; an entry that is wrong says so when it is made::
 The first entry that fits counts. Other packages add entries of their own (the bridges do), and
 find them with :meth:`.Table.entries`.
 
-May import ``destinations`` and ``conf``.
+May import ``destinations``, ``concurrency`` and ``conf``.
 """
 
 from .applications import on_send, on_subscribe

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
+from realtime.concurrency import in_thread
 from realtime.destinations.names import APPLICATION, DestinationError, check_destination, quoted
 from realtime.destinations.patterns import Pattern
 
@@ -81,10 +82,17 @@ class _Either:
 
     async def _ask_async(self, *asked: Any) -> bool:
         for each in self._requirements:
-            answer = each(*asked)
-            if await answer if isinstance(answer, Awaitable) else answer:
+            if await _answer(each, *asked):
                 return True
         return False
+
+
+async def _answer(requirement: Requirement, *asked: Any) -> Any:
+    if requirement.is_async:
+        return await requirement(*asked)
+    if requirement.at_once:
+        return requirement(*asked)
+    return await in_thread(requirement, *asked)
 
 
 def requirement(check: Requirement | Check) -> Requirement:
@@ -158,6 +166,8 @@ def permission(name: str) -> Requirement:
 
 #: The permission by which an account is a service, and may publish over the API.
 PUBLISH: Final = "notifications.publish"
+#: What those are told who have it not.
+NEEDS_PUBLISH: Final = f"publishing needs the permission {PUBLISH}"
 
 #: Accounts that may publish for others: services.
 service: Final = Requirement("service", permission(PUBLISH).check)

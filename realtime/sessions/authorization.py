@@ -22,8 +22,8 @@ from typing import Any, Final, TypeVar
 from realtime.access import signing
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Credentials, Login
-from realtime.access.rules import Decision, Permissions, covers
-from realtime.destinations.names import USER, USER_QUEUE, check_destination
+from realtime.access.rules import Decision, Permissions
+from realtime.destinations.names import TEMPORARY, USER, check_destination
 from realtime.routes.rules import Action
 from realtime.routes.table import rules_of
 from realtime.stomp import AccessDenied, LoginExpired, StompError, events
@@ -67,9 +67,7 @@ class Grants:
             AccessDenied: If not.
             Unavailable: If that can't be said now.
         """
-        login = self._session.login
-        if login is not None and login.destinations and not covers(login.destinations, destination):
-            raise AccessDenied(f"this ticket is not for {destination!r}", code=f"{action}-denied")
+        self._check_ticket(action, destination)
         return await self.permissions.check(action, destination)
 
     async def grant(
@@ -86,7 +84,8 @@ class Grants:
             AccessDenied: If it may not.
             Unavailable: If that can't be said now.
         """
-        if check_destination(destination).startswith(USER_QUEUE):
+        if needs_no_rule(check_destination(destination)):
+            self._check_ticket("subscribe", destination)
             return
         if tokens:
             self.signed[key] = _until(tokens, destination, self._session.user_name)
@@ -94,6 +93,11 @@ class Grants:
         await self.check("subscribe", destination)
         if past:
             await self.check("history", destination)
+
+    def _check_ticket(self, action: Action, destination: str) -> None:
+        login = self._session.login
+        if login is not None and not login.is_for(destination):
+            raise AccessDenied(f"this ticket is not for {destination!r}", code=f"{action}-denied")
 
     def seconds_left(self) -> float:
         """
@@ -257,6 +261,14 @@ async def unless_gone(work: Awaitable[T], ahead: Ahead) -> T:
         future.cancel()
         gone.cancel()
         await asyncio.wait({gone})
+
+
+def needs_no_rule(destination: str) -> bool:
+    """
+    Return whether no rule is asked who may hear a destination: a user's own is theirs, and others
+    of users and sessions nobody hears by name.
+    """
+    return destination.startswith((USER, TEMPORARY))
 
 
 def _until(tokens: Sequence[str], destination: str, user_name: str) -> float:

@@ -42,6 +42,8 @@ log.file.level = warning
 """
 
 WITHOUT_HISTORY: Final = "benchmarks.routing_without_history"
+WITHOUT_RULES: Final = "benchmarks.routing_without_rules"
+WITH_RULES: Final = "benchmarks.routing_with_rules"
 
 
 class CannotStart(Exception):
@@ -171,6 +173,8 @@ def gateway(
     folder of another checkout.
     """
     variables = gateway_variables(site, routing)
+    if not (project / "realtime/routes/rules.py").exists():  # a revision that had no rules
+        variables["STOMP_SEND_PREFIXES"] = "/app/,/topic/"
     migrate(variables, project)
     ports = [free_port() for _ in range(nodes)]
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
@@ -193,7 +197,6 @@ def gateway_variables(site: Site, routing: str) -> dict[str, str]:
     name = f"gateway-{len(site.processes)}"
     return {
         "DEBUG": "1",
-        "STOMP_SEND_PREFIXES": "/app/,/topic/",  # of revisions that had no rules
         "DATABASE_URL": f"sqlite:///{site.directory / name}.sqlite3",
         "REDIS_URL": site.redis_url,
         "REDIS_PREFIX": name,
@@ -276,6 +279,8 @@ SERVERS: Final[dict[str, Callable[[Site], Server]]] = {
     "gateway, daphne": gateway,
     "gateway, uvicorn": lambda site: gateway(site, uvicorn=True),
     "gateway, history off": lambda site: gateway(site, routing=WITHOUT_HISTORY),
+    "gateway, no rules": lambda site: gateway(site, routing=WITHOUT_RULES),
+    "gateway, 20 rules": lambda site: gateway(site, routing=WITH_RULES),
     "bridge": lambda site: gateway(site, bridge=True),
     "1 process": gateway,
     "1 process, history off": lambda site: gateway(site, routing=WITHOUT_HISTORY),

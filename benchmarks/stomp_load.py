@@ -155,6 +155,26 @@ async def connections(
 
 
 @workload
+async def subscriptions(target: Target, *, seconds: float, window: int) -> Result:
+    """SUBSCRIBE to a topic that is new each time, and UNSUBSCRIBE; counts subscriptions."""
+    made, ending = 0, False
+
+    async def come_and_go(client: StompClient) -> None:
+        nonlocal made
+        while not ending:
+            await client.subscribe(f"/topic/new/{made}")
+            client.write(b"UNSUBSCRIBE\nid:s\n\n\0")
+            made += 1
+
+    clients = await target.connect_many(window)
+    coming = [asyncio.create_task(come_and_go(client)) for client in clients]
+    result = await measure(target, seconds, lambda: made)
+    ending = True
+    await asyncio.gather(*coming)
+    return result
+
+
+@workload
 async def idle_memory(target: Target, *, seconds: float, sessions: int) -> Result:
     """Many sessions that subscribed and do nothing; counts those alive, and bytes for each."""
     warm = await target.connect_many(20)

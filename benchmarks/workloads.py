@@ -9,6 +9,8 @@ from typing import Any, Final
 DAPHNE: Final = "gateway, daphne"
 UVICORN: Final = "gateway, uvicorn"
 NO_HISTORY: Final = "gateway, history off"
+NO_RULES: Final = "gateway, no rules"
+RULES: Final = "gateway, 20 rules"
 BRIDGE: Final = "bridge"
 RABBITMQ: Final = "RabbitMQ Web STOMP"
 CORE: Final = "plain Channels, core layer"
@@ -77,6 +79,27 @@ WORKLOADS: Final[dict[str, Workload]] = {
         (DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, CORE, PUBSUB),
         {"topics": 300, "window": 100},
         extra={"redis_us": "{:.1f} us of Redis"},
+    ),
+    "rules-fan-out": Workload(
+        "Rules, fan-out: one publisher, 300 subscribers, 100 bytes",
+        "deliveries",
+        "fan_out",
+        (NO_RULES, RULES),
+        {"subscribers": 300, "window": 20},
+    ),
+    "rules-one-to-one": Workload(
+        "Rules, one to one: one publisher, 300 topics with one subscriber each",
+        "messages",
+        "one_to_one",
+        (NO_RULES, RULES),
+        {"topics": 300, "window": 100},
+    ),
+    "rules-subscribe": Workload(
+        "Rules, SUBSCRIBE: each to another topic, each asks the database",
+        "subscriptions",
+        "subscriptions",
+        (NO_RULES, RULES),
+        {"window": 20},
     ),
     "latency": Workload(
         "Latency: 1 000 sessions in 100 rooms, each session gets 10 messages/s",
@@ -204,6 +227,23 @@ GOALS: Final = (
         _ratio("processes", "1 process", "1 process, history off", "us"),
         1.5,
         "{:,.2f} x",
+        at_most=True,
+    ),
+    *(
+        Goal(
+            f"rules, {name}: CPU of that without",
+            _ratio(f"rules-{name}", RULES, NO_RULES, "us"),
+            1.03,
+            "{:,.3f} x",
+            at_most=True,
+        )
+        for name in ("fan-out", "one-to-one")
+    ),
+    Goal(
+        "SUBSCRIBE by a permission",
+        _figure("rules-subscribe", RULES, "us"),
+        1000,
+        "{:,.0f} us",
         at_most=True,
     ),
     Goal("Redis channel to topic", _figure("redis", BRIDGE), 20_000, "{:,.0f}/s"),

@@ -13,6 +13,9 @@ ancestor, no further than where that line left the position's own epoch. An epoc
 that line says nothing: a copy does not know of epochs that began after it was made, even though
 the same messages may have been in them.
 
+Where nothing was published Redis has no epoch; who stands there, stands before the first message of
+any epoch that began from nothing in the same data, which its stem says.
+
 **A client** has a position: of its last message, or from which it was told that it goes on.
 
 * Each message has the next offset, in an epoch in which the position is whole.
@@ -43,6 +46,17 @@ from realtime.history.positions import Position
 
 #: What happened to a client, if it is more than the next message in the same epoch.
 Kind = Literal["message", "resumed", "refused", "lost", "untold"]
+
+
+#: So many characters of an epoch say which topic of which data it is of, and so many have those of
+#: topics to which nothing was published.
+STEM = 8
+NOTHING = 12
+
+
+def of_nothing(epoch: str) -> bool:
+    """Return whether nothing had been published to who was told this epoch."""
+    return len(epoch) == NOTHING
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,8 @@ class Topic:
 
     def whole(self, position: Position, epoch: str) -> bool:
         """Return whether a position is on the way to an epoch."""
+        if of_nothing(position.epoch):
+            return position.epoch[:STEM] == self._first(epoch)[:STEM]
         end: float = math.inf
         here: str | None = epoch
         while here is not None and here != position.epoch:
@@ -111,6 +127,12 @@ class Topic:
             here = parent.epoch if parent is not None else None
             end = min(end, parent.offset) if parent is not None else end
         return here is not None and position.offset <= end
+
+    def _first(self, epoch: str) -> str:
+        """Return the first ancestor of an epoch."""
+        while (parent := self.parents.get(epoch)) is not None:
+            epoch = parent.epoch
+        return epoch
 
     def first_name(self, position: Position) -> Position:
         """Return the name of a place in the epoch that came there first."""
@@ -130,7 +152,8 @@ class Topic:
 
     def fault(self, step: Step) -> str | None:
         """Return what is wrong with a step, if anything."""
-        unknown = {step.before.epoch, step.after.epoch} - set(self.parents)
+        named = {step.before.epoch, step.after.epoch}
+        unknown = {each for each in named - set(self.parents) if not of_nothing(each)}
         if unknown:
             return f"Redis never had the epochs {unknown}"
         whole = self.whole(step.before, step.after.epoch)
@@ -147,6 +170,8 @@ class Topic:
 
     def _fault_of_refusing(self, step: Step) -> str | None:
         epochs = list(self.parents)
+        if not {step.before.epoch, step.after.epoch} <= set(epochs):
+            return None  # nobody can say which nothing was first
         behind = epochs.index(step.after.epoch) < epochs.index(step.before.epoch)
         return "refused by who is behind" if behind else None
 
@@ -154,6 +179,8 @@ class Topic:
         if not all(self.whole(name, step.after.epoch) for name in self.renamed(step.before)):
             return True
         epochs = list(self.parents)
+        if not {step.before.epoch, step.after.epoch} <= set(epochs):
+            return False
         since = epochs[epochs.index(step.before.epoch) : epochs.index(step.after.epoch)]
         return step.kind == "untold" and not all(self.whole(step.before, each) for each in since)
 

@@ -47,6 +47,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Strict]:
         "SECRET_KEY": "only-for-the-tests",
         "ALLOWED_HOSTS": "localhost",
         "ALLOWED_ORIGINS": FRIEND,
+        "STOMP_ROUTING": "tests.routing",  # with a rule for all topics
         "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
     }
     manage("migrate", "-v", "0", **variables)

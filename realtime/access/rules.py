@@ -49,6 +49,7 @@ class Decision:
         rule: The one that decided; None where none covers the destination.
         why: In words.
         until: When to ask again, on the clock of :func:`time.monotonic`.
+        sender: Whether what is sent says whose it is.
     """
 
     allowed: bool
@@ -57,11 +58,7 @@ class Decision:
     rule: Rule | None
     why: str
     until: float = float("inf")
-
-    @property
-    def sender(self) -> bool:
-        """Whether what is sent says whose it is."""
-        return self.rule is not None and self.rule.sender
+    sender: bool = False
 
     def denied(self) -> AccessDenied:
         """Return the error for who asked; it says why only while DEBUG is on."""
@@ -219,7 +216,8 @@ def _decided(
         why = f"no rule of {table} covers it"
         return Decision(False, action, destination, None, why)
     name = question.requirement.name if question.requirement is not None else ""
-    return Decision(True, action, destination, question.rule, f"{question.rule}: {name}", until)
+    rule = question.rule
+    return Decision(True, action, destination, rule, f"{rule}: {name}", until, rule.sender)
 
 
 def covers(patterns: tuple[str, ...], destination: str) -> bool:

@@ -180,7 +180,7 @@ def _check_new(request: Request, destination: str) -> None:
     """
     if hash(destination) not in topic_quota.quota.known:
         most = conf.STOMP_API_NEW_TOPICS_PER_MINUTE
-        topic_quota.check(account_of(request), destination, most=most)
+        topic_quota.quota.check(account_of(request), destination, most=most)
 
 
 def _read(item: Any, key: str | None, refused: Callable[[str], str | None]) -> Checked | Any:

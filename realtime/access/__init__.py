@@ -7,6 +7,7 @@ Access: who may connect, from where, and what they may do.
     CONNECT ─────────────> authentication  who is it? the first authenticator that knows
     SEND ────────────────> rules           may it go there?
     a new topic ─────────> topic_quota     does the account make too many?
+    too much of anything > limits          how much is that, and who is it?
 
 An authenticator is an async function ``(scope, connect) -> user | None``: it returns None where
 there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where

@@ -31,7 +31,8 @@ MAX_NOTED: Final = 10_000
 #: So many buckets are kept at most that are not full.
 MAX_BUCKETS: Final = 50_000
 
-#: When those come again at the earliest who were refused, at random: not all at once.
+#: How many seconds later than they could those are to come who were refused, at random: not all at
+#: once.
 AGAIN_SECONDS: Final = (5.0, 15.0)
 
 
@@ -132,4 +133,4 @@ def check_connect(address: str) -> None:
 
 def again_in(seconds: float) -> float:
     """Return after how many seconds somebody may come again, who is one of many."""
-    return max(seconds, random.uniform(*AGAIN_SECONDS))
+    return seconds + random.uniform(*AGAIN_SECONDS)

@@ -4,7 +4,7 @@ Topic quota: bound how many topics with a history an account makes anew in a min
 Each costs memory in Redis for an hour or more. Call it before each publish of a client or over the
 API, of a list for each message, when all else allows it::
 
-    topic_quota.check(session.account, destination)  # raises TooManyTopics
+    quota.check(session.account, destination)  # raises TooManyTopics
 
 Where many come, look first whether ``hash(destination)`` is in ``quota.known``.
 
@@ -110,4 +110,3 @@ class TopicQuota:
 
 #: That of this process.
 quota: Final = TopicQuota()
-check: Final = quota.check

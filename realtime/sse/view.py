@@ -169,8 +169,10 @@ def _unavailable(error: StompError) -> Refused:
     if not isinstance(error, Unavailable):
         return Refused(500, {"detail": error.message})
     seconds = b"%d" % math.ceil(error.retry_after or RETRY_SECONDS)
-    status = 429 if isinstance(error, TooMany) else 503
-    return Refused(status, {"detail": error.message}, [(b"retry-after", seconds)])
+    retry_after = [(b"retry-after", seconds)]
+    if isinstance(error, TooMany):
+        return Refused(429, {"detail": error.message, "code": error.code}, retry_after)
+    return Refused(503, {"detail": error.message}, retry_after)
 
 
 def _wanted(scope: dict[str, Any], user_name: str) -> Wanted:

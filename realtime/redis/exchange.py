@@ -61,11 +61,11 @@ def _read(connection: Any) -> Any:
 
 
 def _prepare(connection: Any, scripts: Iterable[Script]) -> str:
-    """Prepare a connection when it is new, and whenever redis-py has made it anew."""
+    """Prepare a connection when scripts come first, and whenever redis-py has made it anew."""
     connection.connect()
     known, run = getattr(connection, "prepared", (None, ""))
-    if known is not connection._sock:
-        for command in preparation(scripts):
+    if known is not connection._sock and (wanted := preparation(scripts)):
+        for command in wanted:
             connection.send_command(*command)
             run = server_run(connection.read_response())
         connection.prepared = (connection._sock, run)

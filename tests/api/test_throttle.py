@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from notifications.api.throttle import AWAY_SECONDS, RequestCounts
 from realtime.access import topic_quota
 from realtime.access.topic_quota import TopicQuota
 from tests.kit.users import make_user
+from tests.kit.valkeys import Cluster, closing
 
 URL = "/api/notification"
 
@@ -101,6 +103,16 @@ def test_all_processes_count_together(clock: Clock) -> None:
     assert taken(here, 2, most=3) == 2
     assert taken(there, 2, most=3) == 1
     assert taken(here, 2, most=3) == 0
+
+
+def test_so_they_do_on_a_cluster(clock: Clock, settings: Any, tmp_path: Path) -> None:
+    with closing(Cluster(tmp_path)) as cluster:
+        config = {"BACKEND": "realtime.layer.TopicLayer", "CONFIG": {"hosts": [cluster.url]}}
+        settings.CHANNEL_LAYERS = {"default": config}
+        for account in ("alice", "bob", "carol", "dave"):
+            here, there = RequestCounts(), RequestCounts()
+            assert taken(here, 2, most=3, account=account) == 2
+            assert taken(there, 2, most=3, account=account) == 1
 
 
 def test_redis_is_asked_for_each_hundredth_of_the_limit(

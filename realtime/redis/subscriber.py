@@ -29,6 +29,9 @@ LAST_RETRY_SECONDS: Final = 2.0
 #: Seconds that a publisher waits at most for a process that is behind.
 BEHIND_SECONDS: Final = 0.1
 
+#: Seconds that its end takes at most before it is asked for again.
+CLOSE_SECONDS: Final = 0.1
+
 #: How many names go into one SUBSCRIBE.
 SUBSCRIBE_CHUNK: Final = 1000
 
@@ -123,9 +126,11 @@ class Subscriber:
     async def aclose(self) -> None:
         """End the owner and its connection."""
         self._wanted.clear()
-        if self._owner is not None:
+        while self._owner is not None and not self._owner.done():
+            # Once may not be enough: redis-py connects with `wait_for`, which in Python 3.11 loses
+            # a cancellation that comes together with what it waits for.
             self._owner.cancel()
-            await asyncio.wait([self._owner])
+            await asyncio.wait([self._owner], timeout=CLOSE_SECONDS)
         for confirmation in self._unconfirmed.values():
             confirmation.fail(redis.ConnectionError("closed"))
 

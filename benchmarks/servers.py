@@ -202,6 +202,8 @@ def gateway_variables(site: Site, routing: str) -> dict[str, str]:
         "REDIS_PREFIX": name,
         "STOMP_ROUTING": routing,
         "STOMP_CONNECTIONS_PER_ADDRESS": "0",  # all clients are on this machine
+        "STOMP_CONNECTS_PER_MINUTE": "0",
+        "STOMP_SUBSCRIBES_PER_SECOND": "0",
     }
 
 

@@ -52,6 +52,8 @@ class Conf:
     STOMP_MAX_SUBSCRIPTIONS: int = 128
     #: Topics with a history that an account may make anew in a minute, on one process; 0 for any.
     STOMP_NEW_TOPICS_PER_MINUTE: int = 600
+    #: The same over the API, where services have more of them.
+    STOMP_API_NEW_TOPICS_PER_MINUTE: int = 6000
     #: Threads for functions of the routing table that are not async.
     STOMP_HANDLER_THREADS: int = 32
     #: Messages that are kept of a topic, unless the routing table says otherwise.
@@ -65,6 +67,20 @@ class Conf:
     #: How many small WebSocket frames a client may send in a second, and at once; 0 for any number.
     STOMP_FRAMES_PER_SECOND: int = 1000
     STOMP_FRAMES_BURST: int = 5000
+    #: How many STOMP frames, and bytes, are read of a client in a second, and at once; 0 for any.
+    STOMP_COMMANDS_PER_SECOND: int = 20_000
+    STOMP_COMMANDS_BURST: int = 100_000
+    STOMP_BYTES_PER_SECOND: int = 16 * 1024 * 1024
+    STOMP_BYTES_BURST: int = 64 * 1024 * 1024
+    #: How many SUBSCRIBEs and UNSUBSCRIBEs are; at once at least ``STOMP_MAX_SUBSCRIPTIONS``.
+    STOMP_SUBSCRIBES_PER_SECOND: int = 200
+    STOMP_SUBSCRIBES_BURST: int = 1000
+    #: How often an address may log in, in a minute and at once, in each process; 0 for any number.
+    STOMP_CONNECTS_PER_MINUTE: int = 6000
+    #: Sessions and streams of events of one user, in each process; 0 for any number.
+    STOMP_CONNECTIONS_PER_USER: int = 1000
+    #: Requests to the API of one user, or of an address without one, on all processes; 0 for any.
+    STOMP_API_REQUESTS_PER_MINUTE: int = 120_000
     #: WebSockets and streams of events from one address, in each process; 0 for any number.
     STOMP_CONNECTIONS_PER_ADDRESS: int = 1000
     #: Networks of proxies whose ``X-Forwarded-For`` is believed.

@@ -9,6 +9,7 @@ API: ``POST /api/notification``, the one-way door for services, and ``GET ?topic
 ``views``        NotificationView, and the errors that it answers
 ``serializers``  what a notification looks like, for the view and for forms
 ``handler``      SynchronousHandler: Django's stack on one thread
+``throttle``     how many requests a user may make
 ``urls``         where it is
 
 Why so:

@@ -23,6 +23,17 @@ class RedisAway(Away):
     default_detail = "Redis is away: try again."
 
 
+class TooMany(APIException):
+    """The client has, or asks for, more than it may; ``wait`` is for Retry-After, in seconds."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+    default_code = "too_many"
+
+    def __init__(self, detail: str, wait: float | None) -> None:
+        super().__init__(detail)
+        self.wait = wait
+
+
 class TooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"

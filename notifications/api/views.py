@@ -19,7 +19,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
+from realtime.access import topic_quota
+from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
+from realtime.conf import conf
 from realtime.destinations.names import DestinationError, check_topic
 from realtime.history.log import MAX_REPLAY
 from realtime.history.positions import Position
@@ -29,8 +32,9 @@ from realtime.messages.json import as_notification
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
 
 from .access import MayPublish, check_rule
-from .errors import Away, RedisAway, TooLarge
+from .errors import Away, RedisAway, TooLarge, TooMany
 from .serializers import NotificationSerializer, read_notification
+from .throttle import account_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +87,10 @@ class NotificationView(APIView):
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
         check_rule(request, "publish", checked.message.destination)
+        try:
+            _check_new(request, checked.message.destination)
+        except TooManyTopics as error:
+            raise TooMany(error.message, error.retry_after) from None
         (message_id,) = _publish([checked])
         return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
@@ -155,9 +163,24 @@ def _refused(request: Request, destination: str) -> str | None:
     """Return why a request may not publish to a destination, or None if it may."""
     try:
         check_rule(request, "publish", destination)
+        _check_new(request, destination)
     except PermissionDenied as error:
         return str(error.detail)
+    except TooManyTopics as error:
+        return error.message
     return None
+
+
+def _check_new(request: Request, destination: str) -> None:
+    """
+    Count a topic, if it is new.
+
+    Raises:
+        TooManyTopics: If it is one too many in this minute.
+    """
+    if hash(destination) not in topic_quota.quota.known:
+        most = conf.STOMP_API_NEW_TOPICS_PER_MINUTE
+        topic_quota.quota.check(account_of(request), destination, most=most)
 
 
 def _read(item: Any, key: str | None, refused: Callable[[str], str | None]) -> Checked | Any:

@@ -10,6 +10,7 @@ Access: who may connect, from where, and what they may do.
       publish, look back   signing         or a token says so, which a back end gave to the page
     a change of a user ──> standing        does the login hold still?
     a new topic ─────────> topic_quota     does the account make too many?
+    too much of anything > limits          how much is that, and who is it?
 
 An authenticator is a function ``(credentials) -> login | None``, async or not: it returns None
 where there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where

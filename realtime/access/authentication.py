@@ -20,6 +20,7 @@ from realtime.stomp import AccessDenied, Unavailable
 
 from . import audit, jwt
 from .credentials import Credentials, Login, digest
+from .limits import check_connect
 
 #: Finds out who a client is: see the package.
 Authenticator = Callable[[Credentials], Awaitable[Login | None] | Login | None]
@@ -39,6 +40,7 @@ async def authenticate(credentials: Credentials) -> Login | None:
         AccessDenied: If the credentials are wrong, or missing where they are needed.
         Unavailable: If so many log in, or the database is so slow, that they have to come again.
     """
+    check_connect(credentials.address)
     try:
         async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
             for authenticator in _authenticators():

@@ -21,7 +21,7 @@ ENVELOPE_VERSION: Final = 1
 PROTOCOL_HEADERS: Final = frozenset(
     {"destination", "message-id", "subscription", "ack"}
     | {"content-length", "receipt", "transaction"}
-    | {"position", "recovered", "dropped"}
+    | {"position", "recovered", "dropped", "refused"}
 )
 
 #: What name and value of a header may have, and all of a message's; bytes, as in a SEND.

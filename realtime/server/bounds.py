@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import Counter
-from typing import Any, Final
 
 from realtime.access.addresses import is_trusted_proxy, neighbourhood
 from realtime.conf import conf
-
-logger = logging.getLogger(__name__)
-
-#: How often what is refused is logged, for each address and reason.
-QUIET_SECONDS: Final = 60.0
-
-#: Of so many addresses it is known when they were logged last.
-MAX_NOTED: Final = 10_000
-
-
-class Refusals:
-    """The log of what is refused: a line a minute for each reason and address."""
-
-    def __init__(self) -> None:
-        self._noted: dict[tuple[str, str], float] = {}
-
-    def note(self, reason: str, client: Any, text: str) -> None:
-        """Log what a client was refused, unless it was a moment ago; ``client`` is the scope's."""
-        now = time.monotonic()
-        address = client[0] if client else "somebody"
-        if now < self._noted.get((reason, address), 0.0):
-            return
-        if len(self._noted) >= MAX_NOTED:
-            self._noted.clear()
-        self._noted[reason, address] = now + QUIET_SECONDS
-        logger.warning("refused %s (%s): %s", address, reason, text)
 
 
 class Counted:

@@ -22,10 +22,11 @@ from twisted.internet import defer, reactor
 from twisted.web.http import HTTPChannel
 
 from realtime.access.addresses import client_address
+from realtime.access.limits import refusals
 from realtime.conf import conf
 from realtime.sessions.node import this_node
 
-from .bounds import Bodies, Connections, Refusals
+from .bounds import Bodies, Connections
 from .http import GatewayHTTPFactory
 from .inbound import Inbox
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
@@ -86,7 +87,7 @@ class GatewayServer(daphne.server.Server):
         self.draining = False
         self.addresses = Connections()
         self.bodies = Bodies()
-        self.refusals = Refusals()
+        self.refusals = refusals
         self._ports: list[Any] = []
         self._leaving: set[Any] = set()  # disconnected, but the application goes on
         self._turn = 0

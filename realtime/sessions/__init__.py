@@ -13,7 +13,8 @@ Sessions: one live client, and all of a node.
 ``session``        Session: the client, as handlers and operators see it
 ``subscriptions``  Subscriptions: what it hears; ``publishing``: what it sends, bounded
 ``handlers``       the calls of functions of the routing table
-``heartbeats``     what the clock demands; ``failures``: any error as one of STOMP
+``heartbeats``     what the clock demands; ``pace``: how fast it is read
+``failures``       any error as one of STOMP
 ``node``           Node: hub, clock and sessions of a process; ``records``: their database rows
 
 Why so:
@@ -21,6 +22,9 @@ Why so:
 * A handler that raises ends no session. STOMP demands a close after every ERROR; a fault of ours
   should not cut a client's other subscriptions. So there is no ERROR and no RECEIPT, and an empty
   reply with the header ``error`` where one was asked for.
+* Who sends too fast is read more slowly, and never closed for it: an honest client that sends as
+  fast as it can notices nothing else, and an abuser gains nothing. It is looked at the clock after
+  25 requests, when the others get their turn anyway.
 * Rows of live sessions are written behind, a third at a time: a storm of 10 000 connections is
   some transactions, and a dead database is no client's problem.
 

@@ -9,14 +9,21 @@ from redis import RedisError
 
 from realtime.destinations.names import DestinationError, LoginRequired
 from realtime.messages.message import MessageTooLarge
-from realtime.stomp import AccessDenied, FrameTooLarge, ProtocolError, StompError, Unavailable
+from realtime.stomp import (
+    AccessDenied,
+    FrameTooLarge,
+    ProtocolError,
+    StompError,
+    TooMany,
+    Unavailable,
+)
 
 logger = logging.getLogger(__name__)
 
 
 def is_refusal(error: BaseException) -> bool:
     """Return whether a client may not do what it asked for, and could go on all the same."""
-    return isinstance(error, AccessDenied | LoginRequired)
+    return isinstance(error, AccessDenied | LoginRequired | TooMany)
 
 
 def as_stomp_error(error: BaseException) -> StompError:

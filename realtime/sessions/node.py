@@ -6,16 +6,22 @@ import asyncio
 import os
 import secrets
 import socket
-from typing import Any, Protocol
+from collections import Counter
+from typing import Any, Final, Protocol
 
+from realtime.access.limits import again_in, refusals
 from realtime.concurrency import per_loop
+from realtime.conf import conf
 from realtime.hub.hub import Hub
-from realtime.stomp import StompError
+from realtime.stomp import StompError, TooMany
 
 from .heartbeats import TICK_SECONDS
 from .records import SessionWriter
 from .revocation import Revocation
 from .session import Session
+
+#: Seconds after which a user with too many sessions may try again, at least.
+RETRY_SECONDS: Final = 10.0
 
 
 class Clocked(Protocol):
@@ -46,6 +52,8 @@ class Node:
         self._writer = SessionWriter(self.id)
         self._revocation = Revocation(self.hub, lambda: self.members)
         self._due: dict[Clocked, float] = {}
+        self._users: dict[Clocked, Any] = {}
+        self._counts: Counter[Any] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
     def add(self, member: Clocked) -> None:
@@ -59,6 +67,23 @@ class Node:
         self._due[member] = 0.0
         self._writer.opened(member.session)
 
+    def enter(self, member: Clocked) -> None:
+        """
+        Count a session of a user, once it is known whose it is.
+
+        Raises:
+            TooMany: If it is one too many.
+        """
+        session, most = member.session, conf.STOMP_CONNECTIONS_PER_USER
+        if session.user is None or most <= 0:
+            return
+        if self._counts[session.user.pk] >= most:
+            text = f"more than {most} connections of {session.user_name!r}"
+            refusals.note("too-many-connections", (session.address,), text)
+            raise TooMany(text, code="too-many-connections", retry_after=again_in(RETRY_SECONDS))
+        self._counts[session.user.pk] += 1
+        self._users[member] = session.user.pk
+
     @property
     def members(self) -> list[Clocked]:
         """The sessions that live here."""
@@ -71,6 +96,11 @@ class Node:
     def discard(self, member: Clocked) -> None:
         """Forget a session that ended."""
         self._due.pop(member, None)
+        if member in self._users:
+            user = self._users.pop(member)
+            self._counts[user] -= 1
+            if not self._counts[user]:
+                del self._counts[user]
         self._writer.closed(member.session)
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from realtime.access.addresses import neighbourhood
 from realtime.access.credentials import Login
 from realtime.delivery.outbox import Outbox
 
@@ -42,6 +43,11 @@ class Session:
     def messages_out(self) -> int:
         """How many MESSAGE frames it was sent."""
         return self.outbox.messages if self.outbox is not None else 0
+
+    @property
+    def account(self) -> str:
+        """Who pays for what it uses: its user, or all anonymous clients of its address."""
+        return self.user_name or neighbourhood(self.address)
 
     def __post_init__(self) -> None:
         self.log_in(self.login)

@@ -14,6 +14,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from realtime import __version__
+from realtime.access import topic_quota
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import of_connect
 from realtime.access.origins import header
@@ -40,6 +41,7 @@ from .failures import as_stomp_error, is_refusal
 from .handlers import Calls, HandlerFailed
 from .heartbeats import Heartbeats
 from .node import Node
+from .pace import LOOK_BYTES, Pace
 from .publishing import Publishing, look_away
 from .session import Session
 from .subscriptions import Subscriptions, refusal
@@ -98,8 +100,9 @@ class StompSession:
         self._publishing = Publishing(self.session, self._subscriptions, self.receipt, self.fail)
         self._authorization = Authorization(self.session, self._subscriptions, self.fail)
         self._allowed = self._authorization.grants.permissions.allowed
+        self._topics = topic_quota.quota
         self._ahead = Ahead()
-        self._acted = 0
+        self._pace = Pace(self.session.address)
 
     # Its life
 
@@ -133,7 +136,10 @@ class StompSession:
         self.session.heard_at = time.time()
         try:
             self.connection.receive_data(data)
+            self._pace.bytes += len(data)
             await self._act()
+            if self._pace.bytes >= LOOK_BYTES:
+                await asyncio.sleep(self._pace.wait(self._loop.time()))
         except Exception as error:
             await self._fail_in_turn(error)
         finally:
@@ -201,10 +207,10 @@ class StompSession:
             except Exception as error:
                 if not self._refuse_softly(event, error):
                     await self._fail_in_turn(error, event.receipt)
-            self._acted += 1
-            if self._acted % YIELD_EVENTS == 0:
+            self._pace.frames += 1
+            if self._pace.frames >= YIELD_EVENTS:
                 await self._publish_batch()
-                await asyncio.sleep(0)
+                await asyncio.sleep(self._pace.wait(self._loop.time()))
         if self._publishing.batch:
             await self._publish_batch()
 
@@ -249,6 +255,7 @@ class StompSession:
         )  # how long it takes now is not the client's fault
         work = authenticate(of_connect(self._scope, event))
         self._authorization.log_in(event, await unless_gone(work, self._ahead))
+        self._node.enter(self)
         self.session.version = self.connection.version
         self._write(
             self.connection.connected(
@@ -261,6 +268,7 @@ class StompSession:
         self._node.wake(self)
 
     async def _subscribe(self, event: events.Subscribe) -> None:
+        self._pace.subscribes += 1
         if not self._may_hear(event):
             await self._authorization.check_hearing(event)
         if event.destination.startswith(APPLICATION):
@@ -277,6 +285,7 @@ class StompSession:
         self._calls.in_flight.start(work, partial(self._handled, event))
 
     def _unsubscribe(self, event: events.Unsubscribe) -> None:
+        self._pace.subscribes += 1
         self._subscriptions.unsubscribe(event.key)
         self._authorization.unsubscribed(event.key)
         self.receipt(event.receipt)
@@ -300,6 +309,8 @@ class StompSession:
         if event.destination.startswith(APPLICATION):
             return self._send_to_application(event, decision)
         message = check(self._message(event, decision))
+        if hash(event.destination) not in self._topics.known:
+            self._topics.check(self.session.account, event.destination)
         if event.transaction is not None:
             self.receipt(event.receipt)  # it is kept; COMMIT publishes it
             return None

@@ -81,12 +81,14 @@ class EventStream:
         Answer with what is heard, until the client leaves, or is too slow and cut off.
 
         Raises:
+            TooMany: If its user has too many connections.
             DestinationError: If a topic can't be heard.
             redis.RedisError: If Redis is away.
         """
         self._task = asyncio.current_task()
         self._node.add(self)
         try:
+            self._node.enter(self)
             await self._subscribe()
             await self._begin()
             await self._heard_out(receive)

@@ -23,7 +23,7 @@ from realtime.redis import REDIS_ERRORS
 from realtime.sessions.authorization import Ahead, Grants, unless_gone
 from realtime.sessions.failures import as_stomp_error
 from realtime.sessions.session import Session
-from realtime.stomp import AccessDenied, StompError, Unavailable
+from realtime.stomp import AccessDenied, StompError, TooMany, Unavailable
 
 from .events import VERSION
 from .stream import EventStream
@@ -119,6 +119,8 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any, headers: Heade
     stream = EventStream(session, grants, wanted, send, [*headers, *_STREAM_HEADERS])
     try:
         await stream.run(receive)
+    except TooMany as error:
+        raise _unavailable(error) from None
     except DestinationError as error:
         raise _wrong("topic", error.message) from None
     except REDIS_ERRORS:
@@ -179,7 +181,10 @@ def _unavailable(error: StompError) -> Refused:
     if not isinstance(error, Unavailable):
         return Refused(500, {"detail": error.message})
     seconds = b"%d" % math.ceil(error.retry_after or RETRY_SECONDS)
-    return Refused(503, {"detail": error.message}, [(b"retry-after", seconds)])
+    retry_after = [(b"retry-after", seconds)]
+    if isinstance(error, TooMany):
+        return Refused(429, {"detail": error.message, "code": error.code}, retry_after)
+    return Refused(503, {"detail": error.message}, retry_after)
 
 
 def _wanted(scope: dict[str, Any], user_name: str) -> Wanted:

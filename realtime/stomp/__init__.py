@@ -25,6 +25,7 @@ from .errors import (
     MessagesLost,
     ProtocolError,
     StompError,
+    TooMany,
     TooSlow,
     Unavailable,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "ProtocolError",
     "State",
     "StompError",
+    "TooMany",
     "TooSlow",
     "Unavailable",
     "ack_id",

@@ -9,6 +9,7 @@ Errors: what can go wrong with a client, and what it is told.
     ├── ProtocolError          a frame that is not allowed here           1002
     ├── AccessDenied           not for this client                        1008
     ├── Unavailable            not now: reconnect and try again           4001
+    │   └── TooMany            more than the client may have, for now     4001
     ├── HeartbeatMissed        nothing heard for too long                 4002
     ├── TooSlow                the client reads too slowly                4003
     ├── MessagesLost           what it missed is gone for good            4004
@@ -76,6 +77,10 @@ class Unavailable(StompError):
     """What the frame needs is away; the same frame may succeed later."""
 
     close_code = 4001
+
+
+class TooMany(Unavailable):
+    """The client has, or asks for, more than it may; later it may again."""
 
 
 class HeartbeatMissed(StompError):

@@ -107,4 +107,4 @@ def test_a_topic_that_is_not_used_is_forgotten(quota: TopicQuota, clock: Clock) 
 def test_what_is_known_is_bounded(quota: TopicQuota, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topic_quota, "MAX_KNOWN", 100)
     make(quota, range(1000))
-    assert len(quota._known) + len(quota._older) <= 100
+    assert len(quota.known) + len(quota._older) <= 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -194,6 +195,28 @@ async def test_small_websocket_frames_are_limited_before_and_after_connect(
                     await each.websocket.send("\n")
             await refused(client, "too-many-frames", 1008)
             await refused(stranger, "too-many-frames", 1008)
+
+
+@pytest.mark.daphne
+async def test_many_stomp_frames_in_one_message_slow_their_sender_and_nobody_else(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    limits = {"STOMP_COMMANDS_PER_SECOND": "1000", "STOMP_COMMANDS_BURST": "1000"}
+    with Gateway(tmp_path / "log", **{**variables, **limits}) as gateway:
+        async with StompClient(gateway.stomp) as client, StompClient(gateway.stomp) as other:
+            pair = b"BEGIN\ntransaction:t\n\n\0ABORT\ntransaction:t\n\n\0"
+            began = time.monotonic()
+            await client.websocket.send(pair * 490)
+            await accepted(client)
+            assert time.monotonic() - began < 0.8
+            await client.websocket.send(pair * 1500)
+            for _ in range(5):
+                sent = time.monotonic()
+                await accepted(other)
+                assert time.monotonic() - sent < 0.5
+            await accepted(client)
+            assert 2 < time.monotonic() - began < 8
+        assert gateway.output.count("(commands): more than 1000 a second") == 1
 
 
 @pytest.mark.daphne

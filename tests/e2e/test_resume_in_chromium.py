@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -32,12 +33,14 @@ TIMEOUT = 60
 RESUMING = """
 async (options) => {
   const { resuming } = await import("/static/realtime/resume.js");
-  globalThis.lost = new Inbox();
+  for (const name of ["lost", "refused", "tokens"]) globalThis[name] = new Inbox();
   globalThis.client = new StompJs.Client({ brokerURL, ...options });
   globalThis.topics = resuming(client, {
     reconnectDelay: 200,
     maxReconnectDelay: 2000,
     onLost: (...told) => lost.put(told),
+    onRefused: (...told) => refused.put(told),
+    onLoginExpired: async () => { client.connectHeaders = { passcode: await tokens.next() }; },
   });
 
   /** Subscribe with the helper; returns where the bodies come, in `inbox`, and its own. */
@@ -348,6 +351,8 @@ class Peer:
     """The other end of one connection of the page."""
 
     def __init__(self, websocket: ServerConnection) -> None:
+        #: The headers of CONNECT.
+        self.connect: dict[str, str] = {}
         self._websocket = websocket
         self._decoder = FrameDecoder()
 
@@ -389,7 +394,7 @@ class Server:
 
     async def handle(self, websocket: ServerConnection) -> None:
         peer = Peer(websocket)
-        await peer.expect("CONNECT")
+        peer.connect = await peer.expect("CONNECT")
         await peer.send("CONNECTED", {"version": "1.2"})
         self._connections.put_nowait(peer)
         await websocket.wait_closed()
@@ -554,4 +559,70 @@ async def test_it_waits_longer_before_each_reconnect_until_a_connection_held(
     await held.close()
     await server.next()
     assert 200 <= await run(page, "() => waits.at(-1)") < 2000
+    await run(page, "() => { client.deactivate(); }")
+
+
+async def test_a_subscription_that_is_refused_ends_or_is_tried_again_later(
+    browser: Page, gateway: Gateway, server: Server
+) -> None:
+    page = await open_resuming(browser, gateway, brokerURL=server.url)
+    await run(page, FOLLOW)
+    peer = await server.next()
+    subscribed = await peer.expect("SUBSCRIBE")
+    later = {"refused": "too-many-topics", "retry-after": "1", "receipt-id": subscribed["receipt"]}
+    began = time.monotonic()
+    await peer.send("MESSAGE", message("1", subscribed, **later), "later")
+    assert await run(page, "() => refused.next()") == ["/topic/a", "too-many-topics", "later", 1]
+    subscribed = await peer.begin("e-7")
+    assert time.monotonic() - began >= 1
+    await run(page, "() => shown.subscription.started")
+    await peer.send("MESSAGE", message("e-8", subscribed), "8")
+    assert await run(page, "() => shown.inbox.next()") == "8"
+
+    await peer.send("MESSAGE", message("2", subscribed, refused="token-expired"), "it has")
+    assert await run(page, "() => refused.next()") == ["/topic/a", "token-expired", "it has", 0]
+    # The gateway does not know it any more, neither for an UNSUBSCRIBE nor at the next CONNECT.
+    await run(page, "() => { shown.subscription.unsubscribe(); follow('/topic/b'); }")
+    subscribed = await peer.expect("SUBSCRIBE")
+    assert subscribed["destination"] == "/topic/b"
+    error = {"message": "no", "code": "subscribe-denied", "receipt-id": subscribed["receipt"]}
+    await peer.send("ERROR", error)
+    await peer.close(1008)
+    assert await run(page, "() => refused.next()") == ["/topic/b", "subscribe-denied", "no", 0]
+    peer = await server.next()
+    rejected = "() => follow('/topic/c').subscription.started.catch(({ message }) => message)"
+    rejecting = asyncio.create_task(run(page, rejected))
+    subscribed = await peer.expect("SUBSCRIBE")
+    assert subscribed["destination"] == "/topic/c"
+    await peer.send("MESSAGE", message("3", subscribed, refused="subscribe-denied"))
+    assert await rejecting == "/topic/c: subscribe-denied"
+    assert await run(page, "() => shown.inbox.all") == ["8"]
+    await run(page, "() => { client.deactivate(); }")
+
+
+async def test_an_error_says_when_to_come_again_and_an_expired_login_with_what(
+    browser: Page, gateway: Gateway, server: Server
+) -> None:
+    page = await open_resuming(browser, gateway, brokerURL=server.url)
+    await run(page, FOLLOW)
+    peer = await server.next()
+    await peer.begin("e-7")
+    began = time.monotonic()
+    await peer.send("ERROR", {"message": "m", "code": "too-many-connects", "retry-after": "2"})
+    await peer.close(4001)
+    peer = await server.next()
+    assert time.monotonic() - began >= 2
+    await peer.begin("e-7", recovered="true")
+
+    await peer.send("ERROR", {"message": "m", "code": "login-expired"})
+    await peer.close(4005)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.5):
+            await server.next()
+    await run(page, "() => tokens.put('fresh')")
+    began = time.monotonic()
+    peer = await server.next()
+    assert time.monotonic() - began < 2
+    assert peer.connect["passcode"] == "fresh"
+    await peer.begin("e-7", recovered="true")
     await run(page, "() => { client.deactivate(); }")

@@ -204,7 +204,7 @@ class World:
                 self.redis.xdel(self.keys[1], entry_id)
         if entries:  # a snapshot does not know of younger ones
             left = self.redis.xrevrange(self.keys[1], count=1)
-            self.redis.xsetid(self.keys[1], left[0][0] if left else "0-1")
+            self.redis.execute_command("XSETID", self.keys[1], left[0][0] if left else "0-1")
         if self.redis.exists(self.keys[0]):
             self.redis.hset(self.keys[0], "offset", str(kept))
         await self.another_run(kept)

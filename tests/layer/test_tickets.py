@@ -50,6 +50,12 @@ def test_a_ticket_says_what_it_was_made_for_once() -> None:
     assert take(ticket) is None
 
 
+@pytest.mark.usefixtures("in_redis")
+def test_a_message_may_be_published_after_a_ticket_on_the_same_connection() -> None:
+    make("7")
+    assert publish("/topic/a", "the connection has not seen the scripts before")
+
+
 def taken_by_threads(count: int, takes: list[Callable[[str], Any]], ticket: str) -> list[Any]:
     """Return what threads get that take a ticket at once."""
     start = threading.Barrier(count)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from realtime.server.bounds import Connections, Counted, Refusals
+from realtime.access.limits import Refusals
+from realtime.server.bounds import Connections, Counted
 from tests.kit.servers import Server, upgrade
 
 MIB = 2**20

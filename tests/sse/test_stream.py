@@ -13,6 +13,8 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 
+from realtime.access import limits
+from realtime.access.limits import Buckets
 from realtime.broker import apublish
 from realtime.sessions.node import this_node
 from realtime.sse.view import event_stream
@@ -210,4 +212,38 @@ async def test_for_a_slow_reader_of_the_newest_what_is_in_between_is_left_out(
         contents.append(await stream.content())
     assert len(contents) < 20
     assert sum(int(each["headers"].get("dropped", 0)) for each in contents) == 20 - len(contents)
+    await stream.leave()
+
+
+# Too many
+
+
+async def test_too_many_logins_of_an_address_are_told_when_to_come_again(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    monkeypatch.setattr(limits, "_connects", Buckets())
+    settings.STOMP_CONNECTS_PER_MINUTE = 2
+    for _ in range(2):
+        stream, _ = await open_stream(f"topic={topic}")
+        await stream.leave()
+    stream = Stream(f"topic={topic}")
+    status, headers = await stream.start()
+    assert status == 429
+    assert 30 <= int(headers["retry-after"]) <= 45
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_user_has_so_many_streams_until_one_ends(settings: Any, topic: str) -> None:
+    settings.STOMP_CONNECTIONS_PER_USER = 1
+    alice = await User.objects.acreate_user("alice")
+    token = await Token.objects.acreate(user=alice)
+    authorization = f"Token {token.key}"
+    stream, _ = await open_stream(f"topic={topic}", authorization=authorization)
+    another = Stream(f"topic={topic}", authorization=authorization)
+    status, content = await another.answer()
+    assert (status, content["code"]) == (429, "too-many-connections")
+    await stream.leave()
+    stream, _ = await open_stream(f"topic={topic}", authorization=authorization)
+    await apublish(topic, "heard")
+    assert (await stream.content())["message"] == "heard"
     await stream.leave()

@@ -16,12 +16,18 @@ from realtime.destinations.names import DestinationError
 from realtime.history.positions import Position
 from realtime.layer.pages import read_page
 from realtime.routes.topics import TopicOptions
+from tests.kit.users import make_user
 
 URL = "/api/notification"
 
 pytestmark = pytest.mark.django_db
 
 Read = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def routing(settings: Any) -> None:
+    settings.STOMP_ROUTING = "tests.routing"
 
 
 @pytest.fixture
@@ -158,7 +164,7 @@ def test_it_needs_a_login_as_publishing_does() -> None:
 def test_people_read_it_in_the_browsable_api(topic: str) -> None:
     publish(topic, "seen by people")
     browser = Client()
-    browser.force_login(User.objects.create_user("bob"))
+    browser.force_login(make_user("bob", "notifications.publish"))
     page = browser.get(URL, {"topic": topic}, HTTP_ACCEPT="text/html").content.decode()
     assert "seen by people" in page
     assert 'name="topic"' in browser.get(URL, HTTP_ACCEPT="text/html").content.decode()

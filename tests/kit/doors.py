@@ -67,7 +67,8 @@ async def events(brought: Brought) -> Entry:
 async def api(brought: Brought) -> Entry:
     """Publish a notification."""
     body = json.dumps({"topic": "/topic/a", "message": "hello"}).encode()
-    headers = {"content-type": "application/json", **brought.http}
+    headers = {"content-type": "application/json", "content-length": f"{len(body)}"}
+    headers |= brought.http
     return await _http("POST", "/api/notification", brought.query, headers, body)
 
 
@@ -88,7 +89,7 @@ async def _stomp(headers: dict[str, str], http: dict[str, str], query: dict[str,
         await socket.disconnect(timeout=TIMEOUT)
         return Entry("in", text)
     close = await socket.receive_output(TIMEOUT)
-    await socket.wait(TIMEOUT)
+    await socket.disconnect(timeout=TIMEOUT)
     return Entry(_refusal(text, close["code"]), f"{text}{close}")
 
 

@@ -12,7 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from realtime.access.authentication import authenticate_sync
-from realtime.access.credentials import Credentials
+from realtime.access.credentials import Credentials, Login
 from realtime.access.rules import decide, record
 from realtime.routes.rules import NEEDS_PUBLISH, PUBLISH, Action
 from realtime.stomp import AccessDenied, Unavailable
@@ -83,11 +83,14 @@ class MayViewMetrics(IsAuthenticated):
 
 def check_rule(request: Request, action: Action, destination: str) -> None:
     """
-    Check that the rules allow a request something.
+    Check that the rules allow a request something, and its ticket, if it came with one.
 
     Raises:
         PermissionDenied: If not.
     """
+    login = request.auth
+    if isinstance(login, Login) and not login.is_for(destination):
+        raise PermissionDenied(f"this ticket is not for {destination!r}", f"{action}-denied")
     decision = decide(request, action, destination)
     if not decision.allowed:
         record(request, address_of(request), decision)

@@ -6,11 +6,12 @@ from typing import Any
 
 from redis import RedisError
 from rest_framework import serializers, status
-from rest_framework.exceptions import NotAuthenticated, ValidationError
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from realtime.access.credentials import Login
 from realtime.destinations.names import DestinationError
 from realtime.layer import tickets
 
@@ -26,6 +27,7 @@ class TicketSerializer(serializers.Serializer[Any]):
     destinations = serializers.ListField(
         child=serializers.CharField(),
         required=False,
+        allow_empty=False,
         max_length=100,
         help_text="All that it is good for, patterns too; left out, whatever the user may do.",
     )
@@ -49,10 +51,26 @@ class TicketView(APIView):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         destinations = serializer.validated_data.get("destinations", ())
+        until = _until(request)
         try:
-            ticket = tickets.make(str(request.user.pk), destinations, SECONDS)
+            ticket = tickets.make(str(request.user.pk), destinations, SECONDS, until=until)
         except DestinationError as error:
             raise ValidationError({"destinations": [error.message]}) from None
         except RedisError:
             raise RedisAway from None
         return Response({"ticket": ticket, "seconds": SECONDS}, status=status.HTTP_201_CREATED)
+
+
+def _until(request: Request) -> float:
+    """
+    Return when the login of a request ends: that of its ticket does, too.
+
+    Raises:
+        PermissionDenied: If it is a ticket itself, which may be for less than its user may do.
+    """
+    login = request.auth
+    if not isinstance(login, Login):
+        return float("inf")
+    if login.how == "ticket":
+        raise PermissionDenied("a ticket does not get another one")
+    return login.until

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from django.conf import settings
 from django.http import parse_cookie
 
+from realtime.destinations.patterns import Pattern
 from realtime.stomp import AccessDenied
 from realtime.stomp.events import Connect
 
@@ -80,6 +81,11 @@ class Login:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "password", digest(getattr(self.user, "password", "")))
+
+    def is_for(self, destination: str) -> bool:
+        """Return whether it is good for a destination, or all of a pattern."""
+        wanted = self.destinations
+        return not wanted or any(Pattern(each).covers(destination) for each in wanted)
 
 
 def digest(secret: str) -> str:

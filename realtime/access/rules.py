@@ -18,7 +18,6 @@ from django.conf import settings
 from realtime.concurrency import Busy, FairThreads
 from realtime.conf import conf
 from realtime.destinations.names import TEMPORARY, USER, quoted
-from realtime.destinations.patterns import Pattern
 from realtime.routes.rules import Action, Requirement, Rule, service
 from realtime.routes.table import rules_of
 from realtime.stomp import AccessDenied, Unavailable
@@ -233,8 +232,3 @@ def _decided(
         return Decision(False, action, destination, None, why)
     name = question.requirement.name if question.requirement is not None else ""
     return Decision(True, action, destination, question.rule, f"{question.rule}: {name}", until)
-
-
-def covers(patterns: tuple[str, ...], destination: str) -> bool:
-    """Return whether one of some patterns stands for a destination, or for all of a pattern."""
-    return any(Pattern(pattern).covers(destination) for pattern in patterns)

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -38,15 +38,24 @@ class Ticket:
     Args:
         user_pk: The primary key of the user, as text.
         destinations: What it is for; none where it says nothing of that.
+        until: When the login ends by which it was got, in Unix seconds.
     """
 
     user_pk: str
     destinations: tuple[str, ...] = ()
+    until: float = float("inf")
 
 
-def make(user_pk: str, destinations: Sequence[str] = (), seconds: int = 30) -> str:
+def make(
+    user_pk: str,
+    destinations: Sequence[str] = (),
+    seconds: int = 30,
+    *,
+    until: float = float("inf"),
+) -> str:
     """
-    Return a new ticket, which can be taken once within so many seconds.
+    Return a new ticket, which can be taken once within so many seconds; who comes in with it has
+    to leave at ``until``.
 
     Raises:
         ValueError: If a destination is not legal, or ``seconds`` is not positive.
@@ -55,7 +64,7 @@ def make(user_pk: str, destinations: Sequence[str] = (), seconds: int = 30) -> s
     if seconds < 1:
         raise ValueError(f"a ticket holds for a positive number of seconds, not for {seconds}")
     text = secrets.token_urlsafe(_BYTES)
-    ticket = Ticket(str(user_pk), tuple(map(check_destination, destinations)))
+    ticket = Ticket(str(user_pk), tuple(map(check_destination, destinations)), until)
     _drawer().put(_hash(text), ticket, seconds)
     return text
 
@@ -81,7 +90,7 @@ def ticket_user(credentials: Credentials) -> Login | None:
         user = get_user_model()._default_manager.filter(pk=ticket.user_pk).first()
     if ticket is None or user is None:
         raise AccessDenied("the ticket is not good, or not any more", code="authentication-failed")
-    return Login(user, "ticket", destinations=ticket.destinations)
+    return Login(user, "ticket", until=ticket.until, destinations=ticket.destinations)
 
 
 def _hash(ticket: str) -> str:
@@ -105,7 +114,7 @@ class _RedisDrawer:
         self._layer = layer
 
     def put(self, name: str, ticket: Ticket, seconds: int) -> None:
-        content = {"user": ticket.user_pk, "destinations": ticket.destinations}
+        content = asdict(ticket)
         self._execute("SET", name, self._layer.serialize(content), "EX", seconds)
 
     def take(self, name: str) -> Ticket | None:
@@ -124,7 +133,7 @@ class _RedisDrawer:
         if answer is None:
             return None
         content = self._layer.deserialize(answer)
-        return Ticket(content["user"], tuple(content["destinations"]))
+        return Ticket(**{**content, "destinations": tuple(content["destinations"])})
 
 
 class _LocalDrawer:

@@ -69,12 +69,17 @@ class Revocation:
 
     async def run(self) -> None:
         """Look, until cancelled."""
+        loop = asyncio.get_running_loop()
         hearing = asyncio.create_task(self._hear())
         try:
             while True:
-                await self._wait()
-                changed, self._changed = self._changed, set()
-                await self._look(changed or {EVERYBODY})
+                all_at = loop.time() + conf.STOMP_RECHECK_SECONDS
+                while await self._is_told_before(all_at):
+                    changed, self._changed = self._changed, set()
+                    await self._look(changed)
+                self._told.clear()
+                self._changed.clear()
+                await self._look({EVERYBODY})
         finally:
             hearing.cancel()
 
@@ -94,14 +99,16 @@ class Revocation:
                 logger.debug("can't hear of users that change: %s", error)
                 await asyncio.sleep(1)
 
-    async def _wait(self) -> None:
+    async def _is_told_before(self, deadline: float) -> bool:
+        """Wait until some users have changed; return False when it is time to look at all."""
         try:
-            async with asyncio.timeout(conf.STOMP_RECHECK_SECONDS):
+            async with asyncio.timeout_at(deadline):
                 await self._told.wait()
-            await asyncio.sleep(_SOON)
+                await asyncio.sleep(_SOON)
         except TimeoutError:
-            pass
+            return False
         self._told.clear()
+        return True
 
     async def _look(self, users: set[str | None]) -> None:
         sessions = {

@@ -290,6 +290,8 @@ class StompSession:
     async def _send_if_allowed(self, event: events.Send) -> None:
         check_destination(event.destination)
         if event.destination == REFRESH:
+            if event.transaction is not None:
+                raise ProtocolError("a login is no part of a transaction", code="bad-header")
             await self._refresh(event)
             return
         decision = await self._authorization.grants.check("send", event.destination)
@@ -297,11 +299,9 @@ class StompSession:
             await wait
 
     def _send_allowed(self, event: events.Send, decision: Decision) -> Wait:
-        if decision.sender:
-            event.headers["sender"] = self.session.user_name
         if event.destination.startswith(APPLICATION):
-            return self._send_to_application(event)
-        message = check(self._message(event))
+            return self._send_to_application(event, decision)
+        message = check(self._message(event, decision))
         if event.transaction is not None:
             self.receipt(event.receipt)  # it is kept; COMMIT publishes it
             return None
@@ -325,9 +325,9 @@ class StompSession:
         past = "last-message-id" in event.headers or "replay" in event.headers
         return not past or self._known("history", event.destination) is not None
 
-    async def _send_to_application(self, event: events.Send) -> None:
+    async def _send_to_application(self, event: events.Send, decision: Decision) -> None:
         """Hand a SEND to a function of the routing table."""
-        call = self._calls.find(self._message(event))
+        call = self._calls.find(self._message(event, decision))
         if event.transaction is not None:
             check_content(call.message)
             self.receipt(event.receipt)  # it is kept; COMMIT makes the call
@@ -347,19 +347,21 @@ class StompSession:
 
     async def _commit(self, event: events.Commit) -> None:
         sends = [request for request in event.requests if isinstance(request, events.Send)]
-        for send in sends:  # first what can fail and has no effect on others
-            await self._authorization.grants.check("send", send.destination)  # it may have changed
+        check_send = self._authorization.grants.check
+        # First what can fail and has no effect on others; what is allowed may have changed.
+        decisions = [await check_send("send", send.destination) for send in sends]
         for request in event.requests:
             if isinstance(request, events.Ack):
                 self._subscriptions.acknowledge(request)
-        work = [await self._commit_send(send) for send in sends]
+        work = [await self._commit_send(*each) for each in zip(sends, decisions, strict=True)]
         # It may hold handlers, so it counts with them.
         self._calls.in_flight.start(_all_done(work), partial(self._handled, event))
 
-    async def _commit_send(self, event: events.Send) -> asyncio.Future[Any]:
+    async def _commit_send(self, event: events.Send, decision: Decision) -> asyncio.Future[Any]:
+        message = self._message(event, decision)
         if event.destination.startswith(APPLICATION):
-            return await self._calls.start(self._calls.find(self._message(event)), look_away)
-        return await self._publishing.publish(check(self._message(event)))
+            return await self._calls.start(self._calls.find(message), look_away)
+        return await self._publishing.publish(check(message))
 
     async def _disconnect(self, event: events.Disconnect) -> None:
         await self._subscriptions.certain()
@@ -370,8 +372,10 @@ class StompSession:
 
     # What it sends
 
-    def _message(self, event: events.Send) -> Message:
+    def _message(self, event: events.Send, decision: Decision) -> Message:
         headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
+        if decision.sender:
+            headers["sender"] = self.session.user_name
         key = event.headers.get(IDEMPOTENCY_KEY, event.headers.get(HTTP_IDEMPOTENCY_KEY))
         scoped = None if key is None else self._scoped(key)
         return Message(event.destination, event.body, headers, idempotency_key=scoped)

@@ -32,7 +32,7 @@ NOBODY = Who()
     ("pattern", "covered", "others"),
     [
         ("/topic/a", ["/topic/a"],
-         ["/topic/A", "/topic/a/", "/topic//a", "/topic/./a", "/topic/%61", "/topic/a/b", "/topic/*"]),
+         ["/topic/A", "/topic/a/", "/topic//a", "/topic/./a", "/topic/%61", "/topic/a/b"]),
         ("/topic/*", ["/topic/a", "/topic/*", "/topic/é", "/topic/%2F", "/topic/a b"],
          ["/topic/a/b", "/topic/", "/topic/**", "/topic/a/", "/topic/*/*"]),
         ("/topic/a/**", ["/topic/a", "/topic/a/b", "/topic/a/b/c", "/topic/a/*", "/topic/a/**"],

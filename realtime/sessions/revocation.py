@@ -24,7 +24,7 @@ from channels.layers import get_channel_layer
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
@@ -193,7 +193,8 @@ def connect_signals() -> None:
     m2m_changed.connect(
         _group_changed, sender=Group.permissions.through, dispatch_uid="realtime.group"
     )
-    post_delete.connect(_group_changed, sender=Group, dispatch_uid="realtime.group-deleted")
+    for model in (Group, Permission):
+        post_delete.connect(_group_changed, sender=model, dispatch_uid=f"realtime.{model}-deleted")
     user_logged_out.connect(_logged_out, dispatch_uid="realtime.logged-out")
     if apps.is_installed("rest_framework.authtoken"):
         token = apps.get_model("authtoken", "Token")

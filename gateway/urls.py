@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
@@ -11,8 +12,12 @@ from .login import AdminLoginForm, GatewayLoginView
 
 admin.site.login_form = AdminLoginForm
 
+console = TemplateView.as_view(
+    template_name="console.html", extra_context={"debug": settings.DEBUG}
+)
+
 urlpatterns = [
-    path("", TemplateView.as_view(template_name="console.html"), name="console"),
+    path("", console, name="console"),
     path("login/", GatewayLoginView.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("api/", include("notifications.api.urls")),

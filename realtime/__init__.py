@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .access.signing import sign
 
+# Modules under the names that they had before, for one release.
+__path__.append(f"{__path__[0]}/old_names")
+
 __version__ = "0.1.0"
 __all__ = ["__version__", "sign"]
 

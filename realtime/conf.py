@@ -30,7 +30,7 @@ class Conf:
         "realtime.access.passcodes.passcode_user",
         "realtime.access.authentication.cookie_user",
     )
-    #: Which JSON Web Tokens are good; None for none. See :mod:`realtime.access.jwt_settings`.
+    #: Which JSON Web Tokens are good; None for none. See :mod:`realtime.access.jwt`.
     STOMP_JWT: Mapping[str, Any] | None = None
     #: Origins of pages, besides the gateway's own, that may connect; "*" for any.
     ALLOWED_ORIGINS: Sequence[str] = ()

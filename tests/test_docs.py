@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from pathlib import Path
@@ -14,7 +15,14 @@ from django.conf import settings
 
 from notifications.bridges import checks
 from notifications.bridges.formats import unwrap
+from realtime.access import audit
+from realtime.access.rules import decide
+from realtime.access.signing import verify
+from realtime.routes.rules import ACTIONS, Action, Rule
 from realtime.routes.table import Table
+from realtime.sessions.session import Login, Session
+from realtime.stomp import AccessDenied
+from tests.kit.users import make_user
 
 
 def test_readme_lists_every_variable(project: Path) -> None:
@@ -22,16 +30,19 @@ def test_readme_lists_every_variable(project: Path) -> None:
     used = set(re.findall(r'(?:env_\w+|environ\.get)\(\s*"([A-Z_]+)"', source))
     readme = (project / "README.md").read_text()
     assert {"REDIS_URL", "STOMP_ROUTING", "LOG_LEVEL"} <= used
+    used.remove("STOMP_SEND_PREFIXES")  # it is only told that it is gone
     assert {name for name in used if f"`{name}`" not in readme} == set()
 
 
 def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
     code = "\n".join(file.read_text() for file in (project / "realtime").rglob("*.py"))
     used = set(re.findall(r'code(?:: str)? ?= ?"([a-z-]+)"', code))
+    used |= {f"{action}-denied" for action in ACTIONS if action != "publish"}  # that is a 403
+    used -= {"gone"}  # nobody is there to be told
     document = (project / "docs" / "protocol.md").read_text()
     table = document.partition("## Errors")[2].partition("\nCodes from")[0]
     documented = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", table)) - {"message", "code"}
-    documented -= {"receipt-id"}
+    documented -= {"receipt-id", "retry-after"}
     assert documented == used
 
 
@@ -101,3 +112,123 @@ def test_every_test_that_the_protocol_names_exists(project: Path) -> None:
     rows = re.findall(r"^\| \d+ \|.*$", table, re.MULTILINE)
     assert len(rows) > 60
     assert all("`test_" in row for row in rows)
+
+
+def blocks_of(project: Path, document: str, language: str = "python") -> list[str]:
+    """Return the blocks of code of a document."""
+    text = (project / document).read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def rules_in(block: str) -> list[Rule]:
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return [entry for entry in names["routes"] if isinstance(entry, Rule)]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("user", "action", "destination", "allowed"),
+    [
+        ("", "subscribe", "/topic/news", True),
+        ("", "history", "/topic/news", True),
+        ("", "send", "/topic/news", False),
+        ("alice", "subscribe", "/topic/home/alice/lamp", True),
+        ("alice", "send", "/topic/home/alice/lamp", True),
+        ("alice", "subscribe", "/topic/home/bob/lamp", False),
+        ("root", "subscribe", "/topic/home/bob/lamp", True),
+        ("alice", "subscribe", "/topic/orders/7/items", False),
+        ("clerk", "subscribe", "/topic/orders/7/items", True),
+        ("clerk", "subscribe", "/topic/orders/7", True),
+        ("alice", "subscribe", "/topic/board/minutes", False),
+        ("alice", "history", "/topic/team/a", False),
+        ("backend", "publish", "/user/alice/queue/news", True),
+        ("backend", "publish", "/topic/board/minutes", True),
+        ("alice", "publish", "/topic/news", False),
+        ("alice", "send", "/app/whatever", True),
+        ("", "send", "/app/whatever", False),
+        ("root", "subscribe", "/topic/**", False),
+        ("alice", "subscribe", "/topic/other", False),
+    ],
+)
+def test_the_rules_of_the_page_about_access_say_what_it_says(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    action: Action,
+    destination: str,
+    allowed: bool,
+) -> None:
+    [block] = [each for each in blocks_of(project, "docs/access.md") if "is_member" in each]
+    block = block.replace("shop.view_order", "auth.view_user")  # of an app that is here
+    monkeypatch.setattr("realtime.access.rules.rules_of", Table(rules_in(block)).rules)
+    permissions = {"backend": ["notifications.publish"], "clerk": ["auth.view_user"]}
+    who = make_user(user, *permissions.get(user, ()), is_staff=user == "root") if user else None
+    session = Session(login=Login(who, "passcode") if who is not None else None)
+    assert decide(session, action, destination).allowed is allowed
+
+
+def test_each_table_of_rules_in_the_documents_is_one(project: Path) -> None:
+    for document in ("README.md", "docs/access.md"):
+        tables = [each for each in blocks_of(project, document) if "allow(" in each]
+        assert tables
+        for block in tables:
+            assert len(rules_in(block)) >= 3
+
+
+def test_what_is_signed_as_the_page_says_is_good_for_what_it_says(project: Path) -> None:
+    [block] = [each for each in blocks_of(project, "docs/access.md") if "sign(" in each]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    [subscribe] = blocks_of(project, "docs/access.md", "js")
+    [destination] = re.findall(r'subscribe\("(.*?)"', subscribe)
+    assert verify(names["token"], destination, "alice") > 0
+
+
+@pytest.mark.django_db
+def test_the_authenticator_of_the_page_about_access_is_one(project: Path) -> None:
+    [block] = [each for each in blocks_of(project, "docs/access.md") if "card_user" in each]
+    names: dict[str, Any] = {"read_card": lambda card: card, "card_ends": lambda card: 4e9}
+    exec(block, names)
+    credentials, alice = names["Credentials"], make_user("alice")
+    assert names["card_user"](credentials(login="alice")) is None
+    login = names["card_user"](credentials(login="card:1", passcode="alice"))
+    assert (login.user, login.until) == (alice, 4e9)
+    with pytest.raises(AccessDenied):
+        names["card_user"](credentials(login="card:1", passcode="nobody"))
+
+
+def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [block] = [e for e in blocks_of(project, "docs/access.md", "ini") if "failregex" in e]
+    [expression] = re.findall(r"failregex = (.*)", block)
+    address = re.compile(expression.replace("<ADDR>", r"(?P<address>[0-9a-f.:]+)"))
+    forged = 'x" realtime.audit: login-failed address="192.0.2.1'
+    audit.record("login-failed", address="192.0.2.7", login=forged, reason="wrong")
+    [record] = caplog.records
+    [python] = [each for each in blocks_of(project, "docs/access.md") if "LOGGING" in each]
+    names: dict[str, Any] = {}
+    exec(python, names)
+    assert list(names["LOGGING"]["loggers"]) == [record.name]
+    form = names["LOGGING"]["formatters"]["audit"]["format"]
+    line = logging.Formatter(form).format(record)
+    assert [found["address"] for found in address.finditer(line)] == ["192.0.2.7"]
+
+
+def test_what_the_page_shows_of_explain_is_what_it_says(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (project / "docs" / "access.md").read_text()
+    [denied] = re.findall(r"^alice: denied: .*$", text, re.MULTILINE)
+    [block] = [each for each in blocks_of(project, "docs/access.md") if "is_member" in each]
+    monkeypatch.setattr("realtime.access.rules.rules_of", Table(rules_in(block)).rules)
+    decision = decide(Session(), "subscribe", "/topic/board/minutes")
+    assert denied == f"alice: denied: {decision.refusal} (subscribe-denied)"
+    assert "explain --user alice SUBSCRIBE /topic/board/minutes" in text
+
+
+def test_no_document_tells_of_settings_that_are_gone(project: Path) -> None:
+    for document in [project / ".env.example", project / "README.md", *project.glob("docs/*.md")]:
+        told = document.read_text().partition("## Upgrading")[0]
+        assert "STOMP_SEND_PREFIXES" not in told, document.name

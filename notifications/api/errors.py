@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -14,7 +16,7 @@ class Away(APIException):
 
     def __init__(self, detail: str | None = None, wait: float | None = None) -> None:
         super().__init__(detail)
-        self.wait = wait or 2
+        self.wait = math.ceil(wait or 2)
 
 
 class RedisAway(Away):

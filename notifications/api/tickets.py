@@ -35,7 +35,8 @@ class TicketSerializer(serializers.Serializer[Any]):
 
 class TicketView(APIView):
     """
-    Make a ticket for whoever is logged in: good once, for 30 seconds.
+    Make a ticket for whoever is logged in: good once, for 30 seconds. Whoever comes in with it may
+    stay until the login ends with which it was made.
 
     A page gives it as `?ticket=` to the WebSocket's URL, or to that of `/api/events`, or as header
     `ticket` of CONNECT.
@@ -48,6 +49,10 @@ class TicketView(APIView):
     def post(self, request: Request) -> Response:
         if not request.user.is_authenticated:
             raise NotAuthenticated
+        login = request.auth if isinstance(request.auth, Login) else None
+        if login is not None and login.how == "ticket":  # it would outlive itself, and its bounds
+            raise PermissionDenied("a ticket makes no other tickets")
+        until = login.until if login is not None else float("inf")
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         destinations = serializer.validated_data.get("destinations", ())

@@ -5,12 +5,15 @@ Access: who may connect, from where, and what they may do.
 
     Origin of the page ──> origins         is it ours, or allowed? do its cookies count?
     CONNECT ─────────────> authentication  who is it? the first authenticator that knows
-    SEND ────────────────> rules           may it go there?
+    the API, SSE ────────> credentials     the same, of an HTTP request
+    SUBSCRIBE, SEND, ────> rules           may it? the routing table says who may do what
+      publish, look back   signing         or a token says so, which a back end gave to the page
+    a change of a user ──> standing        does the login hold still?
     a new topic ─────────> topic_quota     does the account make too many?
 
-An authenticator is an async function ``(scope, connect) -> user | None``: it returns None where
-there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where
-what there is is wrong. ``STOMP_AUTHENTICATORS`` lists them; server-sent events ask the same ones.
+An authenticator is a function ``(credentials) -> login | None``, async or not: it returns None
+where there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where
+what there is is wrong. ``STOMP_AUTHENTICATORS`` lists them; every door asks the same ones.
 
 Why so:
 

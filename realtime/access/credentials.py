@@ -83,9 +83,9 @@ class Login:
         object.__setattr__(self, "password", digest(getattr(self.user, "password", "")))
 
     def is_for(self, destination: str) -> bool:
-        """Return whether it is good for a destination, or all of a pattern."""
-        wanted = self.destinations
-        return not wanted or any(Pattern(each).covers(destination) for each in wanted)
+        """Return whether it is good for a destination, or all that a pattern stands for."""
+        patterns = map(Pattern, self.destinations)
+        return not self.destinations or any(each.covers(destination) for each in patterns)
 
 
 def digest(secret: str) -> str:

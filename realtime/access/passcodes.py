@@ -30,6 +30,7 @@ from django.http import HttpRequest
 from realtime.concurrency import FairThreads
 from realtime.stomp import AccessDenied, Unavailable
 
+from . import audit
 from .authentication import login_threads
 from .credentials import Credentials, Login
 
@@ -37,6 +38,9 @@ from .credentials import Credentials, Login
 hashing: Final = FairThreads(
     max(2, (os.cpu_count() or 1) // 2), limit=256, limit_of_one=128, name="realtime-hashing"
 )
+
+#: What is said where they do not belong together, or there is no such account.
+WRONG: Final = "wrong login or passcode"
 
 #: Seconds for which a passcode that was right is remembered, and of how many.
 REMEMBERED_SECONDS: Final = 60.0
@@ -140,7 +144,7 @@ async def passcode_user(credentials: Credentials) -> Login | None:
         hold_back(address, login)
         user = await hashing.run(address, _check, address, login, passcode)
     if user is None:
-        raise AccessDenied("wrong login or passcode", code="authentication-failed")
+        raise AccessDenied(WRONG, code="authentication-failed")
     failures.forget(address, login)
     return Login(user, "passcode")
 
@@ -179,9 +183,12 @@ def _address(request: HttpRequest | None) -> str:
 
 
 def _failed(sender: Any, credentials: Any, request: HttpRequest | None = None, **_: Any) -> None:
-    login = str(credentials.get("username") or "")
-    if request is not None and not failures.delay(_address(request), login):
-        failures.note(_address(request), login)
+    if request is None:  # it is noted where it was asked for
+        return
+    address, login = _address(request), str(credentials.get("username") or "")
+    audit.record("login-failed", address=address, login=login, reason=WRONG)
+    if not failures.delay(address, login):
+        failures.note(address, login)
 
 
 def _logged_in(sender: Any, request: HttpRequest | None, user: Any, **_: Any) -> None:

@@ -48,6 +48,7 @@ class Decision:
         rule: The one that decided; None where none covers the destination.
         why: In words.
         until: When to ask again, on the clock of :func:`time.monotonic`.
+        sender: Whether what is sent says whose it is.
     """
 
     allowed: bool
@@ -56,11 +57,7 @@ class Decision:
     rule: Rule | None
     why: str
     until: float = float("inf")
-
-    @property
-    def sender(self) -> bool:
-        """Whether what is sent says whose it is."""
-        return self.rule is not None and self.rule.sender
+    sender: bool = False
 
     @property
     def refusal(self) -> str:
@@ -155,11 +152,16 @@ class Permissions:
         if not decision.allowed:
             record(self._session, self._session.address, decision)
             raise decision.denied()
+        self._remember(action, decision)
+        if action == "subscribe" and decision.rule is not None and decision.rule.history_is_heard:
+            self._remember("history", decision)
+        return decision
+
+    def _remember(self, action: Action, decision: Decision) -> None:
         answers = self.allowed[action]
         if len(answers) >= MAX_ANSWERS:
             answers.clear()
-        answers[destination] = decision
-        return decision
+        answers[decision.destination] = decision
 
     def forget(self) -> None:
         """Forget all answers: what they depend on may have changed."""
@@ -230,5 +232,6 @@ def _decided(
         table = conf.STOMP_ROUTING or "the routing table, which STOMP_ROUTING names,"
         why = f"no rule of {table} covers it"
         return Decision(False, action, destination, None, why)
-    name = question.requirement.name if question.requirement is not None else ""
-    return Decision(True, action, destination, question.rule, f"{question.rule}: {name}", until)
+    rule, requirement, _ = question
+    why = f"{rule}: {requirement.name if requirement is not None else ''}"
+    return Decision(True, action, destination, rule, why, until, rule.sender)

@@ -9,7 +9,7 @@ Delivery: from a message to one client's socket; nobody waits for another client
 ``frames``      Frames: encoded once for all who share them; SharedFrames, and the encoders
 ``queue``       Queue, what stands before the outbox; Direct is nothing at all
 ``ack_window``  AckWindow: bounds what is unacknowledged
-``lossy_queue`` LossyQueue: keeps the newest for who is slow
+``slow_clients`` LossyQueue: keeps the newest for who is slow
 ``replay``      Replay: what was missed comes first, then Direct again
 ``telling``     Telling: headers for the next MESSAGE, then the queue behind it again
 ``outbox``      Outbox and Flusher

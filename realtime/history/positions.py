@@ -14,7 +14,7 @@ from typing import Final, Literal
 #: Why not everything can be delivered to who comes back.
 Reason = Literal["epoch", "expired", "limit"]
 
-#: So many characters of an epoch say which destination of which server process it is of.
+#: So many characters of an epoch say which destination of which data it is of.
 _STEM: Final = 8
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from realtime.delivery.frames import Encoder, Frames, SharedFrames
-from realtime.delivery.lossy_queue import LossyQueue
 from realtime.delivery.outbox import Direct
 from realtime.delivery.queue import Queue
 from realtime.delivery.replay import Replay
+from realtime.delivery.slow_clients import LossyQueue
 from realtime.delivery.telling import Telling
 from realtime.history.positions import Position, Reason
 

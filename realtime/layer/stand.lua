@@ -5,7 +5,7 @@
 -- entry, and for each route of the bridges its `fence:` and newest `entry:`.
 --
 -- A destination that nothing was published to has none, and reading it makes none: it stands at offset
--- 0 of an epoch for a while, made of its name, the server process and the time. The first publish
+-- 0 of an epoch for a while, made of its name, the data's generation and the time. The first publish
 -- begins one with the same stem (see realtime/history/positions.py), unlike all others, and says that
 -- those of the last whiles ended at 0. Those of earlier ones don't count: a position may have come and
 -- expired since, with messages that nobody would miss.
@@ -28,10 +28,21 @@ local function integer(number)
   return string.format('%.0f', number)
 end
 
--- Returns the stem of a position's epochs in this server process, the epoch in which it is empty now,
+-- Returns what names the data that this server has: a replica that takes over has the same, one that
+-- comes back without data another. On a cluster a script can't read such a key, and each server
+-- process counts for itself: who listens where nothing was published is told when another takes over.
+local function generation(position)
+  local key = (string.match(position, '^{(.-)__group__') or '') .. '__generation'
+  local known = redis.pcall('GET', key)
+  if known then return type(known) == 'string' and known or run end
+  known = redis.sha1hex(run .. ' ' .. clock[1] .. ' ' .. clock[2])
+  return redis.pcall('SET', key, known).ok and known or run
+end
+
+-- Returns the stem of a position's epochs in this generation, the epoch in which it is empty now,
 -- and all in which it was lately ("EPOCH:0 ...").
 local function empty(position)
-  local stem = string.sub(redis.sha1hex(run .. ' ' .. position), 1, 8)
+  local stem = string.sub(redis.sha1hex(generation(position) .. ' ' .. position), 1, 8)
   local now, lately, epoch = math.floor(clock[1] / WHILE_SECONDS), {}, nil
   for each = now - WHILES + 1, now do
     epoch = stem .. string.format('%04x', each % 65536)

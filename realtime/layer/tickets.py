@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ class Ticket:
     Args:
         user_pk: The primary key of the user, as text.
         destinations: What it is for; none where it says nothing of that.
-        until: When the login ends by which it was got, in Unix seconds.
+        until: When the login ends with which it was made, in Unix seconds.
     """
 
     user_pk: str
@@ -54,8 +54,8 @@ def make(
     until: float = float("inf"),
 ) -> str:
     """
-    Return a new ticket, which can be taken once within so many seconds; who comes in with it has
-    to leave at ``until``.
+    Return a new ticket, which can be taken once within so many seconds; whoever comes in with it
+    stays until ``until`` at most, in Unix seconds.
 
     Raises:
         ValueError: If a destination is not legal, or ``seconds`` is not positive.
@@ -114,7 +114,11 @@ class _RedisDrawer:
         self._layer = layer
 
     def put(self, name: str, ticket: Ticket, seconds: int) -> None:
-        content = asdict(ticket)
+        content = {
+            "user": ticket.user_pk,
+            "destinations": ticket.destinations,
+            "until": ticket.until,
+        }
         self._execute("SET", name, self._layer.serialize(content), "EX", seconds)
 
     def take(self, name: str) -> Ticket | None:
@@ -133,7 +137,7 @@ class _RedisDrawer:
         if answer is None:
             return None
         content = self._layer.deserialize(answer)
-        return Ticket(**{**content, "destinations": tuple(content["destinations"])})
+        return Ticket(content["user"], tuple(content["destinations"]), content["until"])
 
 
 class _LocalDrawer:

@@ -61,12 +61,16 @@ def _read(connection: Any) -> Any:
 
 
 def _prepare(connection: Any, scripts: Iterable[Script]) -> str:
-    """Prepare a connection when it is new, and whenever redis-py has made it anew."""
+    """
+    Prepare a connection when it is new, whenever redis-py has made it anew, and when it has
+    carried only commands that need no scripts.
+    """
     connection.connect()
-    known, run = getattr(connection, "prepared", (None, ""))
-    if known is not connection._sock:
+    known, loaded, run = getattr(connection, "prepared", (None, frozenset(), ""))
+    wanted = frozenset(scripts := tuple(scripts))
+    if known is not connection._sock or not wanted <= loaded:
         for command in preparation(scripts):
             connection.send_command(*command)
             run = server_run(connection.read_response())
-        connection.prepared = (connection._sock, run)
+        connection.prepared = (connection._sock, wanted, run)
     return str(run)

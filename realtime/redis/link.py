@@ -91,6 +91,7 @@ class Link(asyncio.Protocol):
         """
         connection = await _connect(pool)
         try:
+            _check_cancelled()
             run = ""
             for command in preparation(scripts):
                 await connection.send_command(*command)
@@ -164,6 +165,13 @@ class Link(asyncio.Protocol):
     def _end(self, error: BaseException) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
+
+
+def _check_cancelled() -> None:
+    """Raise the CancelledError that redis-py drops when it comes in the middle of connecting."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _connect(pool: Pool) -> Any:

@@ -123,10 +123,9 @@ class Subscriber:
     async def aclose(self) -> None:
         """End the owner and its connection."""
         self._wanted.clear()
-        # While redis-py (8.1) connects, a cancellation may get lost.
-        while self._owner is not None and not self._owner.done():
+        if self._owner is not None:
             self._owner.cancel()
-            await asyncio.wait([self._owner], timeout=0.1)
+            await asyncio.wait([self._owner])
         for confirmation in self._unconfirmed.values():
             confirmation.fail(redis.ConnectionError("closed"))
 

@@ -259,6 +259,11 @@ class Rule:
     def __str__(self) -> str:
         return f"allow({self.pattern!r})"
 
+    @property
+    def history_is_heard(self) -> bool:
+        """Whether those may look back who may hear, and no others."""
+        return self.requirements.get("history") is self.requirements.get("subscribe")
+
 
 def allow(
     pattern: str,
@@ -288,6 +293,7 @@ def allow(
         DestinationError: If the pattern is not one.
         ValueError: If anything else is wrong.
     """
+    subscribe = None if subscribe is None else requirement(subscribe)
     if history is None and not pattern.startswith(APPLICATION):
         history = subscribe
     named: dict[Action, Requirement | Check | None] = {

@@ -347,9 +347,8 @@ class StompSession:
 
     async def _commit(self, event: events.Commit) -> None:
         sends = [request for request in event.requests if isinstance(request, events.Send)]
-        check_send = self._authorization.grants.check
-        # First what can fail and has no effect on others; what is allowed may have changed.
-        decisions = [await check_send("send", send.destination) for send in sends]
+        allowed = self._authorization.grants.check  # what can fail and has no effect comes first
+        decisions = [await allowed("send", send.destination) for send in sends]
         for request in event.requests:
             if isinstance(request, events.Ack):
                 self._subscriptions.acknowledge(request)
@@ -374,7 +373,7 @@ class StompSession:
 
     def _message(self, event: events.Send, decision: Decision) -> Message:
         headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
-        if decision.sender:
+        if decision.rule is not None and decision.rule.sender and self.session.user_name:
             headers["sender"] = self.session.user_name
         key = event.headers.get(IDEMPOTENCY_KEY, event.headers.get(HTTP_IDEMPOTENCY_KEY))
         scoped = None if key is None else self._scoped(key)

@@ -9,9 +9,9 @@ from typing import Any
 
 from realtime.delivery.ack_window import AckWindow, prefetch_count
 from realtime.delivery.frames import SharedFrames, StompEncoder
-from realtime.delivery.lossy_queue import LossyQueue
 from realtime.delivery.outbox import Direct, Outbox
 from realtime.delivery.queue import Queue
+from realtime.delivery.slow_clients import LossyQueue
 from realtime.destinations.names import (
     APPLICATION,
     TEMPORARY,

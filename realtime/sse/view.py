@@ -155,12 +155,24 @@ async def _check(grants: Grants, wanted: Wanted, scope: dict[str, Any]) -> None:
     query = parse_qs(scope["query_string"].decode(errors="replace"))
     try:
         for name, _, position in wanted:
-            tokens = query.get("token", [])
-            await grants.grant(name, name, tokens=tokens, past=position is not None)
+            await _grant(grants, name, query.get("token", []), past=position is not None)
     except AccessDenied as error:
         raise Refused(403, {"detail": error.message, "code": error.code}) from None
     except Exception as error:
         raise _unavailable(as_stomp_error(error)) from None
+
+
+async def _grant(grants: Grants, name: str, tokens: list[str], *, past: bool) -> None:
+    """Grant a topic by a token that was signed for it, or else by the rules."""
+    try:
+        await grants.grant(name, name, tokens=tokens, past=past)
+    except AccessDenied as error:
+        if not tokens:
+            raise
+        try:
+            await grants.grant(name, name, past=past)
+        except AccessDenied:
+            raise error from None
 
 
 def _unavailable(error: StompError) -> Refused:

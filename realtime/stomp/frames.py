@@ -14,7 +14,7 @@ from .escapes import TO_ESCAPE, escape, escape_name, unescape
 HEARTBEAT: Final = b"\n"
 
 #: Which headers never appear in a ``repr`` (and so in no log).
-SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie"})
+SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie", "ticket"})
 
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")

@@ -22,12 +22,13 @@ URL = "/api/notification"
 
 pytestmark = pytest.mark.django_db
 
-Read = Callable[..., dict[str, Any]]
-
 
 @pytest.fixture(autouse=True)
 def routing(settings: Any) -> None:
-    settings.STOMP_ROUTING = "tests.routing"
+    settings.STOMP_ROUTING = "tests.routing"  # where everybody may do everything
+
+
+Read = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture

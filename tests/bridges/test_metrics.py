@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 def client() -> APIClient:
     client = APIClient()
-    client.force_authenticate(User(username="prometheus"))
+    client.force_authenticate(User(username="prometheus", is_superuser=True))
     return client
 
 
@@ -114,7 +114,7 @@ def test_of_a_redis_that_is_away_is_said_that_nothing_is_known(
 
 
 def test_without_debug_a_token_is_needed(routes: list[IncomingRoute]) -> None:
-    assert APIClient().get("/metrics").status_code == 403
+    assert APIClient().get("/metrics").status_code == 401
     token = Token.objects.create(user=make_user("prometheus", "notifications.view_metrics"))
     answer = APIClient().get("/metrics", HTTP_AUTHORIZATION=f"Token {token.key}")
     assert answer.status_code == 200

@@ -11,8 +11,8 @@ import pytest
 
 from realtime.delivery.ack_window import AckWindow
 from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
-from realtime.delivery.lossy_queue import LossyQueue
 from realtime.delivery.outbox import FLUSHES_PER_TURN, WRITE_BYTES, Outbox, this_flusher
+from realtime.delivery.slow_clients import LossyQueue
 from realtime.messages.message import Message
 from realtime.stomp import TooSlow
 

@@ -65,6 +65,7 @@ async def test_a_violation_would_be_noticed(gateway: Gateway) -> None:
 
 async def test_the_console_keeps_to_its_policy(gateway: Gateway) -> None:
     async with strict_page(gateway.url) as page:
+        await expect(page.locator(".open")).to_contain_text("DEBUG is on: everybody may")
         await expect(page.locator("#state")).to_contain_text("Connected")
         await page.click("#notify-form button")
         await expect(page.locator("#notify-result")).to_contain_text("202")

@@ -36,7 +36,8 @@ async def open_page(url: str, *, inject: bool = False) -> AsyncIterator[Page]:
     errors: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page(bypass_csp=inject)
+        context = await browser.new_context(bypass_csp=inject)
+        page = await context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(url)
         yield page

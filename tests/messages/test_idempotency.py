@@ -29,6 +29,11 @@ URL = "/api/notification"
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def routing(settings: Any) -> None:
+    settings.STOMP_ROUTING = "tests.routing"  # where everybody may do everything
+
+
 @pytest.fixture(params=["/topic/once", "/user/bob/queue/once"], ids=["history", "none"])
 def destination(request: pytest.FixtureRequest) -> str:
     """A destination that nobody has used, with a history or without."""

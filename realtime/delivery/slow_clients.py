@@ -1,4 +1,9 @@
-"""LossyQueue: keep the newest messages for a client that reads slower than they come."""
+"""
+Slow clients: what becomes of messages that come faster than a client reads; the routing table says.
+
+With ``close`` they wait in the outbox, until that is full and the client is closed; with ``latest``
+and ``drop-oldest`` a :class:`LossyQueue` in front of it keeps the newest.
+"""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ class StompSession:
             return False
         refused = as_stomp_error(error)
         if isinstance(event, events.Subscribe):
-            self.connection.subscriptions.discard(event.key)
+            self.connection.end_subscription(event.key)
             told = refusal(event.destination, refused, event.receipt)
             subscription = event.id
         elif isinstance(event, events.Send) and event.transaction is None:

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
 from realtime.access.rules import adecide, decide
-from realtime.destinations.names import DestinationError
+from realtime.destinations.names import DestinationError, quoted
 from realtime.routes import allow, anyone, authenticated, group, owner, permission, service, staff
 from realtime.routes.rules import Requirement, RulePattern, requirement
 from realtime.routes.table import Table
@@ -225,8 +225,6 @@ def test_requirements_ask_whoever_there_is(asked: Requirement, who: Who, allowed
 
 @pytest.mark.parametrize("name", ["alice", "josé", "a/b", "50%", "*", "**", "a b", "al@x.org"])
 def test_an_owner_has_a_name_of_any_kind_and_is_no_other(rules: Any, name: str) -> None:
-    from realtime.destinations.names import quoted
-
     rules(allow("/topic/home/{username}/x", subscribe=owner))
     me, other = Who(User(username=name)), Who(User(username="mallory"))
     destination = f"/topic/home/{quoted(name)}/x"

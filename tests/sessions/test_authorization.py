@@ -161,6 +161,18 @@ async def test_refused_subscriptions_do_not_count(soft: LocalClient, settings: A
     await soft.subscribe("/topic/open")
 
 
+async def test_who_unsubscribes_from_what_was_refused_or_ended_goes_on(soft: LocalClient) -> None:
+    await soft.send("SUBSCRIBE", {"id": "0", "destination": "/topic/shut"})
+    await soft.subscribe("/topic/open", id="1")
+    assert (await soft.frame("MESSAGE")).headers["refused"] == "subscribe-denied"
+    OPEN["/topic/open"] = False
+    await recheck()
+    for id in ("0", "1"):
+        await soft.request("UNSUBSCRIBE", {"id": id})
+    await soft.send("UNSUBSCRIBE", {"id": "1"})
+    assert (await soft.error())[0] == "unknown-subscription"
+
+
 async def test_an_answer_is_remembered_until_it_is_due(soft: LocalClient, settings: Any) -> None:
     await soft.request("SEND", {"destination": "/topic/open"})
     OPEN["/topic/open"] = False

@@ -6,6 +6,7 @@ synchronous code on threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -284,4 +285,5 @@ def _be_nice() -> None:
     """Lower the priority of this thread; only Linux has one for each."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
+        with contextlib.suppress(OSError):  # where that is forbidden they work all the same
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)

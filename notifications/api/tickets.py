@@ -27,6 +27,7 @@ class TicketSerializer(serializers.Serializer[Any]):
     destinations = serializers.ListField(
         child=serializers.CharField(),
         required=False,
+        allow_empty=False,
         max_length=100,
         help_text="All that it is good for, patterns too; left out, whatever the user may do.",
     )
@@ -55,6 +56,7 @@ class TicketView(APIView):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         destinations = serializer.validated_data.get("destinations", ())
+        until = _until(request)
         try:
             ticket = tickets.make(str(request.user.pk), destinations, SECONDS, until=until)
         except DestinationError as error:
@@ -62,3 +64,18 @@ class TicketView(APIView):
         except RedisError:
             raise RedisAway from None
         return Response({"ticket": ticket, "seconds": SECONDS}, status=status.HTTP_201_CREATED)
+
+
+def _until(request: Request) -> float:
+    """
+    Return when the login of a request ends: that of its ticket does, too.
+
+    Raises:
+        PermissionDenied: If it is a ticket itself, which may be for less than its user may do.
+    """
+    login = request.auth
+    if not isinstance(login, Login):
+        return float("inf")
+    if login.how == "ticket":
+        raise PermissionDenied("a ticket does not get another one")
+    return login.until

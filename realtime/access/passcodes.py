@@ -142,9 +142,8 @@ async def passcode_user(credentials: Credentials) -> Login | None:
     user = await login_threads.run(address, memory.recall, login, passcode)
     if user is None:
         hold_back(address, login)
-        user = await hashing.run(address, _check, login, passcode)
+        user = await hashing.run(address, _check, address, login, passcode)
     if user is None:
-        failures.note(address, login)
         raise AccessDenied(WRONG, code="authentication-failed")
     failures.forget(address, login)
     return Login(user, "passcode")
@@ -165,10 +164,16 @@ def hold_back(address: str, login: str) -> None:
         )
 
 
-def _check(login: str, passcode: str) -> Any:
-    # Others with the same passcode may have waited in this queue before, and been right.
-    user = memory.recall(login, passcode) or authenticate(username=login, password=passcode)
-    if user is not None:
+def _check(address: str, login: str, passcode: str) -> Any:
+    # Others may have waited in this queue before: with the same passcode, and been right; or with
+    # many wrong ones, which would all be tried if who was let in were not held back here.
+    user = memory.recall(login, passcode)
+    if user is None:
+        hold_back(address, login)
+        user = authenticate(username=login, password=passcode)
+    if user is None:
+        failures.note(address, login)
+    else:
         memory.remember(user, passcode)
     return user
 

@@ -9,8 +9,13 @@ from typing import Any, Final
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends import signed_cookies
+from django.utils import timezone
 
 from .credentials import Login, digest
+
+#: Logins that a change of the password ends; who has a ticket got it by a login like these.
+_BY_PASSWORD: Final = ("passcode", "cookie", "ticket")
 
 #: Logins that are looked up together.
 BATCH: Final = 500
@@ -58,8 +63,10 @@ def _login_sessions(logins: Sequence[Login]) -> set[str]:
     store = import_module(settings.SESSION_ENGINE).SessionStore
     keys = {login.proof for login in logins}
     if hasattr(store, "get_model_class"):
-        sessions = store.get_model_class().objects
+        sessions = store.get_model_class().objects.filter(expire_date__gt=timezone.now())
         return set(sessions.filter(pk__in=keys).values_list("pk", flat=True))
+    if issubclass(store, signed_cookies.SessionStore):  # the browser has it, and nobody else
+        return keys
     return {key for key in keys if store().exists(key)}
 
 
@@ -68,4 +75,4 @@ def _holds(login: Login, user: Any, proofs: set[tuple[str, str]]) -> bool:
         return False
     if login.how in ("token", "cookie") and (login.how, login.proof) not in proofs:
         return False
-    return login.how not in ("passcode", "cookie") or login.password == digest(user.password)
+    return login.how not in _BY_PASSWORD or login.password == digest(user.password)

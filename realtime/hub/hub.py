@@ -285,6 +285,8 @@ def _after(first: str, count: int) -> str:
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     """Wait for an event; return whether it was set in time."""
+    # Not by wait_for, which forgets that it was cancelled if the event is set just then (3.11).
     with contextlib.suppress(TimeoutError):
-        return await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            return await event.wait()
     return False

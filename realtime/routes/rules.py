@@ -58,14 +58,19 @@ class Requirement:
         )
 
     def __call__(self, who: Any, destination: str, variables: Mapping[str, str]) -> Any:
-        return self.check(who, destination, variables)
+        answer = self.check(who, destination, variables)
+        if inspect.iscoroutine(answer) and not self.is_async:  # which would count as yes
+            answer.close()
+            raise TypeError(f"{self.name} returns something to await: make it an async def")
+        return answer
 
     @property
     def is_async(self) -> bool:
         """Whether what it returns has to be awaited."""
-        return inspect.iscoroutinefunction(self.check) or (
-            isinstance(self.check, _Either) and self.check.is_async
-        )
+        if isinstance(self.check, _Either):
+            return self.check.is_async
+        asked = (self.check, getattr(self.check, "__call__", None))  # noqa: B004
+        return any(map(inspect.iscoroutinefunction, asked))
 
 
 class _Either:

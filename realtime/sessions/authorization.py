@@ -23,7 +23,7 @@ from realtime.access import signing
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Credentials, Login
 from realtime.access.rules import Decision, Permissions
-from realtime.destinations.names import TEMPORARY, USER, check_destination
+from realtime.destinations.names import TEMPORARY, USER, check_destination, check_published
 from realtime.routes.rules import Action
 from realtime.routes.table import rules_of
 from realtime.stomp import AccessDenied, LoginExpired, StompError, events
@@ -67,6 +67,8 @@ class Grants:
             AccessDenied: If not.
             Unavailable: If that can't be said now.
         """
+        if action == "send" and destination.startswith(USER):
+            destination = check_published(destination)  # a name may be spelled in many ways
         self._check_ticket(action, destination)
         return await self.permissions.check(action, destination)
 
@@ -174,7 +176,8 @@ class Authorization:
             Unavailable: If that can't be said now.
         """
         token = event.body.decode(errors="replace").strip()
-        authorization = event.headers.get("authorization", f"Bearer {token}")
+        named = {name.lower(): value for name, value in event.headers.items()}
+        authorization = named.get("authorization", f"Bearer {token}")
         credentials = Credentials(address=self._session.address, authorization=authorization)
         login, user = await authenticate(credentials), self._session.user
         if login is None or user is None or login.user.pk != user.pk:

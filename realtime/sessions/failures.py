@@ -38,7 +38,7 @@ def as_stomp_error(error: BaseException) -> StompError:
         return FrameTooLarge(str(error), code=error.code)
     if isinstance(error, RedisError):
         logger.warning("Redis did not do what a client asked for: %s", error)
-        return Unavailable("Redis is away: try again", code="unavailable")
+        return Unavailable("Redis is away: try again", code="unavailable", retry_after=2)
     if isinstance(error, DatabaseError):
         logger.warning("the database did not do what a client asked for: %s", type(error).__name__)
         return Unavailable("the database is away: try again", code="unavailable", retry_after=2)

@@ -24,7 +24,7 @@ from channels.layers import get_channel_layer
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
@@ -69,12 +69,17 @@ class Revocation:
 
     async def run(self) -> None:
         """Look, until cancelled."""
+        loop = asyncio.get_running_loop()
         hearing = asyncio.create_task(self._hear())
         try:
             while True:
-                await self._wait()
-                changed, self._changed = self._changed, set()
-                await self._look(changed or {EVERYBODY})
+                all_at = loop.time() + conf.STOMP_RECHECK_SECONDS
+                while await self._is_told_before(all_at):
+                    changed, self._changed = self._changed, set()
+                    await self._look(changed)
+                self._told.clear()
+                self._changed.clear()
+                await self._look({EVERYBODY})
         finally:
             hearing.cancel()
 
@@ -94,14 +99,16 @@ class Revocation:
                 logger.debug("can't hear of users that change: %s", error)
                 await asyncio.sleep(1)
 
-    async def _wait(self) -> None:
+    async def _is_told_before(self, deadline: float) -> bool:
+        """Wait until some users have changed; return False when it is time to look at all."""
         try:
-            async with asyncio.timeout(conf.STOMP_RECHECK_SECONDS):
+            async with asyncio.timeout_at(deadline):
                 await self._told.wait()
-            await asyncio.sleep(_SOON)
+                await asyncio.sleep(_SOON)
         except TimeoutError:
-            pass
+            return False
         self._told.clear()
+        return True
 
     async def _look(self, users: set[str | None]) -> None:
         sessions = {
@@ -186,7 +193,8 @@ def connect_signals() -> None:
     m2m_changed.connect(
         _group_changed, sender=Group.permissions.through, dispatch_uid="realtime.group"
     )
-    post_delete.connect(_group_changed, sender=Group, dispatch_uid="realtime.group-deleted")
+    for model in (Group, Permission):
+        post_delete.connect(_group_changed, sender=model, dispatch_uid=f"realtime.{model}-deleted")
     user_logged_out.connect(_logged_out, dispatch_uid="realtime.logged-out")
     if apps.is_installed("rest_framework.authtoken"):
         token = apps.get_model("authtoken", "Token")

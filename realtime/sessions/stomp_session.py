@@ -232,7 +232,7 @@ class StompSession:
             return False
         refused = as_stomp_error(error)
         if isinstance(event, events.Subscribe):
-            self.connection.subscriptions.discard(event.key)
+            self.connection.end_subscription(event.key)
             told = refusal(event.destination, refused, event.receipt)
             subscription = event.id
         elif isinstance(event, events.Send) and event.transaction is None:
@@ -299,6 +299,8 @@ class StompSession:
     async def _send_if_allowed(self, event: events.Send) -> None:
         check_destination(event.destination)
         if event.destination == REFRESH:
+            if event.transaction is not None:
+                raise ProtocolError("a login is no part of a transaction", code="bad-header")
             await self._refresh(event)
             return
         decision = await self._authorization.grants.check("send", event.destination)

@@ -116,7 +116,7 @@ class Subscriptions:
         if subscription is not None:
             told = refusal(subscription.destination, error)
             self._outbox.write(SharedFrames(told).frames_for(subscription.encoder))
-            self._connection.subscriptions.discard(key)
+            self._connection.end_subscription(key)
             self.unsubscribe(key)
 
     def hear_replies(self, reply_to: str) -> str:

@@ -63,6 +63,8 @@ class Connection:
         self.heartbeat_in_ms = 0
         #: The keys of the live subscriptions.
         self.subscriptions: set[str] = set()
+        #: Those of late that the server ended: their clients may not know of it yet.
+        self._ended: dict[str, None] = {}
         self._transactions = Transactions(
             max_transactions=self.limits.max_transactions,
             max_bytes=self.limits.max_transaction_bytes,
@@ -140,6 +142,14 @@ class Connection:
                 code="too-many-subscriptions",
             )
         self.subscriptions.add(key)
+        self._ended.pop(key, None)
+
+    def end_subscription(self, key: str) -> None:
+        """End a subscription; an UNSUBSCRIBE that comes nevertheless is no error."""
+        self.subscriptions.discard(key)
+        self._ended[key] = None
+        if len(self._ended) > self.limits.max_subscriptions:
+            del self._ended[next(iter(self._ended))]
 
     def receipt(self, receipt_id: str, headers: dict[str, str] | None = None) -> bytes:
         """Return the RECEIPT frame that says: the work of that frame is done."""
@@ -215,9 +225,10 @@ class Connection:
         headers = frame.headers
         by_destination = self.version == "1.0" and not headers.get("id")
         key = _required(frame, "destination" if by_destination else "id")
-        if key not in self.subscriptions:
+        if key not in self.subscriptions and key not in self._ended:
             raise ProtocolError(f"there is no subscription {key!r}", code="unknown-subscription")
         self.subscriptions.discard(key)
+        self._ended.pop(key, None)
         return events.Unsubscribe(key=key, **_common(frame))
 
     def _send(self, frame: Frame) -> events.Send:

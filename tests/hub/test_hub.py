@@ -247,3 +247,16 @@ def test_headers_are_escaped_for_the_version_of_each_subscriber(version: str, li
         subscription,
     ]  # fmt: skip
     assert body == b"body\0with NUL\0"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_what_waits_for_a_check_can_be_cancelled_at_any_moment(turns: int) -> None:
+    event = asyncio.Event()
+    waiting = asyncio.create_task(hub._is_set(event, 60))
+    await asyncio.sleep(0.01)
+    event.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if waiting.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiting

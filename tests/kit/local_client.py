@@ -27,10 +27,10 @@ class LocalClient:
             message = await client.frame("MESSAGE")
     """
 
-    def __init__(self, **headers: str) -> None:
+    def __init__(self, path: str = "/stomp", **headers: str) -> None:
         scope_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.socket = WebsocketCommunicator(
-            StompConsumer.as_asgi(), "/stomp", scope_headers, ["v12.stomp", "chat"]
+            StompConsumer.as_asgi(), path, scope_headers, ["v12.stomp", "chat"]
         )
         self._decoder = FrameDecoder()
         self._frames: list[Frame] = []

@@ -955,3 +955,17 @@ def test_the_fuzzer_finds_what_raises_the_wrong_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(FrameDecoder, "next_frame", broken)
     with pytest.raises(FuzzFailure, match="--seed 1 --executions 1"):
         fuzz(1.0, seed=1)
+
+
+def test_who_unsubscribes_from_what_the_server_ended_is_answered_once() -> None:
+    connection = connected()
+    unsubscribe = b"UNSUBSCRIBE\nid:1\nreceipt:r\n\n\0"
+    ask(connection, COMMANDS["SUBSCRIBE"])
+    connection.end_subscription("1")
+    assert ask(connection, unsubscribe).receipt == "r"
+    ask(connection, COMMANDS["SUBSCRIBE"])  # the id is free
+    connection.end_subscription("1")
+    for number in range(connection.limits.max_subscriptions):
+        connection.end_subscription(f"other-{number}")
+    assert refusal(connection, unsubscribe).code == "unknown-subscription"
+    assert len(connection._ended) == connection.limits.max_subscriptions

@@ -1,0 +1,156 @@
+"""FairThreads: turns by key, a bounded queue, and who leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from realtime.concurrency import Busy, FairThreads
+
+
+class Gate:
+    """A thread that works until it is let go."""
+
+    def __init__(self, threads: FairThreads, key: str = "gate") -> None:
+        self._open, self._began = threading.Event(), threading.Event()
+        self.future = threads.submit(key, self._wait)
+        assert self._began.wait(5)
+
+    def _wait(self) -> None:
+        self._began.set()
+        self._open.wait(10)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def threads() -> FairThreads:
+    return FairThreads(1, limit=8, limit_of_one=5, name="test")
+
+
+@pytest.fixture
+def gate(threads: FairThreads) -> Iterator[Gate]:
+    """What is under way while others come."""
+    gate = Gate(threads)
+    yield gate
+    gate.open()
+
+
+async def test_each_key_has_its_turn(threads: FairThreads, gate: Gate) -> None:
+    done: list[str] = []
+    futures = [
+        threads.submit(name[0], done.append, name) for name in ("a1", "a2", "a3", "b1", "b2", "c1")
+    ]
+    gate.open()
+    await asyncio.gather(*map(asyncio.wrap_future, futures))
+    assert done == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+async def test_what_is_too_much_is_refused_and_told_when_to_come_again(
+    threads: FairThreads, gate: Gate
+) -> None:
+    futures = [threads.submit("a", int) for _ in range(5)]
+    with pytest.raises(Busy):
+        threads.submit("a", int)
+    futures += [threads.submit(key, int) for key in ("b", "c", "d")]
+    with pytest.raises(Busy) as busy:
+        await threads.run("e", int)
+    assert 1 <= busy.value.seconds < 60
+    assert "busy for about" in str(busy.value)
+    gate.open()
+    assert await asyncio.gather(*map(asyncio.wrap_future, futures)) == [0] * 8
+    assert await threads.run("a", int) == 0
+
+
+async def test_it_takes_longer_to_wait_for_what_is_slow(threads: FairThreads) -> None:
+    threads._seconds = 10.0
+    gate = Gate(threads)
+    for number in range(8):
+        threads.submit(number, int)
+    with pytest.raises(Busy) as busy:
+        threads.submit("more", int)
+    assert busy.value.seconds == 80
+    gate.open()
+
+
+async def test_who_is_cancelled_leaves_the_queue(threads: FairThreads, gate: Gate) -> None:
+    done: list[str] = []
+    waiting = [asyncio.ensure_future(threads.run("a", done.append, "a")) for _ in range(5)]
+    await asyncio.sleep(0)
+    for each in waiting:
+        each.cancel()
+    await asyncio.wait(waiting)
+    assert (threads._waiting, dict(threads._lines).get("a")) == (0, None)
+    last = threads.submit("b", done.append, "b")
+    gate.open()
+    await asyncio.wrap_future(last)
+    assert done == ["b"]
+
+
+async def test_what_is_under_way_goes_on_though_nobody_waits(threads: FairThreads) -> None:
+    began, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        time.sleep(0.05)
+        done.set()
+
+    waiting = asyncio.ensure_future(threads.run("a", work))
+    await asyncio.to_thread(began.wait, 5)
+    waiting.cancel()
+    assert await asyncio.to_thread(done.wait, 5)
+    assert await threads.run("a", int) == 0
+
+
+async def test_an_exception_is_that_of_who_asked_and_the_thread_goes_on(
+    threads: FairThreads,
+) -> None:
+    def fail(error: BaseException) -> Any:
+        raise error
+
+    for error in (ValueError("mine"), SystemExit(3), KeyError()):
+        with pytest.raises(type(error)):
+            threads.submit("a", fail, error).result(5)
+    assert await threads.run("a", threading.active_count) > 0
+    assert threads._started == 1
+
+
+async def test_threads_begin_as_they_are_needed_and_no_more() -> None:
+    threads = FairThreads(3, limit=100, limit_of_one=100, name="test")
+    assert await threads.run("a", int) == 0
+    assert threads._started == 1
+    gates = [Gate(threads) for _ in range(3)]
+    futures = [threads.submit("a", int) for _ in range(20)]
+    assert threads._started == 3
+    for gate in gates:
+        gate.open()
+    assert await asyncio.gather(*map(asyncio.wrap_future, futures)) == [0] * 20
+
+
+async def test_a_thread_that_may_not_be_nice_works_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbid(*args: int) -> None:
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(os, "setpriority", forbid)
+    threads = FairThreads(1, limit=8, limit_of_one=5, name="test")
+    async with asyncio.timeout(5):
+        assert await threads.run("a", int) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "getpriority"), reason="no niceness here")
+async def test_they_are_nicer_than_the_event_loop() -> None:
+    threads = FairThreads(1, limit=8, limit_of_one=5, name="test")
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert await threads.run("a", niceness) > niceness() or niceness() == 19

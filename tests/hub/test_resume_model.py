@@ -199,12 +199,10 @@ class World:
         """Come back with an older snapshot."""
         kept = max(0, len(self.model.numbers) - count)
         entries = self.redis.xrange(self.keys[1])
-        for entry_id, _ in entries:
-            if int(entry_id.partition(b"-")[2]) > kept:
-                self.redis.xdel(self.keys[1], entry_id)
-        if entries:  # a snapshot does not know of younger ones
-            left = self.redis.xrevrange(self.keys[1], count=1)
-            self.redis.execute_command("XSETID", self.keys[1], left[0][0] if left else "0-1")
+        self.redis.delete(self.keys[1])  # which knows no younger ones then
+        for entry_id, fields in entries:
+            if int(entry_id.partition(b"-")[2]) <= kept:
+                self.redis.xadd(self.keys[1], fields, id=entry_id)
         if self.redis.exists(self.keys[0]):
             self.redis.hset(self.keys[0], "offset", str(kept))
         await self.another_run(kept)

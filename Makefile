@@ -47,8 +47,9 @@ coverage: $(VENV)/dev ## how much of each room its tests reach in this process; 
 	@$(BIN)/coverage run -m pytest -q --ignore=tests/e2e --ignore=tests/packaging $(ARGS)
 	@$(BIN)/coverage report
 
-fuzz: $(VENV)/dev ## throw random frames at the protocol for a minute, then measure the worst; SECONDS=
+fuzz: $(VENV)/dev ## throw random frames at the protocol and at sessions with rules, a minute each; SECONDS=
 	@$(BIN)/python -m tests.kit.fuzz_stomp --costs --seconds $(or $(SECONDS),60)
+	@FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -q -s tests/sessions/test_fuzz.py
 
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

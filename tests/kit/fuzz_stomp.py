@@ -29,10 +29,15 @@ _OTHER_COMMANDS: Final = ["MESSAGE", "CONNECTED", "send", "X", "UNKNOWN-COMMAND"
 _NAMES: Final = [
     "destination", "id", "ack", "receipt", "transaction", "message-id", "subscription",
     "content-length", "content-type", "accept-version", "heart-beat", "host", "login", "passcode",
+    "token", "replay", "last-message-id", "x-soft-errors", "authorization", "ticket", "reply-to",
+    "prefetch-count", "sender", "refused", "idempotency-key",
     "a", "a\\cb", "a\\", "\\t", "prénom", "",
 ]  # fmt: skip
 _VALUES: Final = [
-    "/topic/a", "/topic/b", "0", "1", "2", "auto", "client", "tx1", "tx2", "x", "", " padded ",
+    "/topic/a", "/topic/b", "/topic/**", "/topic/*", "/topic/denied", "/topic/denied/../a",
+    "/user/queue/a", "/user/alice/queue/a", "/user/%61lice/queue/a", "/user/**", "/temp-queue/a",
+    "/temp-queue/x-a", "/app/a", "/app/auth/refresh", "/system/users", "/queue/a",
+    "0", "1", "2", "auto", "client", "tx1", "tx2", "x", "", " padded ", "all", "true", "Bearer x",
     "1.0", "1.1", "1.2", "1.0,1.1,1.2", "2.0", "0,0", "1000,1000", "5,", ",", "-1,0", "9" * 30,
     "a\\nb", "a\\rb", "a\\cb", "a\\\\b", "a\\tb", "\\", "a:b", "☃", "a\rb", "\r", "0/m1", "y" * 200,
 ]  # fmt: skip

@@ -171,6 +171,9 @@ class WebSocket(Connection):
         self.heard = heard
         self._open = False
         self.code: int | None = None
+        #: Of this second: since when it is, and how long what was written was not taken.
+        self.looked_at = time.monotonic()
+        self.waited = 0.0
 
     async def handshake(self, port: int, path: str = "/stomp") -> None:
         self.write(

@@ -125,15 +125,24 @@ class Attacker:
         if self._line_free_at > now:
             await asyncio.sleep(self._line_free_at - now)
         websocket.write(data)
+        began = time.monotonic()
         taking = asyncio.ensure_future(websocket.taken())
         try:
             if not (await asyncio.wait({taking}, timeout=HELD_SECONDS))[0]:
                 self.tally.stop("held back")
-                await taking
+            self._slowed(websocket, began, await taking)
         finally:
             taking.cancel()
         if not websocket.ended.done():
             self.tally.count(what, number)
+
+    def _slowed(self, websocket: WebSocket, now: float, waited: float) -> None:
+        """Note it where a client waits most of the time, if never for long."""
+        websocket.waited += waited
+        if now - websocket.looked_at >= 1:
+            if websocket.waited > (now - websocket.looked_at) / 2:
+                self.tally.stop("slowed down")
+            websocket.looked_at, websocket.waited = now, 0.0
 
     async def answer(self, asking: Coroutine[Any, Any, T]) -> T:
         """Wait for an answer; note it where it does not come soon."""

@@ -36,6 +36,7 @@ _REASONS: Final = {
 class GatewayRequest(Counted, Paced, WebRequest):
     """One HTTP request."""
 
+    channel: Any
     refused = False  # it was answered before it was complete
     _endless = False
 

@@ -182,10 +182,6 @@ class Attack:
     within: float | None = 5.0
     least: float = 0.0
 
-    @property
-    def text(self) -> str:
-        return (self.run.__doc__ or "").strip().partition("\n")[0]
-
 
 ATTACKS: Final[dict[str, Attack]] = {}
 

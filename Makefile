@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check audit coverage fuzz chaos bridges bench bench-compare format outdated clean
+.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -53,6 +53,9 @@ fuzz: $(VENV)/dev ## throw random frames at the protocol and at sessions with ru
 
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+attack: $(VENV)/dev ## attack a gateway in some thirty ways, and look what it costs honest clients; SECONDS= ARGS="--only pings"
+	@$(BIN)/python -m tests.e2e.attack --seconds $(or $(SECONDS),20) $(ARGS)
 
 bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether anything is missing; KILLS=
 	@KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest -q -s tests/e2e/test_bridge_chaos.py

@@ -12,6 +12,7 @@ Server: daphne, made safe for many clients that stay: nothing grows without boun
 ``inbound``    from bytes to messages, and the Inbox in which they wait
 ``http``       GatewayRequest: one HTTP request, bounded in size and time
 ``bounds``     what all requests may have together, and all connections of one address
+``turns``      how many requests begin in one turn of the event loop
 ``flow``       Paced: writers that wait for clients
 
 Put in place by :mod:`realtime.apps`, through the attributes that daphne and Twisted have for it, so

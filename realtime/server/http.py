@@ -14,6 +14,7 @@ from realtime.conf import conf
 
 from .bounds import Counted
 from .flow import Paced
+from .turns import Turns
 
 #: Seconds in which the body of a refused request is read and dropped: a connection that is
 #: closed with unread input is reset, and the client never sees the answer.
@@ -35,6 +36,7 @@ _REASONS: Final = {
 class GatewayRequest(Counted, Paced, WebRequest):
     """One HTTP request."""
 
+    channel: Any
     refused = False  # it was answered before it was complete
     _endless = False
 
@@ -69,6 +71,13 @@ class GatewayRequest(Counted, Paced, WebRequest):
             self.channel.loseConnection()
         else:
             super().requestReceived(command, path, version)
+        if self.transport is None:  # it has become a WebSocket
+            self._part_from_channel()
+
+    def _part_from_channel(self) -> None:
+        """Let both go at once, not when the garbage collector comes: they weigh 5 KiB."""
+        self.channel.requests.clear()
+        self.channel = None
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer before the request is complete, and close when what still comes has been read."""
@@ -171,9 +180,31 @@ class GatewayChannel(HTTPChannel):
 
     _awaited = ""  # of a request that has begun: "head" or "body"
     _idle_seconds: float | None = None
+    _early = b""  # what has come of a request that may not begin yet
+    turns: Turns
 
     def dataReceived(self, data: bytes) -> None:
         begins = bool(data) and not self._awaited and not self._handlingRequest
+        if begins and not self.turns.begin(self._peer(), self._begin):
+            self._early = data
+            self.transport.pauseProducing()
+        else:
+            self._receive(data, begins)
+
+    def _peer(self) -> str:
+        return getattr(self.transport.getPeer(), "host", "")
+
+    def _begin(self) -> None:
+        data, self._early = self._early, b""
+        if data:
+            self.transport.resumeProducing()
+            self._receive(data, begins=True)
+
+    def connectionLost(self, reason: Any) -> None:
+        self._early = b""
+        super().connectionLost(reason)
+
+    def _receive(self, data: bytes, begins: bool) -> None:
         if begins:
             self._awaited, self._idle_seconds = "head", self.timeOut
         super().dataReceived(data)
@@ -204,13 +235,19 @@ class GatewayChannel(HTTPChannel):
 class GatewayHTTPFactory(HTTPFactory):
     """Makes :class:`GatewayRequest` objects."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._turns = Turns()
+
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = GatewayRequest
         return protocol
 
     def protocol(self) -> Any:
-        return _GenericHTTPChannelProtocol(GatewayChannel())
+        channel = GatewayChannel()
+        channel.turns = self._turns
+        return _GenericHTTPChannelProtocol(channel)
 
     def log(self, request: Any) -> None:
         """Do nothing: daphne has an access log of its own."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -165,6 +166,12 @@ async def attach(scope: Any, receive: Any, send: Any) -> None:
 async def scope_seen(scope: Any, receive: Any, send: Any) -> None:
     seen = {"root_path": scope["root_path"], "client": scope["client"][0]}
     await respond(send, json.dumps(seen).encode())
+
+
+async def requests(scope: Any, receive: Any, send: Any) -> None:
+    """Count the requests that are kept, though they may wait for the garbage collector."""
+    kept = sum(type(each).__name__ == "GatewayRequest" for each in gc.get_objects())
+    await respond(send, str(kept).encode())
 
 
 async def body(scope: Any, receive: Any, send: Any) -> None:

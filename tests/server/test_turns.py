@@ -1,0 +1,78 @@
+"""Requests that come at once begin in turns, and what is left of their clients goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from realtime.server.server import COLLECTION_SECONDS, ENDED_BEFORE_COLLECTION
+from realtime.server.turns import REQUESTS_PER_TURN, Turns
+from tests.kit.servers import Server, read
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    limits = {"STOMP_CONNECTIONS_PER_ADDRESS": "0", "STOMP_DRAIN_SECONDS": "1"}
+    with Server(tmp_path_factory.mktemp("turns") / "log", **limits) as server:
+        yield server
+
+
+async def test_some_requests_begin_at_once_and_the_others_in_later_turns_and_their_order() -> None:
+    turns, begun = Turns(), list[int]()
+    for number in range(2 * REQUESTS_PER_TURN + 1):
+        if turns.begin("192.0.2.1", partial(begun.append, number)):
+            begun.append(number)
+    for turn in (1, 2, 3):
+        most = min(turn * REQUESTS_PER_TURN, 2 * REQUESTS_PER_TURN + 1)
+        assert begun == list(range(most))
+        await asyncio.sleep(0)
+
+
+async def test_each_address_has_its_turn() -> None:
+    turns, begun = Turns(), list[str]()
+    for _ in range(3 * REQUESTS_PER_TURN):
+        turns.begin("192.0.2.1", partial(begun.append, "many"))
+    turns.begin("192.0.2.2", partial(begun.append, "one"))
+    await asyncio.sleep(0)
+    assert begun[:2] == ["many", "one"]
+
+
+def test_all_requests_that_come_at_once_are_answered(server: Server) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.socket()) for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.sendall(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n")
+            client.sendall(b"Connection: close\r\n\r\nabc")
+            if number % 4 == 0:
+                client.close()  # whose turn may not have come
+        for number, client in enumerate(clients):
+            if number % 4:
+                answer = read(client)
+                assert answer.startswith(b"HTTP/1.1 200 ") and b"3" in answer.splitlines()
+
+
+def test_a_request_goes_when_it_has_become_a_websocket(server: Server) -> None:
+    _, before = server.get("/requests")
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(server.upgraded("/echo"))
+        assert server.get("/requests") == (200, before)
+
+
+def test_what_is_left_of_clients_that_come_and_go_is_collected(server: Server) -> None:
+    def come_and_go() -> int:
+        for _ in range(ENDED_BEFORE_COLLECTION + 100):
+            server.upgraded("/echo").close()
+        time.sleep(COLLECTION_SECONDS + 1.5)
+        return server.memory
+
+    first = come_and_go()
+    come_and_go()
+    assert come_and_go() < first + 10 * MIB

@@ -23,26 +23,29 @@ from django.db import close_old_connections
 T = TypeVar("T")
 
 
+def nothing(*_: Any) -> None:
+    """Do nothing, in the place of a callback that nobody needs any more."""
+
+
 #: Called with the future of something that has ended.
 Done = Callable[[asyncio.Future[Any]], object]
 
 
 class Backpressure:
-    """
-    Let those wait who would add to what is full.
+    """Let those wait who would add to what is full."""
 
-    Args:
-        full: Whether nothing more may be added.
-    """
-
-    def __init__(self, full: Callable[[], bool]) -> None:
-        self._full = full
+    def __init__(self) -> None:
         #: Who waits; with nobody there :meth:`release` need not be called.
         self.waiting: list[asyncio.Future[None]] = []
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be added."""
+        raise NotImplementedError
+
     async def ready(self) -> None:
         """Return when one more may be added."""
-        while self._full():
+        while self.full:
             waiter = asyncio.get_running_loop().create_future()
             self.waiting.append(waiter)
             await waiter
@@ -55,7 +58,7 @@ class Backpressure:
                 waiter.set_result(None)
 
 
-class InFlight:
+class InFlight(Backpressure):
     """
     Things that were started and have not ended.
 
@@ -64,12 +67,12 @@ class InFlight:
     """
 
     def __init__(self, limit: int, max_bytes: int = 0) -> None:
+        super().__init__()
         self._limit = limit
         self._max_bytes = max_bytes
         self._bytes = 0
         self._count = 0
         self._futures: dict[asyncio.Future[Any], tuple[int, int, Done]] = {}
-        self._backpressure = Backpressure(lambda: self.full)
 
     def __bool__(self) -> bool:
         return bool(self._futures)
@@ -93,10 +96,6 @@ class InFlight:
         future.add_done_callback(self._ended)
         return future
 
-    async def ready(self) -> None:
-        """Return when one more may be started."""
-        await self._backpressure.ready()
-
     async def ended(self) -> None:
         """Return when nothing is in flight any more."""
         if self._futures:
@@ -109,8 +108,8 @@ class InFlight:
         if not future.cancelled():
             future.exception()  # who started it looks, or does not care
             done(future)
-        if self._backpressure.waiting:
-            self._backpressure.release()
+        if self.waiting:
+            self.release()
 
 
 def per_loop(factory: Callable[..., T]) -> Callable[..., T]:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from realtime.concurrency import per_loop
+from realtime.concurrency import nothing, per_loop
 from realtime.stomp import TooSlow
 
 from .frames import Frames, in_websocket_frame
@@ -192,6 +192,7 @@ class Outbox:
         self._last = None
         if self._task is not None:
             self._task.cancel()
+        self._failed = self._watch = self._abandon = nothing  # or it would hold its session
 
     def check_progress(self, now: float) -> float:
         """

@@ -37,7 +37,7 @@ MAX_BYTES: Final = 32 * 1024 * 1024
 _LEAVE: Final = (NoScriptError, redis.ReadOnlyError)
 
 
-class Pipeline:
+class Pipeline(Backpressure):
     """
     Send commands in the order of :meth:`submit`, those of one loop turn in one write.
 
@@ -54,6 +54,7 @@ class Pipeline:
     def __init__(
         self, pool: Pool, scripts: Iterable[Script] = (), *, by_slot: bool = False
     ) -> None:
+        super().__init__()
         self._pool = pool
         self._scripts = scripts
         self._by_slot = by_slot
@@ -67,7 +68,6 @@ class Pipeline:
         self._sent_batch: Batch | None = None
         self._commands = 0
         self._bytes = 0
-        self._backpressure = Backpressure(lambda: self.full)
 
     def submit(self, command: Command, *, replicas: int = 0) -> asyncio.Future[Any]:
         """
@@ -112,10 +112,6 @@ class Pipeline:
     def full(self) -> bool:
         """Whether so much is on its way that the next should wait."""
         return self._commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
-
-    async def ready(self) -> None:
-        """Return when another command may be submitted: too many would pile up here."""
-        await self._backpressure.ready()
 
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
@@ -171,8 +167,8 @@ class Pipeline:
             self._link.close()
         for each, given in zip(waiting, answers, strict=True):
             self._settle(each, given)
-        if self._backpressure.waiting:
-            self._backpressure.release()
+        if self.waiting:
+            self.release()
 
     def _settle(self, waiting: _Waiting, given: Any) -> None:
         _, size, answer = waiting
@@ -190,8 +186,8 @@ class Pipeline:
             error = redis.ConnectionError(f"the link to Redis died: {error!r}")
         for each in commands:
             self._settle(each, error)
-        if self._backpressure.waiting:
-            self._backpressure.release()
+        if self.waiting:
+            self.release()
 
     def _look_later(self, seconds: float) -> None:
         if self._watch is not None:

@@ -23,6 +23,7 @@ from realtime.access import signing
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Credentials, Login
 from realtime.access.rules import Decision, Permissions
+from realtime.concurrency import nothing
 from realtime.destinations.names import TEMPORARY, USER, check_destination, check_published
 from realtime.routes.rules import Action
 from realtime.routes.table import rules_of
@@ -197,6 +198,10 @@ class Authorization:
         tokens = [headers[TOKEN]] if TOKEN in headers else []
         past = "last-message-id" in headers or "replay" in headers
         await self.grants.grant(event.key, event.destination, tokens=tokens, past=past)
+
+    def discard(self) -> None:
+        """Tell nobody any more what ends: the client is gone."""
+        self._fail = nothing
 
     def unsubscribed(self, key: str) -> None:
         """Forget what was signed for a subscription."""

@@ -115,13 +115,15 @@ class Node:
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            now = loop.time()
-            for member, due in list(self._due.items()):
-                if due <= now:
-                    due = member.tick(now)
-                    if member in self._due:
-                        self._due[member] = due
+            self._look(loop.time())
             await asyncio.sleep(TICK_SECONDS)
+
+    def _look(self, now: float) -> None:
+        for member, due in list(self._due.items()):
+            if due <= now:
+                due = member.tick(now)
+                if member in self._due:
+                    self._due[member] = due
 
 
 #: Return the node of this event loop.

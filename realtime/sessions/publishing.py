@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from realtime import broker
-from realtime.concurrency import InFlight
+from realtime.concurrency import InFlight, nothing
 from realtime.layer.publishing import MAX_JOINED_BYTES
 from realtime.messages.message import Checked
 from realtime.stomp import StompError
@@ -81,6 +81,11 @@ class Publishing:
         await self._subscriptions.certain()
         await self._in_flight.ready()
         await broker.ready()
+
+    def discard(self) -> None:
+        """Tell nobody any more what becomes of it: the client is gone."""
+        self.closed = True
+        self._receipt = self._fail = nothing
 
     async def ended(self) -> None:
         """Return when nothing is being published any more."""

@@ -127,8 +127,15 @@ class StompSession:
                 raise
         finally:
             self._node.discard(self)
-            self._subscriptions.unsubscribe_all()
-            self.outbox.discard()
+            self._discard()
+
+    def _discard(self) -> None:
+        """Forget what waits, and who refers to this: it is gone without the collector."""
+        self._subscriptions.discard()
+        self._publishing.discard()
+        self._authorization.discard()
+        self.outbox.discard()
+        self._task = None
 
     async def receive(self, data: bytes) -> None:
         """Take in what the client sent, and act on it."""

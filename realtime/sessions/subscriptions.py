@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from realtime.concurrency import nothing
 from realtime.delivery.ack_window import AckWindow, prefetch_count
 from realtime.delivery.frames import SharedFrames, StompEncoder
 from realtime.delivery.outbox import Direct, Outbox
@@ -101,6 +102,11 @@ class Subscriptions:
         """Stop hearing anything."""
         while self._by_key:
             self._end(self._by_key.popitem()[1])
+
+    def discard(self) -> None:
+        """Stop hearing anything, and tell nobody: the client is gone."""
+        self.unsubscribe_all()
+        self._receipt = self._fail = nothing
 
     def named(self) -> list[tuple[str, str]]:
         """Return the keys and destinations of what SUBSCRIBE frames asked for."""

@@ -75,6 +75,7 @@ def _let_go(*answered: object) -> None:
         if isinstance(each, HttpRequest):
             each.__dict__.pop("_body", None)
         elif isinstance(each, Response):
+            each.data = None
             context = each.__dict__.pop("renderer_context", None) or {}
             if "request" in context:
                 context["request"].__dict__.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -23,10 +24,8 @@ def test_only_large_bodies_wait_for_each_other(
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        try:
+        with contextlib.suppress(threading.BrokenBarrierError):
             met.wait(0.2)
-        except threading.BrokenBarrierError:
-            pass
         inside -= 1
         return "read"
 

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from redis import RedisError
 from rest_framework import status
 from rest_framework.exceptions import ParseError, PermissionDenied, ValidationError
-from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -33,7 +33,6 @@ from realtime.messages.message import Checked, Message, MessageTooLarge, check
 
 from .access import MayPublish, check_rule
 from .errors import Away, RedisAway, TooLarge, TooMany
-from .parsers import GatewayJSONParser
 from .serializers import NotificationSerializer, read_notification
 from .throttle import account_of
 
@@ -65,7 +64,7 @@ class NotificationView(APIView):
     """
 
     permission_classes = (MayPublish,)
-    parser_classes = (GatewayJSONParser, FormParser, MultiPartParser)
+    parser_classes = (JSONParser, FormParser, MultiPartParser)
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
         """Return the serializer, for the forms of the browsable API too."""

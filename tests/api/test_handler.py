@@ -162,3 +162,25 @@ def test_a_client_that_hangs_up_while_it_sends_is_forgotten() -> None:
         return communicator.output_queue.empty()
 
     assert async_to_sync(hang_up)()
+
+
+def test_large_bodies_have_a_thread_for_themselves_which_rests(
+    token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked: list[str] = []
+    rests: list[float] = []
+    respond = handler.SynchronousHandler._respond_sync
+
+    def noted(self: Any, *request: Any) -> Any:
+        worked.append(threading.current_thread().name)
+        return respond(self, *request)
+
+    monkeypatch.setattr(handler.SynchronousHandler, "_respond_sync", noted)
+    monkeypatch.setattr(handler.time, "sleep", rests.append)
+    for length in (handler.LARGE_BYTES - 1, handler.LARGE_BYTES):
+        body = b"[" + b" " * (length - 2) + b"]"
+        assert call(token, body)["status"] == 400
+    handler._large_thread.submit(lambda: None).result()
+    small, large = (name.rpartition("_")[0] for name in worked)
+    assert (small, large) == ("notifications", "notifications-large")
+    assert len(rests) == 1 and rests[0] > 0

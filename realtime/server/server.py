@@ -26,6 +26,7 @@ from realtime.access.limits import refusals
 from realtime.conf import conf
 from realtime.sessions.node import this_node
 
+from . import slim
 from .bounds import Bodies, Connections
 from .http import GatewayHTTPFactory
 from .inbound import Inbox
@@ -46,12 +47,8 @@ BODY_SLACK_BYTES: Final = 64 * 1024
 CHECK_SECONDS: Final = 2.0
 CHECK_TURNS: Final = 10
 
-#: WebSockets that have ended, after which what is left of them is collected: each is some hundred
-#: objects that refer to each other, 12 KiB.
-ENDED_BEFORE_COLLECTION: Final = 1000
-
-#: Seconds after which nothing refers to them any more; timers do for a while.
-COLLECTION_SECONDS: Final = 2.0
+#: Seconds after which nothing of a WebSocket that has ended is asked for any more; timers do.
+PARTING_SECONDS: Final = 2.0
 
 #: Sessions that are ended in a second at most, and the part of the drain time for all of them;
 #: the rest is for the closing handshakes.
@@ -98,7 +95,6 @@ class GatewayServer(daphne.server.Server):
         self._ports: list[Any] = []
         self._leaving: set[Any] = set()  # disconnected, but the application goes on
         self._turn = 0
-        self._ended = 0
         self._drain_until = 0.0
 
     def run(self) -> None:
@@ -155,8 +151,9 @@ class GatewayServer(daphne.server.Server):
 
     def _forget(self, protocol: Any) -> None:
         del self.connections[protocol]
-        self._ended += isinstance(protocol, GatewayProtocol)
         self.bodies.give_back(protocol)
+        if isinstance(protocol, GatewayProtocol):
+            reactor.callLater(PARTING_SECONDS, slim.forget_cycles, protocol)
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]
@@ -186,19 +183,11 @@ class GatewayServer(daphne.server.Server):
         """Check some connections, so that 10 000 don't hold up the others for 20 ms."""
         reactor.callLater(CHECK_SECONDS / CHECK_TURNS, self.timeout_checker)
         self._turn = (self._turn + 1) % CHECK_TURNS
-        self._collect()
         for protocol in list(self.connections)[self._turn :: CHECK_TURNS]:
             try:
                 protocol.check_timeouts()
             except Exception:
                 logger.exception("the timeouts of %r could not be checked", protocol)
-
-    def _collect(self) -> None:
-        """Collect what is left of clients that come and go: see :func:`_shorten_pauses`."""
-        # It takes as long as there are clients, so it is done the less often.
-        if self._ended >= max(ENDED_BEFORE_COLLECTION, len(self.connections) // 2):
-            self._ended = 0
-            reactor.callLater(COLLECTION_SECONDS, gc.collect)
 
     # The end
 

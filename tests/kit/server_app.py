@@ -174,6 +174,12 @@ async def requests(scope: Any, receive: Any, send: Any) -> None:
     await respond(send, str(kept).encode())
 
 
+async def websockets(scope: Any, receive: Any, send: Any) -> None:
+    """Count the WebSockets that are kept, likewise."""
+    kept = sum("GatewayProtocol" in type(each).__name__ for each in gc.get_objects())
+    await respond(send, str(kept).encode())
+
+
 async def body(scope: Any, receive: Any, send: Any) -> None:
     total, more = 0, True
     while more:

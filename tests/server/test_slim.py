@@ -67,7 +67,7 @@ def test_connections_share_the_options_of_their_factory() -> None:
 
 def test_what_is_forgotten_of_a_handshake_is_there_in_their_sources() -> None:
     source = "".join(map(getsource, (protocol, websocket, ws_protocol, util)))
-    assert {name for name in slim.HANDSHAKE if name not in source} == set()
+    assert {name for name in slim.HANDSHAKE + slim.CYCLES if name not in source} == set()
 
 
 def test_nothing_else_of_a_connection_is_forgotten() -> None:

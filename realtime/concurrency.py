@@ -145,6 +145,8 @@ def with_connection(function: Callable[..., T], *args: Any) -> T:
     close_old_connections()
     try:
         return function(*args)
+    except StopIteration as error:  # which asyncio's futures do not take: who waits would forever
+        raise RuntimeError(f"{function!r:.80} raised StopIteration") from error
     finally:
         close_old_connections()
 

@@ -115,6 +115,9 @@ async def test_an_exception_is_that_of_who_asked_and_the_thread_goes_on(
     def fail(error: BaseException) -> Any:
         raise error
 
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="StopIteration"):  # which no future takes
+            await threads.run("a", next, iter(()))
     for error in (ValueError("mine"), SystemExit(3), KeyError()):
         with pytest.raises(type(error)):
             threads.submit("a", fail, error).result(5)

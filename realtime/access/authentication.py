@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -41,12 +43,13 @@ async def authenticate(credentials: Credentials) -> Login | None:
         Unavailable: If so many log in, or the database is so slow, that they have to come again.
     """
     check_connect(credentials.address)
+    asked_at = time.monotonic()
     try:
         async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
             for authenticator in _authenticators():
                 if (login := await _ask(authenticator, credentials)) is not None:
                     check_active(login.user)
-                    return login
+                    return replace(login, asked_at=asked_at)
     except TimeoutError:
         raise Unavailable(
             "logging in takes too long: try again", code="unavailable", retry_after=5

@@ -74,6 +74,7 @@ class Node:
         Raises:
             TooMany: If it is one too many.
         """
+        self.logged_in(member)
         session, most = member.session, conf.STOMP_CONNECTIONS_PER_USER
         if session.user is None or most <= 0:
             return
@@ -83,6 +84,10 @@ class Node:
             raise TooMany(text, code="too-many-connections", retry_after=again_in(RETRY_SECONDS))
         self._counts[session.user.pk] += 1
         self._users[member] = session.user.pk
+
+    def logged_in(self, member: Clocked) -> None:
+        """Look at a login again whose user was looked at while it was under way."""
+        self._revocation.check(member.session.login)
 
     @property
     def members(self) -> list[Clocked]:

@@ -320,6 +320,7 @@ class StompSession:
 
     async def _refresh(self, event: events.Send) -> None:
         await self._authorization.refresh(event)
+        self._node.logged_in(self)
         self.receipt(event.receipt)
         self._node.wake(self)
 

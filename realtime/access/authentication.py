@@ -21,6 +21,7 @@ from realtime.conf import cached_setting, conf
 from realtime.stomp import AccessDenied, Unavailable
 
 from . import audit, jwt
+from .addresses import neighbourhood
 from .credentials import Credentials, Login, digest
 from .limits import check_connect
 
@@ -116,7 +117,7 @@ async def _ask(authenticator: Authenticator, credentials: Credentials) -> Login 
     ask: Any = authenticator
     if _is_async(ask):
         return await ask(credentials)
-    return await login_threads.run(credentials.address, ask, credentials)
+    return await login_threads.run(neighbourhood(credentials.address), ask, credentials)
 
 
 def _is_async(authenticator: Authenticator) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -19,6 +20,11 @@ from .heartbeats import TICK_SECONDS
 from .records import SessionWriter
 from .revocation import Revocation
 from .session import Session
+
+logger = logging.getLogger(__name__)
+
+#: Seconds until a clock that failed is looked at again.
+FAILED_SECONDS: Final = 1.0
 
 #: Seconds after which a user with too many sessions may try again, at least.
 RETRY_SECONDS: Final = 10.0
@@ -117,15 +123,23 @@ class Node:
             await asyncio.wait(self._tasks)
             await self._writer.close()
 
+    def _tick_one(self, member: Clocked, now: float) -> None:
+        """Let one see the time; whatever becomes of it, the clock of the others goes on."""
+        try:
+            due = member.tick(now)
+        except Exception:
+            logger.exception("the clock of a session failed")
+            due = now + FAILED_SECONDS
+        if member in self._due:
+            self._due[member] = due
+
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             now = loop.time()
             for member, due in list(self._due.items()):
                 if due <= now:
-                    due = member.tick(now)
-                    if member in self._due:
-                        self._due[member] = due
+                    self._tick_one(member, now)
             await asyncio.sleep(TICK_SECONDS)
 
 

@@ -91,6 +91,7 @@ class Grants:
             self._check_ticket("subscribe", destination)
             return
         if tokens:
+            self._check_ticket("subscribe", destination)  # a token stands in for rules only
             self.signed[key] = _until(tokens, destination, self._session.user_name)
             return
         answered_in = None

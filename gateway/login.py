@@ -19,6 +19,7 @@ from django.core.exceptions import RequestAborted, ValidationError
 from django.http import HttpResponse, HttpResponseBase
 
 from notifications.api.handler import SynchronousHandler
+from realtime.access.addresses import neighbourhood
 from realtime.access.passcodes import hashing, hold_back
 from realtime.concurrency import Busy
 from realtime.stomp import Unavailable
@@ -51,16 +52,16 @@ class LoginHandler(SynchronousHandler):
             response.cancel()
 
     async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
-        address = (scope.get("client") or ("",))[0]
+        network = neighbourhood((scope.get("client") or ("",))[0])
+        job = None
         try:
-            job = hashing.submit(address, self._respond_sync, scope, body)
-        except Busy as busy:
+            job = hashing.submit(network, self._respond_sync, scope, body)
+            return await asyncio.wrap_future(job)
+        except Busy as busy:  # at once, or it had to make room for others
             body.close()
             return _busy(busy.seconds)
-        try:
-            return await asyncio.wrap_future(job)
         finally:
-            if job.cancelled():
+            if job is not None and job.cancelled():
                 body.close()
 
 

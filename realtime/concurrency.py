@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -144,6 +144,8 @@ def with_connection(function: Callable[..., T], *args: Any) -> T:
     close_old_connections()
     try:
         return function(*args)
+    except StopIteration as error:  # which asyncio's futures do not take: who waits would forever
+        raise RuntimeError(f"{function!r:.80} raised StopIteration") from error
     finally:
         close_old_connections()
 
@@ -162,8 +164,9 @@ class FairThreads:
     A few threads for what is dear, and a bounded queue before them in which all have their turn.
 
     Whoever asks has a key, an address for example, and each key its own line: the first of each
-    line comes before the second of any. What is cancelled leaves the queue. The threads are nicer
-    than the others, so that the event loop goes on while they work.
+    line comes before the second of any. Where the queue is full the last of the longest line makes
+    room for who has a shorter one: few can't fill it. What is cancelled leaves the queue. The
+    threads are nicer than the others, so that the event loop goes on while they work.
 
     Args:
         threads: How many.
@@ -202,9 +205,11 @@ class FairThreads:
         """
         job = _Job(partial(with_connection, function, *args))
         with self._changed:
-            line = self._lines.get(key, ())
-            if self._waiting >= self._limit or len(line) >= self._limit_of_one:
-                raise Busy(max(1.0, self._waiting * self._seconds / self._threads))
+            waits = len(self._lines.get(key, ()))
+            if waits >= self._limit_of_one:
+                raise self._busy()
+            if self._waiting >= self._limit and not self._makes_room(waits + 1):
+                raise self._busy()
             self._lines.setdefault(key, deque()).append(job)
             self._waiting += 1
             if self._working + self._waiting > self._started and self._started < self._threads:
@@ -215,6 +220,20 @@ class FairThreads:
             self._changed.notify()
         job.future.add_done_callback(partial(self._left, key, job))
         return job.future
+
+    def _busy(self) -> Busy:
+        return Busy(max(1.0, self._waiting * self._seconds / self._threads))
+
+    def _makes_room(self, length: int) -> bool:
+        """Refuse the last of the longest line, if it is longer than another one will be."""
+        longest = max(self._lines.values(), key=len)
+        if len(longest) <= length:
+            return False
+        last = longest.pop()
+        self._waiting -= 1
+        with contextlib.suppress(InvalidStateError):  # it is about to leave by itself
+            last.future.set_exception(self._busy())
+        return True
 
     def _left(self, key: Hashable, job: _Job, future: Future[Any]) -> None:
         """Take what was cancelled out of its line."""

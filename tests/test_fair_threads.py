@@ -61,12 +61,38 @@ async def test_what_is_too_much_is_refused_and_told_when_to_come_again(
         threads.submit("a", int)
     futures += [threads.submit(key, int) for key in ("b", "c", "d")]
     with pytest.raises(Busy) as busy:
-        await threads.run("e", int)
+        await threads.run("a", int)
     assert 1 <= busy.value.seconds < 60
     assert "busy for about" in str(busy.value)
     gate.open()
     assert await asyncio.gather(*map(asyncio.wrap_future, futures)) == [0] * 8
     assert await threads.run("a", int) == 0
+
+
+async def test_few_can_not_fill_the_queue(threads: FairThreads, gate: Gate) -> None:
+    done: list[str] = []
+    many = [threads.submit(key, done.append, key) for key in ("a", "b") for _ in range(4)]
+    others = [threads.submit(key, done.append, key) for key in ("c", "d", "c")]
+    refused = [each for each in many if each.done()]
+    assert refused == [many[2], many[3], many[7]]  # the last of the longest lines
+    assert all(isinstance(each.exception(), Busy) for each in refused)
+    with pytest.raises(Busy):  # a line that would be as long as the longest
+        threads.submit("c", done.append, "c")
+    gate.open()
+    left = [each for each in many if each not in refused]
+    await asyncio.gather(*map(asyncio.wrap_future, [*left, *others]))
+    assert sorted(done) == ["a", "a", "b", "b", "b", "c", "c", "d"]
+    assert (threads._waiting, threads._lines) == (0, {})
+
+
+async def test_who_leaves_just_when_room_is_made_has_left(threads: FairThreads, gate: Gate) -> None:
+    many = [threads.submit(key, int) for key in ("a", "b") for _ in range(4)]
+    with threads._changed:  # it is cancelled, and not yet out of its line
+        many[3]._state = "CANCELLED"
+    other = threads.submit("c", int)
+    assert threads._waiting == 8
+    gate.open()
+    assert await asyncio.wrap_future(other) == 0
 
 
 async def test_it_takes_longer_to_wait_for_what_is_slow(threads: FairThreads) -> None:
@@ -115,6 +141,9 @@ async def test_an_exception_is_that_of_who_asked_and_the_thread_goes_on(
     def fail(error: BaseException) -> Any:
         raise error
 
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="StopIteration"):  # which no future takes
+            await threads.run("a", next, iter(()))
     for error in (ValueError("mine"), SystemExit(3), KeyError()):
         with pytest.raises(type(error)):
             threads.submit("a", fail, error).result(5)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from realtime.conf import cached_setting, conf
 from realtime.stomp import AccessDenied, Unavailable
 
 from . import audit, jwt
+from .addresses import neighbourhood
 from .credentials import Credentials, Login, digest
 from .limits import check_connect
 
@@ -41,12 +44,13 @@ async def authenticate(credentials: Credentials) -> Login | None:
         Unavailable: If so many log in, or the database is so slow, that they have to come again.
     """
     check_connect(credentials.address)
+    asked_at = time.monotonic()
     try:
         async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
             for authenticator in _authenticators():
                 if (login := await _ask(authenticator, credentials)) is not None:
                     check_active(login.user)
-                    return login
+                    return replace(login, asked_at=asked_at)
     except TimeoutError:
         raise Unavailable(
             "logging in takes too long: try again", code="unavailable", retry_after=5
@@ -113,7 +117,7 @@ async def _ask(authenticator: Authenticator, credentials: Credentials) -> Login 
     ask: Any = authenticator
     if _is_async(ask):
         return await ask(credentials)
-    return await login_threads.run(credentials.address, ask, credentials)
+    return await login_threads.run(neighbourhood(credentials.address), ask, credentials)
 
 
 def _is_async(authenticator: Authenticator) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -69,6 +70,8 @@ class Login:
         proof: What has to be there still: the key of a login session, or the digest of a token.
         until: When it ends, in Unix seconds.
         destinations: All that it is good for, patterns too; empty for whatever the rules allow.
+        asked_at: When it was asked for, on the clock of :func:`time.monotonic`: what the database
+            says of the user is not older.
     """
 
     user: Any
@@ -76,6 +79,7 @@ class Login:
     proof: str = field(default="", repr=False)
     until: float = float("inf")
     destinations: tuple[str, ...] = ()
+    asked_at: float = field(default_factory=time.monotonic, repr=False)
     #: The digest of the user's stored password hash, so that a change can be seen.
     password: str = field(default="", init=False, repr=False)
 

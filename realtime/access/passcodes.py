@@ -31,6 +31,7 @@ from realtime.concurrency import FairThreads
 from realtime.stomp import AccessDenied, Unavailable
 
 from . import audit
+from .addresses import neighbourhood
 from .authentication import login_threads
 from .credentials import Credentials, Login
 
@@ -93,7 +94,12 @@ class Memory:
 
 
 class Failures:
-    """Logins that failed lately, and until when more of them are held back."""
+    """
+    Logins that failed lately, and until when more of them are held back.
+
+    A client with IPv6 has more addresses than it could try: all of its network count as one. Of a
+    login that was tried a hash is kept: it may be as long as a request.
+    """
 
     def __init__(self) -> None:
         self._counts: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
@@ -101,16 +107,16 @@ class Failures:
 
     def delay(self, address: str, login: str) -> float:
         """Return for how many seconds a login is held back, 0 for not at all."""
+        of_login, of_address = _keys(address, login)
         return max(
-            self._delay((address, login), FREE_FAILURES),
-            self._delay(address, FREE_FAILURES_OF_ADDRESS),
+            self._delay(of_login, FREE_FAILURES), self._delay(of_address, FREE_FAILURES_OF_ADDRESS)
         )
 
     def note(self, address: str, login: str) -> None:
         """Take note of a login that failed."""
         now = time.monotonic()
         with self._lock:
-            for key in ((address, login), address):
+            for key in _keys(address, login):
                 count, at = self._counts.pop(key, (0, now))
                 self._counts[key] = (count + 1 if now - at < FAILURES_SECONDS else 1, now)
             while len(self._counts) > MAX_FAILURES:
@@ -119,7 +125,7 @@ class Failures:
     def forget(self, address: str, login: str) -> None:
         """Forget those of an account at an address: somebody knows its passcode there."""
         with self._lock:
-            self._counts.pop((address, login), None)
+            self._counts.pop(_keys(address, login)[0], None)
 
     def _delay(self, key: Hashable, free: int) -> float:
         with self._lock:
@@ -128,6 +134,11 @@ class Failures:
             return 0.0
         delay = min(MAX_DELAY_SECONDS, 2.0 ** min(count - free, 10))
         return float(max(0.0, at + delay - time.monotonic()))
+
+
+def _keys(address: str, login: str) -> tuple[Hashable, Hashable]:
+    network = neighbourhood(address)
+    return (network, hash(login)), network
 
 
 memory: Final = Memory()
@@ -139,10 +150,10 @@ async def passcode_user(credentials: Credentials) -> Login | None:
     address, login, passcode = credentials.address, credentials.login, credentials.passcode
     if not login:
         return None
-    user = await login_threads.run(address, memory.recall, login, passcode)
+    user = await login_threads.run(neighbourhood(address), memory.recall, login, passcode)
     if user is None:
         hold_back(address, login)
-        user = await hashing.run(address, _check, address, login, passcode)
+        user = await hashing.run(neighbourhood(address), _check, address, login, passcode)
     if user is None:
         raise AccessDenied(WRONG, code="authentication-failed")
     failures.forget(address, login)

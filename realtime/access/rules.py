@@ -137,6 +137,8 @@ class Permissions:
         self.allowed: dict[Action, dict[str, Decision]] = {
             action: {} for action in ("subscribe", "send", "history")
         }
+        #: Another number each time that all was forgotten.
+        self.era = 0
 
     async def check(self, action: Action, destination: str) -> Decision:
         """
@@ -148,7 +150,7 @@ class Permissions:
         known = self.allowed[action].get(destination)
         if known is not None and known.until > time.monotonic():
             return known
-        decision = await adecide(self._session, action, destination)
+        decision = await self._ask(action, destination)
         if not decision.allowed:
             record(self._session, self._session.address, decision)
             raise decision.denied()
@@ -157,6 +159,14 @@ class Permissions:
             self._remember("history", decision)
         return decision
 
+    async def _ask(self, action: Action, destination: str) -> Decision:
+        """Ask the rules; anew, if the user changed while they were asked."""
+        while True:
+            era = self.era
+            decision = await adecide(self._session, action, destination)
+            if era == self.era:
+                return decision
+
     def _remember(self, action: Action, decision: Decision) -> None:
         answers = self.allowed[action]
         if len(answers) >= MAX_ANSWERS:
@@ -164,7 +174,8 @@ class Permissions:
         answers[decision.destination] = decision
 
     def forget(self) -> None:
-        """Forget all answers: what they depend on may have changed."""
+        """Forget all answers, those under way too: what they depend on may have changed."""
+        self.era += 1
         for answers in self.allowed.values():
             answers.clear()
 

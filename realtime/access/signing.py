@@ -83,10 +83,12 @@ def _grants(signed: str, destination: str) -> bool:
     """
     Return whether a signed pattern covers a destination, or all that a pattern stands for.
 
-    It has to match it, too: ``*`` stands for a segment, but not for an empty one.
+    It has to match it, too: ``*`` stands for a segment, but not for an empty one. And what stands
+    before ``**``, for which that pattern stands as well.
     """
     try:
         wanted, pattern = pattern_of(destination).text, pattern_of(signed)
     except DestinationError:
         return False
-    return pattern.covers(wanted) and pattern.matches(wanted)
+    matches = pattern.matches(wanted) and pattern.matches(wanted.removesuffix("/**"))
+    return matches and pattern.covers(wanted)

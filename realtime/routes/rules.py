@@ -202,7 +202,8 @@ class RulePattern:
         the pattern leaves open has no value. None if it does not.
         """
         match = self._match(destination)  # which demands that no segment is empty
-        if match is None or not self._pattern.covers(destination):
+        stem = destination.removesuffix("/**")  # a pattern that ends so stands for this, too
+        if not (match and self._match(stem) and self._pattern.covers(destination)):
             return None
         return {name: value for name, value in match.groupdict().items() if value != "*"}
 

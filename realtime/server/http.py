@@ -44,6 +44,10 @@ class GatewayRequest(Counted, Paced, WebRequest):
         # Django reads forms; Twisted would before, and spends 200 us on each content-type.
         super().__init__(*args, parsePOSTFormSubmission=False, **options)
 
+    def __repr__(self) -> str:
+        # For logs: the query of the URL may have a ticket or a token.
+        return f"<{type(self).__name__} {self.method!r} {self.uri.partition(b'?')[0]!r}>"
+
     # The body
 
     def gotLength(self, length: int | None) -> None:

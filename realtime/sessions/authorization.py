@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -27,8 +27,9 @@ from realtime.concurrency import nothing
 from realtime.destinations.names import TEMPORARY, USER, check_destination, check_published
 from realtime.routes.rules import Action
 from realtime.routes.table import rules_of
-from realtime.stomp import AccessDenied, LoginExpired, StompError, events
+from realtime.stomp import AccessDenied, LoginExpired, StompError, Unavailable, events
 
+from .failures import as_stomp_error
 from .session import Session
 from .subscriptions import Subscriptions
 
@@ -91,11 +92,15 @@ class Grants:
             self._check_ticket("subscribe", destination)
             return
         if tokens:
+            self._check_ticket("subscribe", destination)  # a token stands in for rules only
             self.signed[key] = _until(tokens, destination, self._session.user_name)
             return
-        await self.check("subscribe", destination)
-        if past:
-            await self.check("history", destination)
+        answered_in = None
+        while answered_in != self.permissions.era:  # what was said before counts no more
+            answered_in = self.permissions.era
+            await self.check("subscribe", destination)
+            if past:
+                await self.check("history", destination)
 
     def _check_ticket(self, action: Action, destination: str) -> None:
         login = self._session.login
@@ -122,21 +127,30 @@ class Grants:
 
     async def recheck(
         self, user: Any, heard: Iterable[tuple[str, str]]
-    ) -> list[tuple[str, str, AccessDenied]]:
+    ) -> AsyncIterator[tuple[str, str, StompError]]:
         """
-        Ask again for what is heard, for the user as the database has it now; return the keys and
-        destinations of what may not be heard any more.
+        Ask again for what is heard, for the user as the database has it now; yield the keys and
+        destinations of what may not be heard any more, and why. A rule that raises denies.
+
+        Raises:
+            Unavailable: In the end, if some of it can't be said now; that is heard on.
         """
         self._session.update_user(user)
         self.permissions.forget()
-        refused = []
+        unsaid = None
         for key, destination in heard:
-            if key not in self.signed and not destination.startswith(USER):
-                try:
-                    await self.check("subscribe", destination)
-                except AccessDenied as error:
-                    refused.append((key, destination, error))
-        return refused
+            if key in self.signed or destination.startswith(USER):
+                continue
+            try:
+                await self.check("subscribe", destination)
+            except Exception as error:
+                refused = as_stomp_error(error)
+                if isinstance(refused, Unavailable):
+                    unsaid = refused
+                else:
+                    yield key, destination, refused
+        if unsaid is not None:
+            raise unsaid
 
 
 class Authorization:
@@ -219,9 +233,16 @@ class Authorization:
         return self.grants.seconds_left()
 
     async def recheck(self, user: Any) -> None:
-        """End what may not be heard any more, as its rule says."""
+        """
+        End what may not be heard any more, as its rule says.
+
+        Raises:
+            Unavailable: If some of it can't be said now.
+        """
         heard = self._subscriptions.named()
-        for key, destination, error in await self.grants.recheck(user, heard):
+        async for key, destination, error in self.grants.recheck(user, heard):
+            if (key, destination) not in self._subscriptions.named():
+                continue  # its client has ended it meanwhile
             if any(rule.on_revoked == "close" for rule, _ in rules_of(destination)):
                 self._fail(error)
                 return

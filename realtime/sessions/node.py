@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -20,6 +21,11 @@ from .heartbeats import TICK_SECONDS
 from .records import SessionWriter
 from .revocation import Revocation
 from .session import Session
+
+logger = logging.getLogger(__name__)
+
+#: Seconds until a clock that failed is looked at again.
+FAILED_SECONDS: Final = 1.0
 
 #: So many clocks are looked at in a turn of the event loop: to end a session takes 60 us, and
 #: thousands may be due at once.
@@ -79,6 +85,7 @@ class Node:
         Raises:
             TooMany: If it is one too many.
         """
+        self.logged_in(member)
         session, most = member.session, conf.STOMP_CONNECTIONS_PER_USER
         if session.user is None or most <= 0:
             return
@@ -88,6 +95,10 @@ class Node:
             raise TooMany(text, code="too-many-connections", retry_after=again_in(RETRY_SECONDS))
         self._counts[session.user.pk] += 1
         self._users[member] = session.user.pk
+
+    def logged_in(self, member: Clocked) -> None:
+        """Look at a login again whose user was looked at while it was under way."""
+        self._revocation.check(member.session.login)
 
     @property
     def members(self) -> list[Clocked]:
@@ -131,9 +142,17 @@ class Node:
     def _look(self, members: Sequence[Clocked], now: float) -> None:
         for member in members:
             if member in self._due:
-                due = member.tick(now)
-                if member in self._due:
-                    self._due[member] = due
+                self._tick_one(member, now)
+
+    def _tick_one(self, member: Clocked, now: float) -> None:
+        """Let one see the time; whatever becomes of it, the clock of the others goes on."""
+        try:
+            due = member.tick(now)
+        except Exception:
+            logger.exception("the clock of a session failed")
+            due = now + FAILED_SECONDS
+        if member in self._due:
+            self._due[member] = due
 
 
 #: Return the node of this event loop.

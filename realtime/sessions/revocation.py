@@ -9,7 +9,8 @@ Revocation: sessions whose user changed are looked at again, on every node.
                and, each STOMP_RECHECK_SECONDS, those of all: for what no signal tells
 
 A login that does not hold any more ends its session; others have the rules asked again for what
-they hear.
+they hear. A login that is under way during a look may have been read before the change: when it is
+there it is looked at, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
+from realtime.access.credentials import Login
 from realtime.access.standing import look_up
 from realtime.concurrency import in_thread
 from realtime.conf import conf
@@ -38,7 +41,7 @@ from realtime.hub.subscription import Subscription
 from realtime.layer.plain import face_of
 from realtime.layer.publishing import Publication
 from realtime.messages.message import ENVELOPE_TYPE, ENVELOPE_VERSION, new_id
-from realtime.stomp import AccessDenied
+from realtime.stomp import AccessDenied, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,15 @@ EVERYBODY: Final = None
 
 #: Seconds until nodes look: what is done to one user often comes in several steps.
 _SOON: Final = 0.3
+
+#: Seconds until they look again where the database could not say.
+_AGAIN: Final = 1.0
+
+#: The sessions of so many users ask the rules at once.
+_USERS_AT_ONCE: Final = 1000
+
+#: For so many seconds it is known which users were looked at: no login takes longer.
+_KNOWN_SECONDS: Final = 600.0
 
 
 class Revocation:
@@ -66,6 +78,9 @@ class Revocation:
         self._members = members
         self._changed: set[str | None] = set()
         self._told = asyncio.Event()
+        #: When users were looked at last, the latest at the end.
+        self._looked_at: dict[str | None, float] = {}
+        self._rechecks = Rechecks(self._tell_again)
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -76,17 +91,41 @@ class Revocation:
                 all_at = loop.time() + conf.STOMP_RECHECK_SECONDS
                 while await self._is_told_before(all_at):
                     changed, self._changed = self._changed, set()
+                    self._note(changed)
                     await self._look(changed)
                 self._told.clear()
                 self._changed.clear()
                 await self._look({EVERYBODY})
         finally:
             hearing.cancel()
+            self._rechecks.cancel()
 
     def tell(self, users: Sequence[str | None]) -> None:
         """Look at the sessions of these users soon."""
         self._changed.update(users)
         self._told.set()
+
+    def check(self, login: Login | None) -> None:
+        """Look soon at a login of now, if its user was looked at since it was asked for."""
+        if login is None:
+            return
+        user = str(login.user.pk)
+        looked_at = [self._looked_at.get(each, float("-inf")) for each in (user, EVERYBODY)]
+        if max(looked_at) >= login.asked_at:
+            self.tell([user])
+
+    def _tell_again(self, *users: str | None) -> None:
+        """Look at the sessions of users again in a while."""
+        asyncio.get_running_loop().call_later(_AGAIN, self.tell, users)
+
+    def _note(self, users: set[str | None]) -> None:
+        """Remember that users are looked at now, and forget of whom that was long ago."""
+        now, known = time.monotonic(), self._looked_at
+        for user in users:
+            known.pop(user, None)
+            known[user] = now
+        while known and known[first := next(iter(known))] < now - _KNOWN_SECONDS:
+            del known[first]
 
     async def _hear(self) -> None:
         """Hear what nodes are told; without Redis again and again."""
@@ -123,20 +162,75 @@ class Revocation:
             found = await in_thread(lambda: list(look_up(sessions)))
         except Exception as error:
             logger.warning("could not look whether logins still hold: %s", type(error).__name__)
+            self._tell_again(*users)
             return
         for login, user in found:
-            await self._apply(sessions[login], login, user)
+            self._apply(sessions[login], login, user)
 
-    async def _apply(self, member: Any, login: Any, user: Any) -> None:
-        if member.session.login is not login:  # it has a fresh one
+    def _apply(self, member: Any, login: Login, user: Any) -> None:
+        session = member.session
+        if session.login is not login:  # it has a fresh one, but hears what it heard
+            login, user = session.login, session.user
+        # What comes for a name is not for who had that name before.
+        if user is not None and user.get_username() == session.user_name:
+            self._rechecks.add(member, login, user)
             return
         try:
-            if user is None:
-                member.fail(AccessDenied("the login does not hold any more", code="login-ended"))
-            else:
-                await member.recheck(user)
-        except Exception as error:
-            logger.warning("could not ask again what a session may do: %s", error)
+            member.fail(AccessDenied("the login does not hold any more", code="login-ended"))
+        except Exception:  # others have to end, too
+            logger.exception("a session whose login ended could not be ended")
+
+
+class Rechecks:
+    """
+    Sessions that ask the rules again for what they hear, because their users changed.
+
+    Those of one user ask one after another, and users side by side: whoever has many sessions, or
+    rules that are slow, keeps nobody else waiting.
+
+    Args:
+        unsaid: Called with the key of a user where the rules could not answer for now.
+    """
+
+    def __init__(self, unsaid: Callable[[str], None]) -> None:
+        self._unsaid = unsaid
+        self._waiting: dict[str, dict[Any, tuple[Login, Any]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_USERS_AT_ONCE)
+
+    def add(self, member: Any, login: Login, user: Any) -> None:
+        """Let a session ask, for the user as the database has it now, when its turn comes."""
+        key = str(login.user.pk)
+        if key not in self._waiting:
+            self._waiting[key] = {}
+            task = asyncio.create_task(self._ask_all(key), name="realtime-recheck")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._waiting[key][member] = login, user
+
+    def cancel(self) -> None:
+        """Let nobody ask any more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _ask_all(self, key: str) -> None:
+        waiting = self._waiting[key]
+        try:
+            async with self._turns:
+                while waiting:
+                    member = next(iter(waiting))
+                    await self._ask(key, member, *waiting.pop(member))
+        finally:
+            del self._waiting[key]
+
+    async def _ask(self, key: str, member: Any, login: Login, user: Any) -> None:
+        session = member.session
+        try:
+            await member.recheck(user if session.login is login else session.user)
+        except Unavailable:
+            self._unsaid(key)
+        except Exception:
+            logger.exception("could not ask again what a session may do")
 
 
 class _Contents:

@@ -8,6 +8,7 @@ not awaited; its RECEIPT follows when it is done.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
@@ -56,6 +57,9 @@ YIELD_EVENTS: Final = 25
 _NOT_FORWARDED: Final = frozenset(
     PROTOCOL_HEADERS | {"login", "sender", IDEMPOTENCY_KEY} | SECRET_HEADERS
 )
+
+#: All that clients take for spaces, in Python or in JavaScript.
+_SPACES: Final = re.compile(r"[\s\ufeff]+")
 
 #: What has to be awaited before the client's next request, if anything.
 Wait = Awaitable[Any] | None
@@ -327,6 +331,7 @@ class StompSession:
 
     async def _refresh(self, event: events.Send) -> None:
         await self._authorization.refresh(event)
+        self._node.logged_in(self)
         self.receipt(event.receipt)
         self._node.wake(self)
 
@@ -438,7 +443,8 @@ async def _all_done(work: list[asyncio.Future[Any]]) -> None:
 
 @lru_cache(maxsize=1024)
 def _is_forwarded(name: str) -> bool:
-    return name.lower() not in _NOT_FORWARDED
+    # Old clients trim names, and what their version can't write is a space: " sender" is "sender".
+    return _SPACES.sub("", name).lower() not in _NOT_FORWARDED
 
 
 _ACTIONS: Final[dict[type[events.Event], Callable[[StompSession, Any], Wait]]] = {

@@ -112,7 +112,7 @@ class EventStream:
     async def recheck(self, user: Any) -> None:
         """Ask the rules again for what is heard: its user has changed."""
         heard = [(topic.name, topic.name) for topic in self._topics]
-        for _, _, error in await self._grants.recheck(user, heard):
+        async for _, _, error in self._grants.recheck(user, heard):
             self.fail(error)
             return
 

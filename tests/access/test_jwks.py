@@ -266,6 +266,27 @@ def test_a_server_that_is_slow_holds_up_one_reader_while_keys_are_known(
         jwks.REREAD_SECONDS = jwks_pause  # type: ignore[misc]
 
 
+def test_who_makes_up_names_does_not_take_all_threads(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert accepts("a")
+    monkeypatch.setattr(jwks, "REREAD_SECONDS", 0.0)
+    server.answer = answer_keys([jwk("RS256", "a")], after=1)
+    threads = [threading.Thread(target=accepts, args=("made-up",)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while server.requests < 2:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    started = time.monotonic()
+    for _ in range(5):
+        with pytest.raises(KeysUnavailable):
+            read(token(kid="made-up"))
+    assert time.monotonic() - started < 0.5
+    for thread in threads:
+        thread.join()
+
+
 @pytest.mark.parametrize("answer", [answer_keys([], after=2), trickle], ids=["late", "trickling"])
 def test_a_server_that_takes_too_long_is_given_up(
     server: KeyServer, monkeypatch: pytest.MonkeyPatch, answer: Answer

@@ -57,6 +57,8 @@ def test_a_good_token_says_who_it_is_and_until_when(settings: Any, algorithm: st
         ({"exp": 10**400}, "the token has an impossible 'exp'"),
         ({"sub": None}, "the token has no name in 'sub'"),
         ({"sub": ""}, "the token has no name in 'sub'"),
+        ({"sub": "a\0"}, "no database knows the name in 'sub'"),
+        ({"sub": "\ud800"}, "no database knows the name in 'sub'"),
     ],
     ids=str,
 )

@@ -74,6 +74,21 @@ async def held_back(passcode: str = "wrong", login: str = "alice", address: str 
     return later.value.retry_after
 
 
+async def test_a_network_has_one_line_where_it_waits(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: set[Any] = set()
+    for threads in (passcodes.hashing, passcodes.login_threads):
+        run = threads.run
+        monkeypatch.setattr(
+            threads, "run", lambda key, *args, run=run: keys.add(key) or run(key, *args)
+        )
+    for number in range(2):
+        await log_in("wonderland", address=f"2001:db8::{number}")
+        await fails(address=f"2001:db8::{number}")
+    assert keys == {"2001:db8::/64"}
+
+
 # What is remembered
 
 
@@ -205,3 +220,20 @@ def test_failures_are_forgotten_in_time_and_bounded(
     for number in range(100):
         failures.note(f"192.0.2.{number}", "alice")
     assert len(failures._counts) == 8
+
+
+def test_all_addresses_of_a_network_fail_together(clock: Clock) -> None:
+    failures = Failures()
+    for number in range(passcodes.FREE_FAILURES):
+        failures.note(f"2001:db8::{number:x}", "alice")
+    assert failures.delay("2001:db8::ffff:1", "alice") > 0
+    assert failures.delay("2001:db8:0:1::1", "alice") == 0
+    failures.forget("2001:db8::9", "alice")
+    assert failures.delay("2001:db8::1", "alice") == 0
+
+
+def test_of_a_login_that_failed_no_more_is_kept_the_longer_it_is() -> None:
+    failures = Failures()
+    failures.note(HERE, "x" * 1_000_000)
+    assert failures.delay(HERE, "x" * 1_000_000) == 0
+    assert len(str(failures._counts)) < 300

@@ -39,7 +39,7 @@ def refused(token: str, destination: str, user: str | None = None) -> str:
         ("/topic/a", ["/topic/a"], ["/topic/b", "/topic/a/b", "/topic/*", "/topic/**", "/topic/"]),
         ("/topic/*", ["/topic/a", "/topic/*"], ["/topic/a/b", "/topic/**", "/topic/*/*"]),
         ("/topic/a/**", ["/topic/a", "/topic/a/b/c", "/topic/a/**", "/topic/a/*/b"],
-         ["/topic/ab", "/topic/**", "/topic/*/b", "/topic/a/", "/topic/a/b*"]),
+         ["/topic/ab", "/topic/**", "/topic/*/b", "/topic/a/", "/topic/a/b*", "/topic/a//**"]),
         ("/topic/a/*/b", ["/topic/a/c/b", "/topic/a/*/b"], ["/topic/a//b", "/topic/a/**"]),
         ("/user/alice/queue/a", ["/user/alice/queue/a"],
          ["/user/bob/queue/a", "/user/queue/a", "/user/*/queue/a"]),

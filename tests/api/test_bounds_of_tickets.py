@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
+from realtime import sign
 from realtime.access.authentication import authenticate_sync
 from realtime.access.credentials import Credentials, Login
 from realtime.layer import tickets
@@ -57,14 +58,23 @@ def test_a_ticket_publishes_and_looks_back_where_it_is_for_only(settings: Any) -
     assert "this ticket is not for '/topic/b'" in answer.json()["detail"]
 
 
+class Alice:
+    is_authenticated = True
+    password = ""
+
+    def get_username(self) -> str:
+        return "alice"
+
+
+async def test_what_was_signed_for_its_user_widens_no_ticket() -> None:
+    grants = Grants(Session(login=Login(Alice(), "ticket", destinations=("/topic/a",))))
+    await grants.grant("0", "/topic/a", tokens=[sign("/topic/a", user="alice")])
+    with pytest.raises(AccessDenied, match="not for '/topic/b'"):
+        await grants.grant("1", "/topic/b", tokens=[sign("/topic/b", user="alice")])
+    assert list(grants.signed) == ["0"]
+
+
 async def test_a_ticket_for_a_topic_is_not_for_the_queues_of_its_user() -> None:
-    class Alice:
-        is_authenticated = True
-        password = ""
-
-        def get_username(self) -> str:
-            return "alice"
-
     login = Login(Alice(), "ticket", destinations=("/topic/a", "/user/queue/news"))
     grants = Grants(Session(login=login))
     await grants.grant("0", "/user/queue/news")

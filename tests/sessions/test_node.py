@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.kit.local_client import TIMEOUT, LocalClient, local_node
+from realtime.sessions.node import this_node
+from tests.kit.local_client import TIMEOUT, LocalClient, local_client, local_node, until
 
 
 @pytest.mark.parametrize("turns", range(40))
@@ -18,3 +19,26 @@ async def test_a_node_can_be_closed_while_it_connects_to_redis(turns: int) -> No
             for _ in range(turns):
                 await asyncio.sleep(0.0002)
         await client.socket.disconnect()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_clock_that_fails_stops_no_other(
+    node: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticks: list[str] = []
+    async with local_client(), local_client():
+        first, second = this_node().members
+
+        def fail(now: float) -> float:
+            raise LookupError("this clock fails")
+
+        def tick(now: float) -> float:
+            ticks.append("")
+            return now
+
+        monkeypatch.setattr(first, "tick", fail)
+        monkeypatch.setattr(second, "tick", tick)
+        for each in (first, second):
+            this_node().wake(each)
+        await until(lambda: len(ticks) > 2)
+    assert "the clock of a session failed" in caplog.text

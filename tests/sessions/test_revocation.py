@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,8 @@ from django.db import OperationalError, transaction
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
+from realtime.access import authentication
+from realtime.access.authentication import token_user
 from realtime.access.standing import look_up
 from realtime.broker import apublish
 from realtime.hub.subscription import Subscription
@@ -29,12 +32,26 @@ from tests.sse.test_stream import open_stream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: What rules do, by the name of a topic; a test changes it.
+RULES: dict[str, Callable[[], Any]] = {}
+
+
+def ask(who: Any, destination: str, variables: Any) -> Any:
+    return RULES[variables["name"]]()
+
+
+async def ask_async(who: Any, destination: str, variables: Any) -> Any:
+    return await RULES[variables["name"]]()
+
+
 TABLE = ModuleType("tests.sessions.revoked")
 TABLE.routes = [  # type: ignore[attr-defined]
     allow("/topic/group", subscribe=group("team")),
     allow("/topic/permission", subscribe=permission("auth.view_user")),
     allow("/topic/staff", subscribe=staff),
     allow("/topic/all", subscribe=authenticated),
+    allow("/topic/rule/{name}", subscribe=ask),
+    allow("/topic/async/{name}", subscribe=ask_async, history=staff),
 ]
 TOPICS = ("/topic/group", "/topic/permission", "/topic/staff", "/topic/all")
 
@@ -43,6 +60,8 @@ TOPICS = ("/topic/group", "/topic/permission", "/topic/staff", "/topic/all")
 def rules(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, TABLE.__name__, TABLE)
     monkeypatch.setattr(revocation, "_SOON", 0.02)
+    monkeypatch.setattr(revocation, "_AGAIN", 0.1)
+    RULES.clear()
     settings.STOMP_ROUTING = TABLE.__name__
 
 
@@ -348,3 +367,186 @@ async def test_all_sessions_are_asked_together(
     assert looks == [5, 5]
     for client in clients:
         await client.request("BEGIN", {"transaction": "t"})
+
+
+# What hostile clients, and rules, do about it
+
+
+def empty_group() -> None:
+    Group.objects.get().user_set.clear()
+
+
+def stop() -> Any:
+    return next(iter(()))
+
+
+def fail() -> Any:
+    raise LookupError("secret: there is no such member")
+
+
+@pytest.mark.parametrize("rule", [stop, fail])
+async def test_a_rule_that_raises_denies_what_is_heard_and_nobody_else_notices(
+    alice: User, hearing: Revocation, rule: Callable[[], Any]
+) -> None:
+    RULES["a"] = lambda: True
+    bob = await client_of(await sync_to_async(make_bob)(), "passcode")
+    client = await client_of(alice, "passcode")
+    await client.request("UNSUBSCRIBE", {"id": "/topic/group"})
+    await client.subscribe("/topic/rule/a")
+    await client.subscribe("/topic/group", id="last")
+    RULES["a"] = rule
+    await sync_to_async(empty_group)()
+    told = {}
+    for _ in range(3):
+        frame = await client.frame("MESSAGE")
+        told[frame.headers["subscription"]] = frame.headers["refused"]
+        assert b"secret" not in frame.body
+    assert told == {
+        "0": "internal-error",
+        "last": "subscribe-denied",
+        "/topic/permission": "subscribe-denied",
+    }
+    assert (await bob.frame("MESSAGE")).headers["subscription"] == "/topic/group"
+
+
+async def test_what_a_rule_can_not_say_now_is_asked_again(alice: User, hearing: Revocation) -> None:
+    RULES["a"] = lambda: True
+    client = await client_of(alice, "passcode")
+    await client.subscribe("/topic/rule/a")
+    asked: list[int] = []
+
+    def away() -> Any:
+        asked.append(1)
+        if len(asked) < 3:
+            raise OperationalError("the database is away")
+        return False
+
+    RULES["a"] = away
+    hearing.tell([str(alice.pk)])
+    assert (await client.frame("MESSAGE")).headers["subscription"] == "0"
+    assert len(asked) == 3
+
+
+class Held:
+    """The answer of a rule that is on its way until it is let go."""
+
+    def __init__(self, *answers: bool) -> None:
+        self._answers = list(answers)
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> bool:
+        answer = self._answers.pop(0)
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.answered.wait()
+        return answer
+
+
+async def test_an_answer_of_before_a_change_does_not_count_after_it(
+    alice: User, hearing: Revocation
+) -> None:
+    client = await client_of(alice, "passcode")
+    (member,) = [each for each in this_node().members if each.session.user == alice]
+    held = RULES["a"] = Held(True, False)
+    await client.send("SUBSCRIBE", {"id": "0", "destination": "/topic/async/a"})
+    await held.asked.wait()
+    await member.recheck(await User.objects.aget(pk=alice.pk))
+    held.answered.set()
+    assert await client.error() == ("subscribe-denied", 1008)
+
+
+async def test_nor_does_it_while_the_past_is_asked_for(
+    alice: User, hearing: Revocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await client_of(alice, "passcode")
+    (member,) = [each for each in this_node().members if each.session.user == alice]
+    permissions = member._authorization.grants.permissions  # type: ignore[attr-defined]
+    check = permissions.check
+
+    async def check_while_the_user_changes(action: Any, destination: str) -> Any:
+        if action == "history" and permissions.era == 0:
+            RULES["a"] = Held(False)
+            RULES["a"].asked.set()  # type: ignore[attr-defined]
+            await member.recheck(alice)
+        return await check(action, destination)
+
+    monkeypatch.setattr(permissions, "check", check_while_the_user_changes)
+    held = RULES["a"] = Held(True)
+    held.asked.set()
+    await client.send("SUBSCRIBE", {"id": "0", "destination": "/topic/async/a", "replay": "all"})
+    assert await client.error() == ("subscribe-denied", 1008)
+
+
+@pytest.mark.parametrize("door", ["stomp", "sse"])
+async def test_a_login_of_before_a_change_does_not_outlive_it(
+    alice: User, hearing: Revocation, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    token = await Token.objects.acreate(user=alice)
+    read, looked = asyncio.Event(), asyncio.Event()
+
+    async def slow(credentials: Any) -> Any:
+        login = await sync_to_async(token_user)(credentials)
+        read.set()
+        await looked.wait()
+        return login
+
+    monkeypatch.setattr(authentication, "_authenticators", lambda: (slow,))
+    key = {"authorization": f"Token {token.key}"}
+    client = LocalClient()
+    connecting = asyncio.ensure_future(
+        client.connect(**key) if door == "stomp" else open_stream("topic=/topic/all", **key)
+    )
+    await read.wait()
+    await sync_to_async(token.delete)()
+    await until(lambda: str(alice.pk) in hearing._looked_at)
+    looked.set()
+    if door == "stomp":
+        assert (await connecting).command == "CONNECTED"
+        assert await client.error() == ("login-ended", 1008)
+    else:
+        stream, _ = await connecting
+        assert "login-ended" in (await stream.event())["data"]
+        await stream._communicator.wait(TIMEOUT)
+
+
+async def test_who_gets_a_fresh_login_all_the_time_hears_no_more_than_others(
+    alice: User, hearing: Revocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await client_of(alice, "token")
+    (member,) = [each for each in this_node().members if each.session.user == alice]
+
+    def refreshed(logins: Any) -> Any:
+        found = list(look_up(logins))
+        member.session.log_in(replace(member.session.login, user=User.objects.get(pk=alice.pk)))
+        return found
+
+    monkeypatch.setattr(revocation, "look_up", refreshed)
+    await sync_to_async(alice.groups.clear)()
+    told = {(await client.frame("MESSAGE")).headers["subscription"] for _ in range(2)}
+    assert told == {"/topic/group", "/topic/permission"}
+
+
+async def test_the_slow_rules_of_one_keep_nobody_else_waiting(
+    alice: User, hearing: Revocation
+) -> None:
+    allowed = RULES["slow"] = Held(True)
+    allowed.asked.set()
+    slow = await client_of(alice, "passcode")
+    await slow.subscribe("/topic/async/slow")
+    bob = await client_of(await sync_to_async(make_bob)(), "passcode")
+    held = RULES["slow"] = Held(True)
+    await sync_to_async(empty_group)()
+    await held.asked.wait()
+    assert (await bob.frame("MESSAGE")).headers["subscription"] == "/topic/group"
+    held.answered.set()
+
+
+async def test_who_gets_the_name_of_another_gets_no_session_with_it(
+    alice: User, hearing: Revocation
+) -> None:
+    client = await client_of(alice, "token")
+    await client.subscribe("/user/queue/news", id="own")
+    renamed = await User.objects.aget(pk=alice.pk)
+    renamed.username = "alice-2"
+    await renamed.asave()
+    assert await client.error() == ("login-ended", 1008)

@@ -152,4 +152,6 @@ def _name(payload: Mapping[str, Any], claim: str) -> str:
     name = payload.get(claim)
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
         raise BadToken(f"the token has no name in {claim!r}")
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in str(name)):
+        raise BadToken(f"no database knows the name in {claim!r}")
     return str(name)

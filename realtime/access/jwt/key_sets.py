@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 REREAD_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 1.0
 
+#: How many may wait for a key server because they have a name of a key that nobody knows: who makes
+#: up names must not take all the threads on which others log in.
+MAX_WAITING: Final = 2
+
 #: Seconds between two warnings that the keys can't be read.
 WARNING_SECONDS: Final = 60.0
 
@@ -32,7 +36,7 @@ _CHUNK: Final = 16 * 1024
 
 
 class KeysUnavailable(Exception):
-    """The keys could never be read, so no token can be judged now."""
+    """The keys could never be read, or are read just now, so no token can be judged now."""
 
 
 class KeySet:
@@ -53,21 +57,30 @@ class KeySet:
         self._keys: tuple[Key, ...] | None = None
         self._read_at = self._tried_at = self._warned_at = -math.inf
         self._reading = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """
         Return the key with this name and for this algorithm; without a name, the only one for it.
 
         Raises:
-            KeysUnavailable: If none could be read so far.
+            KeysUnavailable: If none could be read so far, or others wait for one already.
         """
         if time.monotonic() - self._read_at >= self._cache_seconds:
             self._reread(wait=self._keys is None)
         key = self._pick(kid, algorithm)
-        if key is None:
-            self._reread(wait=True)
+        if key is None and not self._was_tried():
+            self._look_for_more()
             key = self._pick(kid, algorithm)
         return key
+
+    def _look_for_more(self) -> None:
+        if not self._waiting.acquire(blocking=False):
+            raise KeysUnavailable(f"the keys in {_shown(self._source)} are being read")
+        try:
+            self._reread(wait=True)
+        finally:
+            self._waiting.release()
 
     def _pick(self, kid: str | None, algorithm: str) -> Key | None:
         if self._keys is None:

@@ -6,7 +6,8 @@ Server: daphne, made safe for many clients that stay: nothing grows without boun
     socket ──> Traffic ──> take_messages ──> Inbox ──> the application's receive
     socket <── write <── Outbox, past autobahn; or <── handle_reply <── the application's send
 
-``server``     GatewayServer: connections, applications, timeouts, and the drain at the end
+``server``     GatewayServer: connections, applications, timeouts
+``shutdown``   how it says goodbye to its clients at the end, and with which code
 ``websocket``  GatewayProtocol: one WebSocket; ``slim``: what it need not keep
 ``traffic``    what comes and goes on it; ``budget``: how many small frames a client may send
 ``inbound``    from bytes to messages, and the Inbox in which they wait

@@ -6,8 +6,6 @@ import asyncio
 import gc
 import logging
 import math
-import random
-import signal
 import socket
 import sys
 import time
@@ -19,17 +17,15 @@ from daphne.cli import CommandLineInterface
 from daphne.management.commands import runserver
 from django.conf import settings
 from twisted.internet import defer, reactor
-from twisted.web.http import HTTPChannel
 
 from realtime.access.addresses import client_address
 from realtime.access.limits import refusals
-from realtime.conf import conf
-from realtime.sessions.node import this_node
 
 from . import slim
 from .bounds import Bodies, Connections
 from .http import GatewayHTTPFactory
 from .inbound import Inbox
+from .shutdown import Shutdown
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)
@@ -49,16 +45,6 @@ CHECK_TURNS: Final = 10
 
 #: Seconds after which nothing of a WebSocket that has ended is asked for any more; timers do.
 PARTING_SECONDS: Final = 2.0
-
-#: Sessions that are ended in a second at most, and the part of the drain time for all of them;
-#: the rest is for the closing handshakes.
-ENDED_PER_SECOND: Final = 200
-ENDING_PART: Final = 0.8
-
-#: Seconds that what is cancelled at the end of the drain time has left.
-CANCELLED_SECONDS: Final = 1.0
-
-_POLL_SECONDS: Final = 0.05
 
 #: Python has a name for it from 3.12; the number is Linux's.
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
@@ -95,7 +81,6 @@ class GatewayServer(daphne.server.Server):
         self._ports: list[Any] = []
         self._leaving: set[Any] = set()  # disconnected, but the application goes on
         self._turn = 0
-        self._drain_until = 0.0
 
     def run(self) -> None:
         if settings.DEBUG:
@@ -196,59 +181,7 @@ class GatewayServer(daphne.server.Server):
         self.draining = True
         for port in self._ports:
             port.stopListening()
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
-
-    async def _drain(self) -> None:
-        seconds = float(conf.STOMP_DRAIN_SECONDS)
-        self._drain_until = time.monotonic() + seconds
-        if self.signal_handlers:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._hurry)
-        _close_idle_connections()
-        await self._end_sessions(seconds * ENDING_PART)
-        while self._busy() and time.monotonic() < self._drain_until:
-            await asyncio.sleep(_POLL_SECONDS)
-        await self._cancel_applications()
-        await this_node().close()
-
-    def _hurry(self, *args: Any) -> None:
-        """Answer a second signal."""
-        self._drain_until = 0.0
-
-    async def _end_sessions(self, seconds: float) -> None:
-        # Not all at once: their clients will be back.
-        sessions = self._applications()
-        random.shuffle(sessions)
-        gap = min(1 / ENDED_PER_SECOND, seconds / max(1, len(sessions)))
-        start = time.monotonic()
-        for number, (protocol, application) in enumerate(sessions):
-            due = min(start + (number + random.random()) * gap, self._drain_until)
-            await asyncio.sleep(max(0, due - time.monotonic()))
-            try:
-                protocol.end(application)
-            except Exception:
-                logger.exception("%r could not be ended", protocol)
-
-    def _applications(self) -> list[tuple[Any, asyncio.Task[Any]]]:
-        # Half-sent requests and rejected handshakes have none.
-        return [
-            (protocol, details["application_instance"])
-            for protocol, details in self.connections.items()
-            if "application_instance" in details
-        ]
-
-    def _busy(self) -> bool:
-        # A socket that is closed with unread input is reset, and its client loses the goodbye:
-        # wait for the closing handshakes too, and for what is not written yet.
-        handshakes = any(isinstance(protocol, GatewayProtocol) for protocol in self.connections)
-        return handshakes or bool(self._applications()) or bool(reactor.getWriters())
-
-    async def _cancel_applications(self) -> None:
-        applications = [application for _, application in self._applications()]
-        for application in applications:
-            application.cancel()
-        if applications:
-            await asyncio.wait(applications, timeout=CANCELLED_SECONDS)
+        return defer.Deferred.fromFuture(asyncio.ensure_future(Shutdown(self).run()))
 
 
 def _with_backlog(endpoint: str) -> str:
@@ -256,16 +189,6 @@ def _with_backlog(endpoint: str) -> str:
     if kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint:
         return f"{endpoint}:backlog={BACKLOG}"
     return endpoint
-
-
-def _close_idle_connections() -> None:
-    """Close the HTTP connections that are kept alive without a request."""
-    for transport in reactor.getReaders():
-        protocol = getattr(transport, "protocol", None)
-        protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
-        channel = getattr(protocol, "_channel", None)
-        if isinstance(channel, HTTPChannel) and not channel.requests:
-            channel.loseConnection()
 
 
 def install() -> None:

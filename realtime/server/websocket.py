@@ -19,6 +19,7 @@ from realtime.access.addresses import FORWARDED_FOR, client_address
 from . import slim
 from .bounds import Counted
 from .http import TOO_MANY
+from .shutdown import RESTART
 from .traffic import Traffic
 
 #: Seconds that the last bytes to a client have after the closing handshake.
@@ -123,16 +124,16 @@ class GatewayProtocol(Counted, Traffic):
         if self.attached or self.state == self.STATE_CLOSED:
             application.cancel()  # if attached, it has something to say first
         elif self.state == self.STATE_OPEN:
-            self.close(1012, "the server restarts")
+            self.close(RESTART, "the server restarts")
             self.muted = True
-            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": 1012})
+            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": RESTART})
 
     def application_ended(self, error: BaseException | None) -> None:
         """Close what the application has left open."""
         if self.state == self.STATE_CONNECTING:
             self._deny(500, "internal server error")
         elif self.server.draining:
-            self.close(1012, "the server restarts")
+            self.close(RESTART, "the server restarts")
         else:
             self.close(1000 if error is None else 1011)
 

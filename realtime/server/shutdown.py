@@ -1,0 +1,111 @@
+"""Shutdown: how a server that is told to end says goodbye to its clients, and with which code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from typing import Any, Final
+
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
+from twisted.web.http import HTTPChannel
+
+from realtime.conf import conf
+from realtime.sessions.node import this_node
+
+logger = logging.getLogger(__name__)
+
+#: The close code of WebSockets, "service restart" in IANA's registry; sessions close with it, too.
+RESTART: Final = 1012
+
+#: Sessions that are ended in a second at most, and the part of the drain time for all of them;
+#: the rest is for the closing handshakes.
+ENDED_PER_SECOND: Final = 200
+ENDING_PART: Final = 0.8
+
+#: Seconds that what is cancelled at the end of the drain time has left.
+CANCELLED_SECONDS: Final = 1.0
+
+_POLL_SECONDS: Final = 0.05
+
+
+class Shutdown:
+    """
+    The end of a server: sessions end little by little, requests may finish.
+
+    Args:
+        server: Which has stopped to listen.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._until = 0.0
+
+    async def run(self) -> None:
+        """Return when all have gone, in ``STOMP_DRAIN_SECONDS`` at most."""
+        seconds = float(conf.STOMP_DRAIN_SECONDS)
+        self._until = time.monotonic() + seconds
+        if self._server.signal_handlers:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._hurry)
+        _close_idle_connections()
+        await self._end_sessions(seconds * ENDING_PART)
+        while self._busy() and time.monotonic() < self._until:
+            await asyncio.sleep(_POLL_SECONDS)
+        await self._cancel_applications()
+        await this_node().close()
+
+    def _hurry(self, *args: Any) -> None:
+        """Answer a second signal."""
+        self._until = 0.0
+
+    async def _end_sessions(self, seconds: float) -> None:
+        # Not all at once: their clients will be back.
+        sessions = self._applications()
+        random.shuffle(sessions)
+        gap = min(1 / ENDED_PER_SECOND, seconds / max(1, len(sessions)))
+        start = time.monotonic()
+        for number, (protocol, application) in enumerate(sessions):
+            due = min(start + (number + random.random()) * gap, self._until)
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            try:
+                protocol.end(application)
+            except Exception:
+                logger.exception("%r could not be ended", protocol)
+
+    def _applications(self) -> list[tuple[Any, asyncio.Task[Any]]]:
+        # Half-sent requests and rejected handshakes have none.
+        return [
+            (protocol, details["application_instance"])
+            for protocol, details in self._server.connections.items()
+            if "application_instance" in details
+        ]
+
+    def _busy(self) -> bool:
+        # A socket that is closed with unread input is reset, and its client loses the goodbye:
+        # wait for the closing handshakes too, and for what is not written yet.
+        handshakes = any(
+            isinstance(protocol, WebSocketProtocol) for protocol in self._server.connections
+        )
+        return handshakes or bool(self._applications()) or bool(reactor.getWriters())
+
+    async def _cancel_applications(self) -> None:
+        applications = [application for _, application in self._applications()]
+        for application in applications:
+            application.cancel()
+        if applications:
+            await asyncio.wait(applications, timeout=CANCELLED_SECONDS)
+
+
+def _close_idle_connections() -> None:
+    """Close the HTTP connections that are kept alive without a request."""
+    for transport in reactor.getReaders():
+        protocol = getattr(transport, "protocol", None)
+        protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
+        channel = getattr(protocol, "_channel", None)
+        if isinstance(channel, HTTPChannel) and not channel.requests:
+            channel.loseConnection()

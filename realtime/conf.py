@@ -79,6 +79,8 @@ class Conf:
     STOMP_CONNECTS_PER_MINUTE: int = 6000
     #: Sessions and streams of events of one user, in each process; 0 for any number.
     STOMP_CONNECTIONS_PER_USER: int = 1000
+    #: WebSockets in a process that have not sent CONNECT; one more, and the oldest is closed.
+    STOMP_SILENT_CONNECTIONS: int = 1000
     #: Requests to the API of one user, or of an address without one, on all processes; 0 for any.
     STOMP_API_REQUESTS_PER_MINUTE: int = 120_000
     #: WebSockets and streams of events from one address, in each process; 0 for any number.

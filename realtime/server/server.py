@@ -43,9 +43,6 @@ BODY_SLACK_BYTES: Final = 64 * 1024
 CHECK_SECONDS: Final = 2.0
 CHECK_TURNS: Final = 10
 
-#: Seconds after which nothing of a WebSocket that has ended is asked for any more; timers do.
-PARTING_SECONDS: Final = 2.0
-
 #: Python has a name for it from 3.12; the number is Linux's.
 _TCP_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
@@ -138,7 +135,7 @@ class GatewayServer(daphne.server.Server):
         del self.connections[protocol]
         self.bodies.give_back(protocol)
         if isinstance(protocol, GatewayProtocol):
-            reactor.callLater(PARTING_SECONDS, slim.forget_cycles, protocol)
+            reactor.callLater(0, slim.forget_cycles, protocol)  # autobahn asks it a last time
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]

@@ -15,7 +15,7 @@ from realtime.access.limits import again_in, refusals
 from realtime.concurrency import per_loop
 from realtime.conf import conf
 from realtime.hub.hub import Hub
-from realtime.stomp import StompError, TooMany
+from realtime.stomp import ProtocolError, StompError, TooMany
 
 from .heartbeats import TICK_SECONDS
 from .records import SessionWriter
@@ -63,6 +63,7 @@ class Node:
         self._writer = SessionWriter(self.id)
         self._revocation = Revocation(self.hub, lambda: self.members)
         self._due: dict[Clocked, float] = {}
+        self._silent: dict[Clocked, None] = {}  # those that have not sent CONNECT, in their order
         self._users: dict[Clocked, Any] = {}
         self._counts: Counter[Any] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,6 +78,20 @@ class Node:
             ]
         self._due[member] = 0.0
         self._writer.opened(member.session)
+
+    def expect_connect(self, member: Clocked) -> None:
+        """Wait for CONNECT, which honest clients send at once; who waited longest makes room."""
+        self._silent[member] = None
+        if 0 < conf.STOMP_SILENT_CONNECTIONS < len(self._silent):
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            text = f"{conf.STOMP_SILENT_CONNECTIONS} others wait without a CONNECT"
+            refusals.note("silent-connections", (oldest.session.address,), text)
+            oldest.fail(ProtocolError(f"CONNECT did not come, and {text}", code="connect-timeout"))
+
+    def heard_connect(self, member: Clocked) -> None:
+        """Take note that CONNECT has come."""
+        self._silent.pop(member, None)
 
     def enter(self, member: Clocked) -> None:
         """
@@ -112,6 +127,7 @@ class Node:
     def discard(self, member: Clocked) -> None:
         """Forget a session that ended."""
         self._due.pop(member, None)
+        self._silent.pop(member, None)
         if member in self._users:
             user = self._users.pop(member)
             self._counts[user] -= 1

@@ -61,6 +61,8 @@ _NOT_FORWARDED: Final = frozenset(
 #: All that clients take for spaces, in Python or in JavaScript.
 _SPACES: Final = re.compile(r"[\s\ufeff]+")
 
+_NEVER: Final = float("inf")
+
 #: What has to be awaited before the client's next request, if anything.
 Wait = Awaitable[Any] | None
 
@@ -114,6 +116,7 @@ class StompSession:
         """Serve the client until it is gone."""
         self._task = asyncio.current_task()
         self._node.add(self)
+        self._node.expect_connect(self)
         self._ahead.receive = receive
         ahead = self._ahead.messages
         try:
@@ -143,7 +146,7 @@ class StompSession:
 
     async def receive(self, data: bytes) -> None:
         """Take in what the client sent, and act on it."""
-        self._heartbeats.heard = float("inf")  # while we are at work, silence is our own
+        self._heartbeats.heard = _NEVER  # while we are at work, silence is our own
         self.session.heard_at = time.time()
         try:
             self.connection.receive_data(data)
@@ -162,7 +165,7 @@ class StompSession:
             return min(self._heartbeats.tick(now), now + self._authorization.tick())
         except StompError as error:
             self.fail(error)
-            return float("inf")
+            return _NEVER
 
     async def recheck(self, user: Any) -> None:
         """Ask the rules again for what is heard: its user has changed."""
@@ -261,9 +264,8 @@ class StompSession:
     # What the client asks for
 
     async def _connect(self, event: events.Connect) -> None:
-        self._heartbeats.connect_by = float(
-            "inf"
-        )  # how long it takes now is not the client's fault
+        self._heartbeats.connect_by = _NEVER  # how long it takes now is not the client's fault
+        self._node.heard_connect(self)
         work = authenticate(of_connect(self._scope, event))
         self._authorization.log_in(event, await unless_gone(work, self._ahead))
         self._node.enter(self)

@@ -10,7 +10,6 @@ from functools import partial
 
 import pytest
 
-from realtime.server.server import PARTING_SECONDS
 from realtime.server.turns import REQUESTS_PER_TURN, Turns
 from tests.kit.servers import Server, read
 
@@ -65,10 +64,10 @@ def test_a_request_goes_when_it_has_become_a_websocket(server: Server) -> None:
 
 
 def test_a_websocket_that_has_ended_goes_without_the_collector(server: Server) -> None:
-    time.sleep(PARTING_SECONDS + 1.5)  # for those of other tests
+    time.sleep(1.5)  # for those of other tests
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(server.upgraded("/echo"))
         assert server.get("/websockets") == (200, b"20")
-    time.sleep(PARTING_SECONDS + 1.5)
+    time.sleep(1.5)
     assert server.get("/websockets") == (200, b"0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -42,3 +43,27 @@ async def test_a_clock_that_fails_stops_no_other(
             this_node().wake(each)
         await until(lambda: len(ticks) > 2)
     assert "the clock of a session failed" in caplog.text
+
+
+async def test_who_says_nothing_longest_makes_room_for_others(node: None, settings: Any) -> None:
+    settings.STOMP_SILENT_CONNECTIONS = 2
+    silent = [LocalClient() for _ in range(3)]
+    async with local_client():  # which has sent CONNECT, and does not count
+        for each in silent[:2]:
+            await each.socket.connect()
+        assert await silent[0].socket.receive_nothing()
+        await silent[2].socket.connect()
+        assert await silent[0].error() == ("connect-timeout", 1002)
+        for each in silent[1:]:
+            assert await each.socket.receive_nothing()
+    for each in silent:
+        await each.socket.disconnect()
+
+
+async def test_who_has_left_makes_room_too(node: None, settings: Any) -> None:
+    settings.STOMP_SILENT_CONNECTIONS = 1
+    for _ in range(3):
+        client = LocalClient()
+        await client.socket.connect()
+        assert await client.socket.receive_nothing()
+        await client.socket.disconnect()

@@ -13,9 +13,11 @@ import pytest
 import redis
 from django.conf import settings
 
+import gateway.settings
 from notifications.bridges import checks
 from notifications.bridges.formats import unwrap
 from realtime.access import audit
+from realtime.access.passcodes import WRONG
 from realtime.access.rules import decide
 from realtime.access.signing import verify
 from realtime.routes.rules import ACTIONS, Action, Rule
@@ -201,19 +203,31 @@ def test_the_authenticator_of_the_page_about_access_is_one(project: Path) -> Non
 def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
     project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    [block] = [e for e in blocks_of(project, "docs/access.md", "ini") if "failregex" in e]
+    [block, jail] = blocks_of(project, "docs/access.md", "ini")
     [expression] = re.findall(r"failregex = (.*)", block)
     address = re.compile(expression.replace("<ADDR>", r"(?P<address>[0-9a-f.:]+)"))
-    forged = 'x" realtime.audit: login-failed address="192.0.2.1'
-    audit.record("login-failed", address="192.0.2.7", login=forged, reason="wrong")
-    [record] = caplog.records
+    claim = f'realtime.audit: login-failed address="192.0.2.1" login="x" reason="{WRONG}"'
+    audit.record("login-failed", address="192.0.2.7", login=f'x" {claim}', reason=WRONG)
+    audit.record("login-failed", address="192.0.2.8", login=claim, reason="the token has expired")
+    record, expired = caplog.records
     [python] = [each for each in blocks_of(project, "docs/access.md") if "LOGGING" in each]
     names: dict[str, Any] = {}
     exec(python, names)
     assert list(names["LOGGING"]["loggers"]) == [record.name]
     form = names["LOGGING"]["formatters"]["audit"]["format"]
-    line = logging.Formatter(form).format(record)
-    assert [found["address"] for found in address.finditer(line)] == ["192.0.2.7"]
+    assert names["LOGGING"]["handlers"]["audit"]["filename"] in jail
+
+    def found(record: logging.LogRecord, form: str) -> list[str]:
+        line = logging.Formatter(form).format(record)[len("2026-01-31 12:00:00,000") :]
+        return [match["address"] for match in address.finditer(line)]
+
+    assert found(record, form) == ["192.0.2.7"]
+    assert found(expired, form) == []
+    general = gateway.settings.LOGGING["formatters"]["line"]["format"]
+    path = f"/x {claim}"  # as Django names it, decoded
+    missing = logging.LogRecord("django.request", 30, "", 1, "Not Found: %s", (path,), None)
+    assert found(missing, general) == []
+    assert found(missing, form) == []
 
 
 def test_what_the_page_shows_of_explain_is_what_it_says(

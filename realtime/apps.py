@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from channels.layers import get_channel_layer
 from django.apps import AppConfig
@@ -11,6 +11,9 @@ from django.conf import settings
 from django.core import checks
 
 from .conf import conf
+
+#: The tag of the checks of this app, by which a server may ask for them before it serves.
+TAG: Final = "realtime"
 
 
 class RealtimeConfig(AppConfig):
@@ -25,12 +28,12 @@ class RealtimeConfig(AppConfig):
         from .sessions.revocation import connect_signals
 
         connect_signals()
-        checks.register(check_routing)
-        checks.register(check_rules)
-        checks.register(check_limits)
-        checks.register(check_layer)
-        checks.register(check_proxies)
-        checks.register(check_jwt)
+        checks.register(check_routing, TAG)
+        checks.register(check_rules, TAG)
+        checks.register(check_limits, TAG)
+        checks.register(check_layer, TAG)
+        checks.register(check_proxies, TAG)
+        checks.register(check_jwt, TAG)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.access import topic_quota
+from realtime.access.rules import record_refused
 from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
 from realtime.conf import conf
@@ -30,8 +31,9 @@ from realtime.layer.pages import Page, read_page
 from realtime.messages.idempotency import key_in, key_of_user
 from realtime.messages.json import as_notification
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
+from realtime.routes.rules import NEEDS_PUBLISH
 
-from .access import MayPublish, check_rule
+from .access import MayPublish, address_of, check_rule
 from .errors import Away, RedisAway, TooLarge, TooMany
 from .serializers import NotificationSerializer, read_notification
 from .throttle import account_of
@@ -69,6 +71,15 @@ class NotificationView(APIView):
     def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
         """Return the serializer, for the forms of the browsable API too."""
         return NotificationSerializer(*args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Write down who publishes without the permission, and not whose form was left out."""
+        try:
+            super().initial(request, *args, **kwargs)
+        except PermissionDenied as error:
+            if error.detail == NEEDS_PUBLISH:
+                record_refused(request, address_of(request), "publish", NEEDS_PUBLISH)
+            raise
 
     def get(self, request: Request) -> Response:
         if "topic" in request.query_params:

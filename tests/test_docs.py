@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import shlex
+from copy import deepcopy
+from logging.config import dictConfig
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -200,8 +202,43 @@ def test_the_authenticator_of_the_page_about_access_is_one(project: Path) -> Non
         names["card_user"](credentials(login="card:1", passcode="nobody"))
 
 
+@pytest.fixture
+def logging_of_the_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The page's LOGGING, which it makes of the gateway's."""
+    monkeypatch.setattr(gateway.settings, "LOGGING", deepcopy(gateway.settings.LOGGING))
+    [block] = [each for each in blocks_of(project, "docs/access.md") if "LOGGING" in each]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    made: dict[str, Any] = names["LOGGING"]
+    return made
+
+
+def test_the_audit_log_has_a_file_of_its_own_and_the_general_log_goes_on(
+    logging_of_the_page: dict[str, Any], tmp_path: Path
+) -> None:
+    logging_of_the_page["handlers"]["audit"]["filename"] = str(tmp_path / "audit")
+    logging_of_the_page["handlers"]["console"] = {
+        "class": "logging.FileHandler",
+        "filename": str(tmp_path / "general"),
+        "formatter": "line",
+    }
+    root, own = logging.getLogger(), logging.getLogger("realtime.audit")
+    before = list(root.handlers), root.level
+    try:
+        dictConfig(logging_of_the_page)
+        own.warning("login-failed")
+        logging.getLogger("gateway").info("worker 1 serves")
+    finally:
+        for handler in {*own.handlers, *root.handlers} - {*before[0]}:
+            handler.close()
+        own.handlers, root.handlers = [], before[0]
+        root.setLevel(before[1])
+    assert (tmp_path / "audit").read_text().endswith(" realtime.audit: login-failed\n")
+    assert "worker 1 serves" in (tmp_path / "general").read_text()
+
+
 def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
-    project: Path, caplog: pytest.LogCaptureFixture
+    project: Path, caplog: pytest.LogCaptureFixture, logging_of_the_page: dict[str, Any]
 ) -> None:
     [block, jail] = blocks_of(project, "docs/access.md", "ini")
     [expression] = re.findall(r"failregex = (.*)", block)
@@ -210,12 +247,9 @@ def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
     audit.record("login-failed", address="192.0.2.7", login=f'x" {claim}', reason=WRONG)
     audit.record("login-failed", address="192.0.2.8", login=claim, reason="the token has expired")
     record, expired = caplog.records
-    [python] = [each for each in blocks_of(project, "docs/access.md") if "LOGGING" in each]
-    names: dict[str, Any] = {}
-    exec(python, names)
-    assert list(names["LOGGING"]["loggers"]) == [record.name]
-    form = names["LOGGING"]["formatters"]["audit"]["format"]
-    assert names["LOGGING"]["handlers"]["audit"]["filename"] in jail
+    assert record.name in logging_of_the_page["loggers"]
+    form = logging_of_the_page["formatters"]["audit"]["format"]
+    assert logging_of_the_page["handlers"]["audit"]["filename"] in jail
 
     def found(record: logging.LogRecord, form: str) -> list[str]:
         line = logging.Formatter(form).format(record)[len("2026-01-31 12:00:00,000") :]

@@ -6,6 +6,7 @@ import logging
 import re
 import shlex
 from copy import deepcopy
+from io import StringIO
 from logging.config import dictConfig
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from rest_framework.authtoken.models import Token
 
 import gateway.settings
 from notifications.bridges import checks
@@ -22,7 +26,7 @@ from realtime.access import audit
 from realtime.access.passcodes import WRONG
 from realtime.access.rules import decide
 from realtime.access.signing import verify
-from realtime.routes.rules import ACTIONS, Action, Rule
+from realtime.routes.rules import ACTIONS, Action, Rule, group, service
 from realtime.routes.table import Table
 from realtime.sessions.session import Login, Session
 from realtime.stomp import AccessDenied
@@ -178,6 +182,36 @@ def test_each_table_of_rules_in_the_documents_is_one(project: Path) -> None:
         assert tables
         for block in tables:
             assert len(rules_in(block)) >= 3
+
+
+@pytest.mark.django_db
+def test_the_commands_of_the_page_make_a_user_a_member_and_a_service(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "open sesame, please")
+    text = (project / "docs" / "access.md").read_text()
+    section = text.partition("### Accounts")[2].partition("\n## ")[0]
+    commands = re.findall(r"^python manage.py (.*)$", section, re.MULTILINE)
+    assert len(commands) == 6
+    printed = StringIO()
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        call_command(name, *arguments, stdout=printed)
+    alice = User.objects.get(username="alice")
+    assert alice.check_password("open sesame, please")
+    assert group("board")(Session(login=Login(alice, "passcode")), "/topic/a", {})
+    backend = User.objects.get(username="backend")
+    assert not backend.has_usable_password()
+    assert service(Session(login=Login(backend, "token")), "/topic/a", {})
+    assert Token.objects.get(user=backend).key in printed.getvalue()
+
+
+def test_the_variables_of_the_example_are_those_of_the_readme(project: Path) -> None:
+    example = (project / ".env.example").read_text()
+    named = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
+    assert {"HTTPS", "TRUST_PROXY", "TRUSTED_PROXIES", "STOMP_ROUTING"} <= named
+    readme = (project / "README.md").read_text()
+    assert {name for name in named if f"`{name}`" not in readme} == set()
 
 
 def test_what_is_signed_as_the_page_says_is_good_for_what_it_says(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -11,14 +12,22 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 django_application = get_asgi_application()
 
-from django.urls import re_path  # noqa: E402 (Django has to be set up first)
+from django.core import checks  # noqa: E402 (Django has to be set up first)
+from django.urls import re_path  # noqa: E402
 
 from gateway.login import LoginHandler, hashes  # noqa: E402
 from notifications.api.handler import SynchronousHandler  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.api.health import LIVE, READY, health  # noqa: E402
+from realtime.apps import TAG  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
 from realtime.sse.view import event_stream  # noqa: E402
+
+if wrong := [
+    each for each in checks.run_checks(tags=[TAG]) if each.is_serious() and not each.is_silenced()
+]:
+    # No server begins with it: where others serve, they stay.
+    sys.exit("\n".join(["this can't be served:", *map(str, wrong)]))
 
 api_application = SynchronousHandler()
 login_application = LoginHandler()

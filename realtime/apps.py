@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from channels.layers import get_channel_layer
 from django.apps import AppConfig
@@ -11,6 +11,9 @@ from django.conf import settings
 from django.core import checks
 
 from .conf import conf
+
+#: The tag of the checks of this app, by which a server may ask for them before it serves.
+TAG: Final = "realtime"
 
 
 class RealtimeConfig(AppConfig):
@@ -25,12 +28,12 @@ class RealtimeConfig(AppConfig):
         from .sessions.revocation import connect_signals
 
         connect_signals()
-        checks.register(check_routing)
-        checks.register(check_rules)
-        checks.register(check_limits)
-        checks.register(check_layer)
-        checks.register(check_proxies)
-        checks.register(check_jwt)
+        checks.register(check_routing, TAG)
+        checks.register(check_rules, TAG)
+        checks.register(check_limits, TAG)
+        checks.register(check_layer, TAG)
+        checks.register(check_proxies, TAG)
+        checks.register(check_jwt, TAG)
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -51,7 +54,8 @@ def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def check_rules(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E007, E008: an old setting that rules took the place of, and a table without any rule."""
+    """E007, E008: an old setting that rules took the place of, and a table without any rule; W001:
+    a rule that is never reached."""
     from .routes.rules import Rule
     from .routes.table import routing_table
 
@@ -66,10 +70,10 @@ def check_rules(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
             )
         )
     try:
-        denies_all = not settings.DEBUG and not routing_table().entries(Rule)
+        table = routing_table()
     except Exception:  # E001 says what is wrong
-        denies_all = False
-    if denies_all:
+        return errors
+    if not settings.DEBUG and not table.entries(Rule):
         errors.append(
             checks.Error(
                 f"the routing table {conf.STOMP_ROUTING!r} has no rules: clients may do nothing",
@@ -78,7 +82,14 @@ def check_rules(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
                 id="realtime.E008",
             )
         )
-    return errors
+    return errors + [
+        checks.Warning(
+            f"{rule} is never reached: {earlier} before it decides of all that it covers",
+            hint="The first rule that covers a destination decides: write the narrower first.",
+            id="realtime.W001",
+        )
+        for rule, earlier in table.never_reached()
+    ]
 
 
 #: daphne refuses WebSocket messages over 1 MiB, in and out (4.2.2); a MESSAGE has headers that

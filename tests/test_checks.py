@@ -6,9 +6,10 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing
+from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing, check_rules
 from realtime.layer.publishing import MAX_JOINED_BYTES
-from realtime.routes.table import routing_table
+from realtime.routes import allow, anyone, staff
+from realtime.routes.table import EVERYTHING, Table, routing_table
 
 
 def test_the_settings_pass_every_check() -> None:
@@ -22,6 +23,26 @@ def test_a_routing_table_that_can_not_be_loaded_is_an_error(settings: Any) -> No
         call_command("check")
     settings.STOMP_ROUTING = "gateway.routing"
     assert check_routing(None) == []
+
+
+def test_a_rule_that_is_never_reached_is_a_warning_and_a_denial_is_none(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*rules: Any) -> list[str]:
+        monkeypatch.setattr("realtime.routes.table.routing_table", lambda: Table(rules))
+        return [f"{each.id}: {each.msg}" for each in check_rules(None)]
+
+    denial, all_topics = allow("/topic/secret/**"), allow("/topic/**", subscribe=anyone)
+    assert said(denial, all_topics) == []
+    assert said(all_topics, denial) == [
+        "realtime.W001: allow('/topic/secret/**') is never reached: allow('/topic/**') before it"
+        " decides of all that it covers"
+    ]
+    assert len(said(allow("/**", subscribe=staff), all_topics)) == 1
+    assert len(said(EVERYTHING, all_topics)) == 1
+    settings.DEBUG = True  # where the gateway's own table begins with it
+    assert said(EVERYTHING, all_topics) == []
+    assert len(said(EVERYTHING, all_topics, denial)) == 1
 
 
 def test_frames_that_the_server_can_not_carry_are_an_error(settings: Any) -> None:

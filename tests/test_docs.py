@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import shlex
+from copy import deepcopy
+from io import StringIO
+from logging.config import dictConfig
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,13 +15,18 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from rest_framework.authtoken.models import Token
 
+import gateway.settings
 from notifications.bridges import checks
 from notifications.bridges.formats import unwrap
 from realtime.access import audit
+from realtime.access.passcodes import WRONG
 from realtime.access.rules import decide
 from realtime.access.signing import verify
-from realtime.routes.rules import ACTIONS, Action, Rule
+from realtime.routes.rules import ACTIONS, Action, Rule, group, service
 from realtime.routes.table import Table
 from realtime.sessions.session import Login, Session
 from realtime.stomp import AccessDenied
@@ -176,6 +184,36 @@ def test_each_table_of_rules_in_the_documents_is_one(project: Path) -> None:
             assert len(rules_in(block)) >= 3
 
 
+@pytest.mark.django_db
+def test_the_commands_of_the_page_make_a_user_a_member_and_a_service(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "open sesame, please")
+    text = (project / "docs" / "access.md").read_text()
+    section = text.partition("### Accounts")[2].partition("\n## ")[0]
+    commands = re.findall(r"^python manage.py (.*)$", section, re.MULTILINE)
+    assert len(commands) == 6
+    printed = StringIO()
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        call_command(name, *arguments, stdout=printed)
+    alice = User.objects.get(username="alice")
+    assert alice.check_password("open sesame, please")
+    assert group("board")(Session(login=Login(alice, "passcode")), "/topic/a", {})
+    backend = User.objects.get(username="backend")
+    assert not backend.has_usable_password()
+    assert service(Session(login=Login(backend, "token")), "/topic/a", {})
+    assert Token.objects.get(user=backend).key in printed.getvalue()
+
+
+def test_the_variables_of_the_example_are_those_of_the_readme(project: Path) -> None:
+    example = (project / ".env.example").read_text()
+    named = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
+    assert {"HTTPS", "TRUST_PROXY", "TRUSTED_PROXIES", "STOMP_ROUTING"} <= named
+    readme = (project / "README.md").read_text()
+    assert {name for name in named if f"`{name}`" not in readme} == set()
+
+
 def test_what_is_signed_as_the_page_says_is_good_for_what_it_says(project: Path) -> None:
     [block] = [each for each in blocks_of(project, "docs/access.md") if "sign(" in each]
     names: dict[str, Any] = {}
@@ -198,22 +236,66 @@ def test_the_authenticator_of_the_page_about_access_is_one(project: Path) -> Non
         names["card_user"](credentials(login="card:1", passcode="nobody"))
 
 
-def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
-    project: Path, caplog: pytest.LogCaptureFixture
+@pytest.fixture
+def logging_of_the_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The page's LOGGING, which it makes of the gateway's."""
+    monkeypatch.setattr(gateway.settings, "LOGGING", deepcopy(gateway.settings.LOGGING))
+    [block] = [each for each in blocks_of(project, "docs/access.md") if "LOGGING" in each]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    made: dict[str, Any] = names["LOGGING"]
+    return made
+
+
+def test_the_audit_log_has_a_file_of_its_own_and_the_general_log_goes_on(
+    logging_of_the_page: dict[str, Any], tmp_path: Path
 ) -> None:
-    [block] = [e for e in blocks_of(project, "docs/access.md", "ini") if "failregex" in e]
+    logging_of_the_page["handlers"]["audit"]["filename"] = str(tmp_path / "audit")
+    logging_of_the_page["handlers"]["console"] = {
+        "class": "logging.FileHandler",
+        "filename": str(tmp_path / "general"),
+        "formatter": "line",
+    }
+    root, own = logging.getLogger(), logging.getLogger("realtime.audit")
+    before = list(root.handlers), root.level
+    try:
+        dictConfig(logging_of_the_page)
+        own.warning("login-failed")
+        logging.getLogger("gateway").info("worker 1 serves")
+    finally:
+        for handler in {*own.handlers, *root.handlers} - {*before[0]}:
+            handler.close()
+        own.handlers, root.handlers = [], before[0]
+        root.setLevel(before[1])
+    assert (tmp_path / "audit").read_text().endswith(" realtime.audit: login-failed\n")
+    assert "worker 1 serves" in (tmp_path / "general").read_text()
+
+
+def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
+    project: Path, caplog: pytest.LogCaptureFixture, logging_of_the_page: dict[str, Any]
+) -> None:
+    [block, jail] = blocks_of(project, "docs/access.md", "ini")
     [expression] = re.findall(r"failregex = (.*)", block)
     address = re.compile(expression.replace("<ADDR>", r"(?P<address>[0-9a-f.:]+)"))
-    forged = 'x" realtime.audit: login-failed address="192.0.2.1'
-    audit.record("login-failed", address="192.0.2.7", login=forged, reason="wrong")
-    [record] = caplog.records
-    [python] = [each for each in blocks_of(project, "docs/access.md") if "LOGGING" in each]
-    names: dict[str, Any] = {}
-    exec(python, names)
-    assert list(names["LOGGING"]["loggers"]) == [record.name]
-    form = names["LOGGING"]["formatters"]["audit"]["format"]
-    line = logging.Formatter(form).format(record)
-    assert [found["address"] for found in address.finditer(line)] == ["192.0.2.7"]
+    claim = f'realtime.audit: login-failed address="192.0.2.1" login="x" reason="{WRONG}"'
+    audit.record("login-failed", address="192.0.2.7", login=f'x" {claim}', reason=WRONG)
+    audit.record("login-failed", address="192.0.2.8", login=claim, reason="the token has expired")
+    record, expired = caplog.records
+    assert record.name in logging_of_the_page["loggers"]
+    form = logging_of_the_page["formatters"]["audit"]["format"]
+    assert logging_of_the_page["handlers"]["audit"]["filename"] in jail
+
+    def found(record: logging.LogRecord, form: str) -> list[str]:
+        line = logging.Formatter(form).format(record)[len("2026-01-31 12:00:00,000") :]
+        return [match["address"] for match in address.finditer(line)]
+
+    assert found(record, form) == ["192.0.2.7"]
+    assert found(expired, form) == []
+    general = gateway.settings.LOGGING["formatters"]["line"]["format"]
+    path = f"/x {claim}"  # as Django names it, decoded
+    missing = logging.LogRecord("django.request", 30, "", 1, "Not Found: %s", (path,), None)
+    assert found(missing, general) == []
+    assert found(missing, form) == []
 
 
 def test_what_the_page_shows_of_explain_is_what_it_says(

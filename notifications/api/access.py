@@ -12,8 +12,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from realtime.access.authentication import authenticate_sync
-from realtime.access.credentials import Credentials, Login
-from realtime.access.rules import decide, record
+from realtime.access.credentials import NOT_OF_TICKET, Credentials, Login
+from realtime.access.rules import decide, record, record_refused
 from realtime.routes.rules import NEEDS_PUBLISH, PUBLISH, Action
 from realtime.stomp import AccessDenied, Unavailable
 
@@ -90,6 +90,7 @@ def check_rule(request: Request, action: Action, destination: str) -> None:
     """
     login = request.auth
     if isinstance(login, Login) and not login.is_for(destination):
+        record_refused(request, address_of(request), action, NOT_OF_TICKET, destination)
         raise PermissionDenied(f"this ticket is not for {destination!r}", f"{action}-denied")
     decision = decide(request, action, destination)
     if not decision.allowed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from redis import RedisError
@@ -31,6 +32,15 @@ class TicketSerializer(serializers.Serializer[Any]):
         max_length=100,
         help_text="All that it is good for, patterns too; left out, whatever the user may do.",
     )
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse what nobody knows: a misspelled bound would be none."""
+        if isinstance(data, Mapping):
+            known = {*self.fields, "csrfmiddlewaretoken"}  # which the browsable API's form sends
+            unknown = [name for name in data if name not in known]
+            if unknown:
+                raise ValidationError({name: ["There is no such field."] for name in unknown})
+        return super().to_internal_value(data)
 
 
 class TicketView(APIView):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -20,6 +21,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.access import topic_quota
+from realtime.access.rules import record_refused
 from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
 from realtime.conf import conf
@@ -30,8 +32,9 @@ from realtime.layer.pages import Page, read_page
 from realtime.messages.idempotency import key_in, key_of_user
 from realtime.messages.json import as_notification
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
+from realtime.routes.rules import NEEDS_PUBLISH
 
-from .access import MayPublish, check_rule
+from .access import MayPublish, address_of, check_rule
 from .errors import Away, RedisAway, TooLarge, TooMany
 from .serializers import NotificationSerializer, read_notification
 from .throttle import account_of
@@ -69,6 +72,15 @@ class NotificationView(APIView):
     def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
         """Return the serializer, for the forms of the browsable API too."""
         return NotificationSerializer(*args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Write down who publishes without the permission, and not whose form was left out."""
+        try:
+            super().initial(request, *args, **kwargs)
+        except PermissionDenied as error:
+            if error.detail == NEEDS_PUBLISH:
+                record_refused(request, address_of(request), "publish", NEEDS_PUBLISH)
+            raise
 
     def get(self, request: Request) -> Response:
         if "topic" in request.query_params:
@@ -156,18 +168,30 @@ def _answer_list(request: Request, key: str | None) -> Response:
         _published(each.message, next(ids)) if isinstance(each, Checked) else {"errors": each}
         for each in read
     ]
+    waits = [each.wait for each in read if isinstance(each, _OverLimit)]
+    if len(waits) == len(items):
+        headers = {"Retry-After": str(max(waits))}
+        return Response(results, status=status.HTTP_429_TOO_MANY_REQUESTS, headers=headers)
     return Response(results, status=_status(len(messages), len(items)))
 
 
-def _refused(request: Request, destination: str) -> str | None:
+class _OverLimit(dict[str, list[str]]):
+    """What is wrong with a notification that may be published in ``wait`` seconds."""
+
+    wait = 0
+
+
+def _refused(request: Request, destination: str) -> dict[str, list[str]] | None:
     """Return why a request may not publish to a destination, or None if it may."""
     try:
         check_rule(request, "publish", destination)
         _check_new(request, destination)
     except PermissionDenied as error:
-        return str(error.detail)
+        return {"topic": [str(error.detail)]}
     except TooManyTopics as error:
-        return error.message
+        over = _OverLimit(topic=[error.message])
+        over.wait = math.ceil(error.retry_after or 1)
+        return over
     return None
 
 
@@ -183,7 +207,7 @@ def _check_new(request: Request, destination: str) -> None:
         topic_quota.quota.check(account_of(request), destination, most=most)
 
 
-def _read(item: Any, key: str | None, refused: Callable[[str], str | None]) -> Checked | Any:
+def _read(item: Any, key: str | None, refused: Callable[[str], Any]) -> Checked | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
         checked = check(read_notification(item, key))
@@ -192,7 +216,7 @@ def _read(item: Any, key: str | None, refused: Callable[[str], str | None]) -> C
     except MessageTooLarge as error:
         return {"message": [str(error)]}
     why = refused(checked.message.destination)
-    return checked if why is None else {"topic": [why]}
+    return checked if why is None else why
 
 
 def _status(taken: int, asked: int) -> int:

@@ -5,7 +5,9 @@ A line has a word and fields, ``NAME=VALUE``, each value as JSON, so that no cli
 line::
 
     login-failed address="192.0.2.7" login="alice" reason="wrong login or passcode"
-    refused action="subscribe" destination="/topic/a" user="bob" address="192.0.2.7" rule="none"
+    login-held-back address="192.0.2.7" login="alice" seconds="8"
+    refused action="subscribe" user="bob" address="192.0.2.7" destination="/topic/a" rule="none"
+    refused action="publish" user="bob" address="192.0.2.7" reason="publishing needs ..."
 
 The rate is bounded: after a burst only so many a second are written, and how many were not.
 """

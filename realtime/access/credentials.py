@@ -59,6 +59,10 @@ class Credentials:
         return token.strip()
 
 
+#: What the audit log says where a ticket is not for a destination.
+NOT_OF_TICKET: Final = "the ticket is for other destinations"
+
+
 @dataclass(frozen=True, eq=False)
 class Login:
     """

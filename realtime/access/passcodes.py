@@ -15,6 +15,7 @@ Hashing a passcode takes a processor for some tenths of a second, on purpose. So
 from __future__ import annotations
 
 import hmac
+import math
 import os
 import secrets
 import time
@@ -168,6 +169,8 @@ def hold_back(address: str, login: str) -> None:
         Unavailable: If that is now.
     """
     if delay := failures.delay(address, login):
+        seconds = str(math.ceil(delay))
+        audit.record("login-held-back", address=address, login=login, seconds=seconds)
         raise Unavailable(
             "too many logins failed: try again later",
             code="too-many-failures",

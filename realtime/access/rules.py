@@ -110,17 +110,22 @@ async def adecide(who: Any, action: Action, destination: str) -> Decision:
 
 
 def record(who: Any, address: str, decision: Decision) -> None:
-    """Write into the audit log that something was refused."""
-    user = who.user
-    name = user.get_username() if user is not None else ""
-    audit.record(
-        "refused",
-        action=decision.action,
-        destination=decision.destination,
-        user=name,
-        address=address,
-        rule=str(decision.rule) if decision.rule is not None else "none",
-    )
+    """Write into the audit log that a rule, or none, refused something."""
+    rule = str(decision.rule) if decision.rule is not None else "none"
+    _record(who, address, decision.action, destination=decision.destination, rule=rule)
+
+
+def record_refused(
+    who: Any, address: str, action: Action, reason: str, destination: str | None = None
+) -> None:
+    """Write into the audit log that something was refused before a rule was asked."""
+    named = {} if destination is None else {"destination": destination}
+    _record(who, address, action, **named, reason=reason)
+
+
+def _record(who: Any, address: str, action: Action, **fields: str) -> None:
+    name = who.user.get_username() if who.user is not None else ""
+    audit.record("refused", action=action, user=name, address=address, **fields)
 
 
 class Permissions:

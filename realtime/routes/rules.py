@@ -77,16 +77,16 @@ class _Either:
     """One requirement or another."""
 
     def __init__(self, *requirements: Requirement) -> None:
-        self._requirements = requirements
+        self.requirements = requirements
         self.is_async = any(each.is_async for each in requirements)
 
     def __call__(self, who: Any, destination: str, variables: Mapping[str, str]) -> Any:
         if self.is_async:
             return self._ask_async(who, destination, variables)
-        return any(each(who, destination, variables) for each in self._requirements)
+        return any(each(who, destination, variables) for each in self.requirements)
 
     async def _ask_async(self, *asked: Any) -> bool:
-        for each in self._requirements:
+        for each in self.requirements:
             if await _answer(each, *asked):
                 return True
         return False
@@ -105,13 +105,38 @@ def requirement(check: Requirement | Check) -> Requirement:
     Return a function as a requirement.
 
     Raises:
-        ValueError: If it can't be called.
+        ValueError: If it can't be called with what a rule asks.
     """
     if isinstance(check, Requirement):
         return check
     if not callable(check):
         raise ValueError(f"{check!r} is not a requirement: name anyone, staff, ... or a function")
-    return Requirement(getattr(check, "__qualname__", type(check).__name__), check)
+    if check is group:
+        raise ValueError("group has to be called: group('NAME')")
+    if check is permission:
+        raise ValueError("permission has to be called: permission('app_label.codename')")
+    name = getattr(check, "__qualname__", type(check).__name__)
+    if not _takes_what_is_asked(check):
+        raise ValueError(f"{name} has to take (who, destination, variables)")
+    return Requirement(name, check)
+
+
+def _takes_what_is_asked(check: Check) -> bool:
+    try:
+        signature = inspect.signature(check)
+    except (TypeError, ValueError):  # of something in C, which does not say
+        return True
+    try:
+        signature.bind(None, "", {})
+    except TypeError:
+        return False
+    return True
+
+
+def _asks_for_owner(requirement: Requirement) -> bool:
+    if isinstance(requirement.check, _Either):
+        return any(map(_asks_for_owner, requirement.check.requirements))
+    return requirement is owner
 
 
 def _user_of(who: Any) -> Any:
@@ -207,6 +232,10 @@ class RulePattern:
             return None
         return {name: value for name, value in match.groupdict().items() if value != "*"}
 
+    def covers(self, other: RulePattern) -> bool:
+        """Return whether this stands for all that another does."""
+        return self.variables(other._pattern.text) is not None
+
     def overlaps(self, pattern: str) -> bool:
         """Return whether a pattern stands for something that this does, too."""
         return _overlap(self._pattern.text.split("/"), pattern.split("/"))
@@ -256,6 +285,10 @@ class Rule:
         object.__setattr__(self, "compiled", RulePattern(self.pattern))
         if self.on_revoked not in get_args(OnRevoked):
             raise ValueError(f"on_revoked is {self.on_revoked!r}: it has to be tell or close")
+        if "{username}" not in self.pattern.split("/"):
+            for action, each in self.requirements.items():
+                if _asks_for_owner(each):
+                    raise ValueError(f"{self}: {action}={each.name} needs {{username}} in it")
 
     def __str__(self) -> str:
         return f"allow({self.pattern!r})"
@@ -294,14 +327,19 @@ def allow(
         DestinationError: If the pattern is not one.
         ValueError: If anything else is wrong.
     """
-    subscribe = None if subscribe is None else requirement(subscribe)
-    if history is None and not pattern.startswith(APPLICATION):
-        history = subscribe
     named: dict[Action, Requirement | Check | None] = {
         "subscribe": subscribe,
         "send": send,
         "publish": publish,
         "history": history,
     }
-    requirements = {action: requirement(each) for action, each in named.items() if each is not None}
+    requirements: dict[Action, Requirement] = {}
+    for action, asked in named.items():
+        if asked is not None:
+            try:
+                requirements[action] = requirement(asked)
+            except ValueError as error:
+                raise ValueError(f"allow({pattern!r}): {action}: {error}") from None
+    if history is None and "subscribe" in requirements and not pattern.startswith(APPLICATION):
+        requirements["history"] = requirements["subscribe"]
     return Rule(pattern, requirements, sender, on_revoked)

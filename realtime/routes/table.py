@@ -78,6 +78,20 @@ class Table:
                 deciding.append((rule, {}))
         return ()
 
+    def never_reached(self) -> list[tuple[Rule, Rule]]:
+        """
+        Return the rules of which each destination is decided by one before, each with that one.
+        What lets everybody do everything, while ``DEBUG`` is on, hides no mistake.
+        """
+        hidden = []
+        for number, rule in enumerate(self._rules):
+            for earlier in self._rules[:number]:
+                permissive = settings.DEBUG and earlier == EVERYTHING
+                if not permissive and earlier.compiled.covers(rule.compiled):
+                    hidden.append((rule, earlier))
+                    break
+        return hidden
+
     def on_send(self, destination: str) -> Match:
         """
         Return the entry for what is sent to an application destination, and the variables.

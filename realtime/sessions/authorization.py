@@ -21,8 +21,8 @@ from typing import Any, Final, TypeVar
 
 from realtime.access import signing
 from realtime.access.authentication import authenticate
-from realtime.access.credentials import Credentials, Login
-from realtime.access.rules import Decision, Permissions
+from realtime.access.credentials import NOT_OF_TICKET, Credentials, Login
+from realtime.access.rules import Decision, Permissions, record_refused
 from realtime.concurrency import nothing
 from realtime.destinations.names import TEMPORARY, USER, check_destination, check_published
 from realtime.routes.rules import Action
@@ -105,7 +105,16 @@ class Grants:
     def _check_ticket(self, action: Action, destination: str) -> None:
         login = self._session.login
         if login is not None and not login.is_for(destination):
+            self._record(action, destination, NOT_OF_TICKET)
             raise AccessDenied(f"this ticket is not for {destination!r}", code=f"{action}-denied")
+
+    def record_token(self, destination: str, error: AccessDenied) -> None:
+        """Write into the audit log that a signed token was of no use, if that is the error."""
+        if error.code == "bad-token":
+            self._record("subscribe", destination, error.message)
+
+    def _record(self, action: Action, destination: str, reason: str) -> None:
+        record_refused(self._session, self._session.address, action, reason, destination)
 
     def seconds_left(self) -> float:
         """
@@ -211,7 +220,11 @@ class Authorization:
         headers = event.headers
         tokens = [headers[TOKEN]] if TOKEN in headers else []
         past = "last-message-id" in headers or "replay" in headers
-        await self.grants.grant(event.key, event.destination, tokens=tokens, past=past)
+        try:
+            await self.grants.grant(event.key, event.destination, tokens=tokens, past=past)
+        except AccessDenied as error:
+            self.grants.record_token(event.destination, error)
+            raise
 
     def discard(self) -> None:
         """Tell nobody any more what ends: the client is gone."""

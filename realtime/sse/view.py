@@ -169,11 +169,12 @@ async def _grant(grants: Grants, name: str, tokens: list[str], *, past: bool) ->
     try:
         await grants.grant(name, name, tokens=tokens, past=past)
     except AccessDenied as error:
-        if not tokens:
+        if error.code != "bad-token":
             raise
         try:
             await grants.grant(name, name, past=past)
         except AccessDenied:
+            grants.record_token(name, error)
             raise error from None
 
 

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 
 from realtime.routes import allow, anyone, authenticated, on_send, on_subscribe, owner, service
-from realtime.routes.rules import permission
+from realtime.routes.rules import permission, staff
 from tests.kit.local_client import LocalClient, local_node
 from tests.kit.users import make_user
 
@@ -30,7 +30,7 @@ def table(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         on_send("/app/greet", lambda message, session: None),
         on_subscribe("/app/settings", lambda session: {}),
         allow("/topic/news", subscribe=anyone, publish=service),
-        allow("/topic/audit", subscribe=permission("auth.view_user"), history=owner),
+        allow("/topic/audit", subscribe=permission("auth.view_user"), history=staff),
         allow("/topic/home/{username}/*", subscribe=owner, send=owner),
         allow("/topic/home/**", subscribe=authenticated),
         allow("/topic/numbers/{number}", subscribe=is_odd),
@@ -77,7 +77,7 @@ def test_it_says_which_rule_allows_something(action: str, destination: str, why:
 DENIED = [
     ("SUBSCRIBE", "/topic/x", "no rule of explained_routing covers it (subscribe-denied)"),
     ("SUBSCRIBE", "/topic/audit", "asks for permission('auth.view_user') (subscribe-denied)"),
-    ("history", "/topic/audit", "allow('/topic/audit') asks for owner (history-denied)"),
+    ("history", "/topic/audit", "allow('/topic/audit') asks for staff (history-denied)"),
     ("SUBSCRIBE", "/topic/home/bob/x", "asks for owner (subscribe-denied)"),
     ("SUBSCRIBE", "/topic/numbers/2", "asks for is_odd (subscribe-denied)"),
     ("SEND", "/topic/news", "allow('/topic/news') says nothing of send (send-denied)"),

@@ -39,6 +39,14 @@ def test_whoever_is_logged_in_gets_one_and_comes_in_with_it_once() -> None:
     assert post("/api/ticket", {}).status_code == 401
 
 
+@pytest.mark.parametrize("field", ["destination", "Destinations", "topics"])
+def test_a_misspelled_bound_makes_no_ticket(field: str) -> None:
+    token = Token.objects.create(user=make_user("alice"))
+    answer = post("/api/ticket", {field: ["/topic/a"]}, authorization=f"Bearer {token.key}")
+    assert answer.status_code == 400
+    assert answer.json() == {field: ["There is no such field."]}
+
+
 def test_a_ticket_makes_no_other_tickets() -> None:
     ticket = tickets.make(str(make_user("alice").pk), ["/topic/a"])
     answer = post(f"/api/ticket?ticket={ticket}", {})

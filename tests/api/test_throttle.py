@@ -201,6 +201,20 @@ def test_in_a_list_it_is_the_error_of_that_one(settings: Any) -> None:
     assert "new topics" in answer.json()[2]["errors"]["topic"][0]
 
 
+def test_a_list_of_which_all_is_over_the_limit_is_told_when_to_try_again(settings: Any) -> None:
+    settings.STOMP_API_NEW_TOPICS_PER_MINUTE = 1
+    api, prefix = api_of("alice"), f"/topic/new/{uuid4().hex}"
+    assert post(api, f"{prefix}/0").status_code == 202
+    content = [{"topic": f"{prefix}/{n}", "message": "x"} for n in (1, 2, 1)]
+    refused = api.post(URL, content, format="json")
+    assert refused.status_code == 429
+    assert 0 < int(refused["Retry-After"]) <= 60
+    assert ["new topics" in each["errors"]["topic"][0] for each in refused.json()] == [True] * 3
+    content[1] = {"topic": "no topic", "message": "x"}  # which no time makes good
+    refused = api.post(URL, content, format="json")
+    assert (refused.status_code, refused.has_header("Retry-After")) == (400, False)
+
+
 def test_what_django_code_publishes_is_not_counted(settings: Any) -> None:
     from realtime.broker import publish
 

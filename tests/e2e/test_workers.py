@@ -180,6 +180,33 @@ async def test_a_release_that_can_not_start_leaves_the_old_workers_alone(
         await until(lambda: pids(gateway)["2"] != before["2"])
 
 
+async def test_a_release_whose_rules_are_wrong_leaves_the_old_workers_alone(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    table = tmp_path / "released_routing.py"
+    good = (
+        "from realtime.routes import *\nroutes = [allow('/**', subscribe=anyone, publish=anyone)]\n"
+    )
+    table.write_text(good)
+    released = {"STOMP_ROUTING": "released_routing", "PYTHONPATH": str(tmp_path)}
+    released |= {"PYTHONDONTWRITEBYTECODE": "1", "WORKERS": "2"}
+    with Gateway(tmp_path / "log", **{**variables, **released}) as gateway:
+        await until(lambda: len(pids(gateway)) == 2)
+        before = pids(gateway)
+        async with subscribers(gateway, 10) as clients:
+            table.write_text(good.replace("subscribe=anyone", "subscribe=group"))
+            gateway.popen.send_signal(signal.SIGHUP)
+            await until(lambda: "the old ones stay" in gateway.output)
+            await assert_all_hear(gateway, clients, "still here")
+        assert pids(gateway) == before
+        assert "realtime.E001" in gateway.output
+        assert "group has to be called" in gateway.output
+        assert "Traceback" not in gateway.output
+        table.write_text(good)
+        gateway.popen.send_signal(signal.SIGHUP)
+        await until(lambda: "all workers are replaced" in gateway.output, RESTART_SECONDS)
+
+
 def test_sigterm_ends_all_workers(workers: Gateway) -> None:
     running = pids(workers)
     assert workers.stop() == 0
@@ -247,6 +274,23 @@ def test_workers_that_can_not_even_start_end_the_program() -> None:
     assert done.returncode == 1
     assert "STOMP_HEARTBEAT_MS is 'often'" in done.stderr
     assert "worker 1 ended before it served (exit status 1)" in done.stderr
+
+
+@pytest.mark.parametrize("count", ["", "2"])
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("STOMP_ROUTING", "no.such.module", "(realtime.E001) the routing table 'no.such.module'"),
+        ("STOMP_HANDLER_THREADS", "0", "(realtime.E005) STOMP_HANDLER_THREADS has to be 1"),
+    ],
+)
+def test_what_the_checks_refuse_is_not_served(
+    count: str, variable: str, value: str, said: str
+) -> None:
+    done = run(WORKERS=count, **{variable: value})
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_a_single_worker_is_replaced_without_a_gap(

@@ -111,9 +111,72 @@ def test_a_mistake_is_refused_when_an_entry_is_made() -> None:
         anyone | None  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("action", ["subscribe", "send", "publish", "history"])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (group, r"group has to be called: group\('NAME'\)"),
+        (permission, r"permission has to be called: permission\('app_label.codename'\)"),
+        (lambda who: True, r"has to take \(who, destination, variables\)"),
+        (lambda who, destination, variables, more: True, "has to take"),
+        (lambda who, *, destination, variables: True, "has to take"),
+        (object, "has to take"),
+        (owner, "needs {username} in it"),
+        (staff | owner, "needs {username} in it"),
+        (staff | (authenticated | owner), "needs {username} in it"),
+    ],
+)
+def test_what_would_allow_or_deny_by_mistake_is_refused(
+    action: str, asked: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        allow("/topic/{user}/username", **{action: asked})
+    assert "allow('/topic/{user}/username')" in str(raised.value)
+
+
+def test_alternatives_refuse_what_a_rule_refuses() -> None:
+    with pytest.raises(ValueError, match="group has to be called"):
+        staff | group
+    with pytest.raises(ValueError, match="has to take"):
+        staff | (lambda: True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [lambda *asked: True, lambda who, destination, variables, more=1: True, max],
+)
+def test_what_can_be_asked_is_a_requirement(asked: Any) -> None:
+    assert requirement(asked).check is asked
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "hidden"),
+    [
+        ("/topic/a", "/topic/a", True),
+        ("/topic/**", "/topic/a", True),
+        ("/topic/a/**", "/topic/a", True),
+        ("/topic/*", "/topic/{x}", True),
+        ("/topic/{x}/**", "/topic/a/*", True),
+        ("/**", "/app/**", True),
+        ("/**", "/**", True),
+        ("/topic/a", "/topic/*", False),
+        ("/topic/*", "/topic/**", False),
+        ("/topic/{x}/b", "/topic/a/*", False),
+        ("/topic/**", "/**", False),
+        ("/topic/**", "/app/**", False),
+    ],
+)
+def test_a_rule_is_never_reached_if_one_before_covers_all_of_it(
+    earlier: str, later: str, hidden: bool
+) -> None:
+    rules = [allow(earlier, subscribe=staff), allow(later)]
+    assert Table(rules).never_reached() == ([(rules[1], rules[0])] if hidden else [])
+
+
 def test_who_may_look_back_is_who_may_subscribe_unless_said_otherwise() -> None:
-    assert allow("/topic/a", subscribe=owner).requirements["history"] is owner
-    assert allow("/topic/a", subscribe=owner, history=staff).requirements["history"] is staff
+    mine = "/topic/{username}"
+    assert allow(mine, subscribe=owner).requirements["history"] is owner
+    assert allow(mine, subscribe=owner, history=staff).requirements["history"] is staff
     assert "history" not in allow("/topic/a", send=anyone).requirements
     assert "history" not in allow("/app/a", subscribe=anyone).requirements
 
@@ -173,13 +236,13 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_requirements_combine_where_code_is_synchronous(
     rules: Any, asked: Any, allowed: bool
 ) -> None:
-    rules(allow("/topic/a", subscribe=asked))
+    rules(allow("/topic/{username}", subscribe=asked))
     assert decide(ALICE, "subscribe", "/topic/a").allowed == allowed
 
 
 @pytest.mark.parametrize(("asked", "allowed"), COMBINATIONS, ids=str)
 async def test_requirements_combine_where_it_is_not(rules: Any, asked: Any, allowed: bool) -> None:
-    rules(allow("/topic/a", subscribe=asked))
+    rules(allow("/topic/{username}", subscribe=asked))
     assert (await adecide(ALICE, "subscribe", "/topic/a")).allowed == allowed
 
 

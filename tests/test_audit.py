@@ -21,7 +21,7 @@ BAD = {
 REFUSED = """Traceback (most recent call last):
   File "requests/adapters.py", line 723, in send
     raise ConnectionError(e, request=request)
-requests.exceptions.ConnectionError: HTTPSConnectionPool(host='pypi.org', port=443)
+requests.exceptions.ConnectionError: HTTPSConnectionPool(host='packages.example', port=443)
 """
 BLOCKED = """ERROR:pip_audit._cli:Could not connect to PyPI's vulnerability feed
 ERROR:pip_audit._cli:Tip: your network may be blocking this service. Try another service

@@ -19,7 +19,7 @@ from django.core.exceptions import RequestAborted, ValidationError
 from django.http import HttpResponse, HttpResponseBase
 
 from notifications.api.handler import SynchronousHandler
-from realtime.access.addresses import neighbourhood
+from realtime.access.addresses import address_of, neighbourhood
 from realtime.access.passcodes import hashing, hold_back
 from realtime.concurrency import Busy
 from realtime.stomp import Unavailable
@@ -52,7 +52,7 @@ class LoginHandler(SynchronousHandler):
             response.cancel()
 
     async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
-        network = neighbourhood((scope.get("client") or ("",))[0])
+        network = neighbourhood(address_of(scope))
         job = None
         try:
             job = hashing.submit(network, self._respond_sync, scope, body)
@@ -71,23 +71,21 @@ def _busy(seconds: float) -> HttpResponse:
     return HttpResponse(detail, status=503, headers=headers, content_type="text/plain")
 
 
-class _HoldsBack:
+class _HoldsBack(AuthenticationForm):
     """A form that says so where too many logins failed."""
 
     def clean(self) -> Any:
-        form: Any = self
-        address = form.request.META.get("REMOTE_ADDR", "") if form.request is not None else ""
+        address = self.request.META.get("REMOTE_ADDR", "") if self.request is not None else ""
         try:
-            hold_back(address, form.cleaned_data.get("username") or "")
+            hold_back(address, self.cleaned_data.get("username") or "")
         except Unavailable as error:
-            seconds = math.ceil(error.retry_after or 1)
             raise ValidationError(
-                f"Too many logins failed: try again in {seconds} s.", code="held-back"
+                f"Too many logins failed: try again in {error.retry_after} s.", code="held-back"
             ) from None
-        return super().clean()  # type: ignore[misc]
+        return super().clean()
 
 
-class LoginForm(_HoldsBack, AuthenticationForm):
+class LoginForm(_HoldsBack):
     """Django's, which says what is wrong in the words of the console."""
 
     error_messages: dict[str, Any] = {

@@ -73,7 +73,7 @@ routes = [
     allow("/topic/signed/**", publish=service),
     allow("/topic/past/**", subscribe=anyone, history=staff),
     allow("/topic/said/**", subscribe=anyone, send=anyone, sender=True),
-    allow("/user/root/queue/**"),
+    allow("/user/admin/queue/**"),
     allow("/user/{username}/queue/**", send=anyone, publish=service),
     allow("/temp-queue/**", send=anyone),
     *[route for kind, asked in KINDS.items() for route in of_kind(kind, asked)],

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -190,7 +189,7 @@ def _refused(request: Request, destination: str) -> dict[str, list[str]] | None:
         return {"topic": [str(error.detail)]}
     except TooManyTopics as error:
         over = _OverLimit(topic=[error.message])
-        over.wait = math.ceil(error.retry_after or 1)
+        over.wait = error.retry_after or 1
         return over
     return None
 

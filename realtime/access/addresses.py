@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Any, Final
 
 from realtime.conf import cached_setting, conf
 
 Network = IPv4Network | IPv6Network
 
 FORWARDED_FOR: Final = b"x-forwarded-for"
+
+
+def address_of(scope: dict[str, Any]) -> str:
+    """Return the address in an ASGI scope, "" where there is none."""
+    return str((scope.get("client") or ("",))[0])
 
 
 def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:

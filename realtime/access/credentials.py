@@ -15,6 +15,7 @@ from realtime.destinations.patterns import Pattern
 from realtime.stomp import AccessDenied
 from realtime.stomp.events import Connect
 
+from .addresses import address_of
 from .origins import header
 
 #: The schemes of ``authorization`` that name a token, of whatever kind.
@@ -120,7 +121,7 @@ def of_request(scope: dict[str, Any]) -> Credentials:
     cookies = parse_cookie(header(scope, b"cookie") or "")
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     return Credentials(
-        address=(scope.get("client") or ("",))[0],
+        address=address_of(scope),
         authorization=header(scope, b"authorization"),
         ticket=query.get("ticket", [None])[0],
         session_key=cookies.get(settings.SESSION_COOKIE_NAME) or None,

@@ -47,8 +47,8 @@ class TooManyTopics(TooMany):
             f"{account or 'an anonymous client'} makes new topics faster than"
             f" {most} a minute: try again in {retry_after} s",
             code="too-many-topics",
+            retry_after=retry_after,
         )
-        self.retry_after = retry_after
 
 
 class TopicQuota:

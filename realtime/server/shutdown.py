@@ -16,11 +16,12 @@ from twisted.web.http import HTTPChannel
 
 from realtime.conf import conf
 from realtime.sessions.node import this_node
+from realtime.stomp import Restart
 
 logger = logging.getLogger(__name__)
 
-#: The close code of WebSockets, "service restart" in IANA's registry; sessions close with it, too.
-RESTART: Final = 1012
+#: The close code of WebSockets, "service restart" in IANA's registry, with which sessions end too.
+RESTART: Final = Restart.close_code
 
 #: Sessions that are ended in a second at most, and the part of the drain time for all of them;
 #: the rest is for the closing handshakes.

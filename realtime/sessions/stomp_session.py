@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from realtime import __version__
 from realtime.access import topic_quota
+from realtime.access.addresses import address_of
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import of_connect
 from realtime.access.origins import header
@@ -32,6 +33,7 @@ from realtime.stomp import (
     Connection,
     Limits,
     ProtocolError,
+    Restart,
     StompError,
     TooSlow,
     events,
@@ -85,7 +87,7 @@ class StompSession:
         self._node = node
         self._loop = asyncio.get_running_loop()
         self.session = Session(
-            address=(scope.get("client") or ("",))[0],
+            address=address_of(scope),
             user_agent=header(self._scope, b"user-agent") or "",
         )
         self.connection = _new_connection()
@@ -176,9 +178,7 @@ class StompSession:
         if receipt is not None:
             self._write(self.connection.receipt(receipt, headers))
 
-    def fail(
-        self, error: BaseException, receipt: str | None = None, close: int | None = None
-    ) -> None:
+    def fail(self, error: BaseException, receipt: str | None = None) -> None:
         """Answer any error with ERROR and close: the one place where that is done."""
         self._publishing.closed = self._calls.closed = True
         stomp_error = as_stomp_error(error)
@@ -186,7 +186,7 @@ class StompSession:
         frame = self.connection.error(stomp_error)
         self.outbox.close(
             frame,
-            close or stomp_error.close_code,
+            stomp_error.close_code,
             stomp_error.message,
             at_once=isinstance(error, TooSlow),
         )
@@ -201,7 +201,7 @@ class StompSession:
 
     async def _say_goodbye(self) -> None:
         """Tell the client to come again: the server ends."""
-        self.fail(StompError("the gateway restarts: reconnect", code="restart"), close=1012)
+        self.fail(Restart("the gateway restarts: reconnect", code="restart"))
         await self.outbox.flushed()
 
     def _abandon(self) -> None:

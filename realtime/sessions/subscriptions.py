@@ -244,7 +244,7 @@ def refusal(destination: str, error: StompError, receipt: str | None = None) -> 
     if receipt is not None:
         headers["receipt-id"] = receipt
     if error.retry_after is not None:
-        headers["retry-after"] = f"{error.retry_after:.0f}"
+        headers["retry-after"] = str(error.retry_after)
     return Message(destination, error.message.encode(), headers)
 
 

@@ -8,11 +8,11 @@ and its writes wait for who reads them. The rules are those of STOMP's CONNECT a
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from realtime.access.addresses import address_of
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Login, of_request
 from realtime.access.origins import admit, header
@@ -108,7 +108,7 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any, headers: Heade
         detail = f'Method "{scope["method"]}" not allowed.'
         raise Refused(405, {"detail": detail}, [(b"allow", b"GET, OPTIONS")])
     session = Session(
-        address=(scope.get("client") or ("",))[0],
+        address=address_of(scope),
         user_agent=header(scope, b"user-agent") or "",
         login=await _log_in(scope, receive),
         version=VERSION,
@@ -181,7 +181,7 @@ async def _grant(grants: Grants, name: str, tokens: list[str], *, past: bool) ->
 def _unavailable(error: StompError) -> Refused:
     if not isinstance(error, Unavailable):
         return Refused(500, {"detail": error.message})
-    seconds = b"%d" % math.ceil(error.retry_after or RETRY_SECONDS)
+    seconds = b"%d" % (error.retry_after or RETRY_SECONDS)
     retry_after = [(b"retry-after", seconds)]
     if isinstance(error, TooMany):
         return Refused(429, {"detail": error.message, "code": error.code}, retry_after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -167,7 +166,7 @@ class Connection:
         if error.receipt is not None:
             headers["receipt-id"] = error.receipt
         if error.retry_after is not None:
-            headers["retry-after"] = f"{math.ceil(error.retry_after)}"
+            headers["retry-after"] = str(error.retry_after)
         headers["content-type"] = "text/plain;charset=UTF-8"
         body = f"{error.message}\n".encode()
         if self._accepted:

@@ -8,6 +8,7 @@ Errors: what can go wrong with a client, and what it is told.
     │   └── FrameTooLarge      a frame, or a part of it, over its limit   1009
     ├── ProtocolError          a frame that is not allowed here           1002
     ├── AccessDenied           not for this client                        1008
+    ├── Restart                the gateway restarts: reconnect            1012
     ├── Unavailable            not now: reconnect and try again           4001
     │   └── TooMany            more than the client may have, for now     4001
     ├── HeartbeatMissed        nothing heard for too long                 4002
@@ -20,6 +21,8 @@ Close codes 4000-4499 ask the client to reconnect, 4500-4999 ask it not to.
 
 from __future__ import annotations
 
+import math
+
 
 class StompError(Exception):
     """
@@ -29,7 +32,8 @@ class StompError(Exception):
         message: For people: lower case, without a full stop, names the thing.
         code: For programs: the ``code`` header of the ERROR frame.
         receipt: The ``receipt`` that the failed frame asked for, if any.
-        retry_after: After how many seconds it is worth another try, if that is known.
+        retry_after: After how many seconds it is worth another try, if that is known; they are
+            rounded up to whole ones.
     """
 
     close_code = 1011
@@ -46,7 +50,7 @@ class StompError(Exception):
         self.message = message
         self.code = code
         self.receipt = receipt
-        self.retry_after = retry_after
+        self.retry_after = None if retry_after is None else max(1, math.ceil(retry_after))
 
 
 class FrameError(StompError):
@@ -71,6 +75,12 @@ class AccessDenied(StompError):
     """The client may not do this."""
 
     close_code = 1008
+
+
+class Restart(StompError):
+    """The gateway ends, and begins again: nothing was wrong."""
+
+    close_code = 1012
 
 
 class Unavailable(StompError):

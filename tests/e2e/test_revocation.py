@@ -60,9 +60,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
     variables = {
         "DEBUG": "0",
-        "HTTPS": "0",
-        "SECRET_KEY": "only-for-the-tests",
-        "ALLOWED_HOSTS": "localhost",
         "STOMP_ROUTING": "tests.kit.team_routing",
         "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
     }

@@ -26,7 +26,7 @@ from tests.kit.local_client import TIMEOUT, LocalClient, until
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "4"))
 
 #: Where a client that is not logged in may hear nothing, and send nothing.
-DENIED = ("/topic/denied", "/topic/c", "/user/alice/queue/a", "/user/root/queue/a")
+DENIED = ("/topic/denied", "/topic/c", "/user/alice/queue/a", "/user/admin/queue/a")
 
 #: What it may hear; its own temporary queues besides.
 ALLOWED = ("/topic/a", "/topic/b", "/app/a", "/temp-queue/")

@@ -21,6 +21,7 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 
+from .counters import Door, counters, sampler
 from .destinations.groups import group_name
 from .layer.fence import Fence
 from .layer.plain import face_of
@@ -56,7 +57,7 @@ def publish(
     return publish_many([message])[0]
 
 
-def publish_many(messages: Iterable[Message | Checked]) -> list[str]:
+def publish_many(messages: Iterable[Message | Checked], door: Door = "code") -> list[str]:
     """
     Publish messages from synchronous code, in their order and one round trip; return their ids.
 
@@ -65,7 +66,11 @@ def publish_many(messages: Iterable[Message | Checked]) -> list[str]:
         redis.RedisError: If Redis did not take all of them; it may have taken some.
     """
     checked = [each if isinstance(each, Checked) else check(each) for each in messages]
+    began = sampler.begin(checked[0].message.id) if sampler.armed and checked else None
     answers = face_of(get_channel_layer()).publisher.publish_sync(list(map(_publication, checked)))
+    if began is not None:
+        sampler.published(began)
+    counters.add_published(door, len(checked))
     return [id_of(each, answer) for each, answer in zip(checked, answers, strict=True)]
 
 
@@ -89,7 +94,9 @@ async def apublish(
 
 
 def apublish_many(
-    messages: Sequence[Checked], fences: Sequence[Fence] | None = None
+    messages: Sequence[Checked],
+    fences: Sequence[Fence] | None = None,
+    door: Door = "code",
 ) -> asyncio.Future[list[Any]]:
     """
     Begin to publish messages, at least one, in their order.
@@ -99,9 +106,10 @@ def apublish_many(
     :func:`ready` before, where many may come.
     """
     publisher = face_of(get_channel_layer()).publisher
-    if fences is None:
-        return publisher.publish([_publication(each) for each in messages])
-    return publisher.publish(list(map(_publication, messages, fences)))
+    counters.add_published(door, len(messages))
+    if sampler.armed:
+        return _followed(publisher, messages, fences)
+    return publisher.publish(_publications(messages, fences))
 
 
 def is_busy() -> bool:
@@ -117,6 +125,22 @@ async def ready() -> None:
 def id_of(checked: Checked, answer: Any) -> str:
     """Return the id of a message, given the answer of Redis, which has one for what is kept."""
     return answer.decode() if isinstance(answer, bytes) else checked.message.id
+
+
+def _publications(messages: Sequence[Checked], fences: Sequence[Fence] | None) -> list[Publication]:
+    if fences is None:
+        return [_publication(each) for each in messages]
+    return list(map(_publication, messages, fences))
+
+
+def _followed(
+    publisher: Any, messages: Sequence[Checked], fences: Sequence[Fence] | None
+) -> asyncio.Future[list[Any]]:
+    """Publish messages, and look how long the first of them takes."""
+    began = sampler.begin(messages[0].message.id)
+    future: asyncio.Future[list[Any]] = publisher.publish(_publications(messages, fences))
+    future.add_done_callback(lambda _: sampler.published(began))
+    return future
 
 
 def _publication(checked: Checked, fence: Fence | None = None) -> Publication:

@@ -231,7 +231,7 @@ def _published(message: Message, message_id: str) -> dict[str, str]:
 
 def _publish(messages: list[Checked]) -> list[str]:
     try:
-        return publish_many(messages)
+        return publish_many(messages, "api")
     except RedisError as error:
         logger.warning("Redis did not take %d notifications: %s", len(messages), error)
         raise RedisAway from None

@@ -124,7 +124,7 @@ class Publisher:
         newest = dict(latest)
         fences = [self._fence(arrival, checked, newest) for arrival, checked in readable]
         try:
-            future = apublish_many(messages, fences)
+            future = apublish_many(messages, fences, "bridge")
         except Exception as error:
             if len(readable) == 1:
                 return [self._dead_letter(readable[0][0], error)]

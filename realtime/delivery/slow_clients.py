@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from realtime.counters import counters
+
 from .frames import Frames
 from .outbox import Outbox
 
@@ -38,7 +40,7 @@ class LossyQueue:
             wanted = frames.one_by_one()
             if self._latest:  # those that come together have one destination
                 wanted = wanted[-1:]
-                self._dropped += frames.count - 1
+                self._count(frames.count - 1)
             for each in wanted:
                 self._deliver(each)
         else:
@@ -60,7 +62,7 @@ class LossyQueue:
         while self._waiting and not outbox.fits(frames.size):
             self._drop(next(iter(self._waiting)))
         if not outbox.fits(frames.size):
-            self._dropped += 1
+            self._count(1)
             return
         outbox.hold(frames)
         self._waiting[key] = frames
@@ -93,4 +95,8 @@ class LossyQueue:
 
     def _drop(self, key: str) -> None:
         self._outbox.release(self._waiting.pop(key))
-        self._dropped += 1
+        self._count(1)
+
+    def _count(self, dropped: int) -> None:
+        self._dropped += dropped
+        counters.dropped += dropped

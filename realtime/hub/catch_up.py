@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from realtime.counters import counters
 from realtime.delivery.frames import SharedFrames
 from realtime.history.log import MAX_REPLAY, Log, Lost
 from realtime.history.positions import Position
@@ -111,6 +112,7 @@ class CatchUp:
         if known > 0:
             messages, at = messages[known:], at.after(known)
         if not at.follows(self._position):
+            counters.gaps += 1
             self._become(Standing.STALLED)
             self._read_soon()
             return ()
@@ -122,6 +124,7 @@ class CatchUp:
         if self.standing not in DELIVERING:
             return
         if position.epoch != self.epoch or position.offset > self.offset:
+            counters.gaps += 1
             self._read_soon()
 
     @property
@@ -202,8 +205,12 @@ class CatchUp:
         try:
             missed = log.since(resume) if resume is not None else log.newest(subscription.replay)
         except Lost as lost:
+            counters.resumes[lost.reason] += 1
             return Start(self._position, False, lost.reason), ()
-        recovered = True if resume is not None else None
+        recovered = None
+        if resume is not None:
+            recovered = True
+            counters.resumes["whole"] += 1
         return Start(self._position.before(len(missed)), recovered), missed
 
     def _frames(self, message: Message) -> SharedFrames:
@@ -289,6 +296,7 @@ class CatchUp:
         try:
             missing = log.since(here) if here != log.position else []
         except Lost as lost:
+            counters.lost += 1
             missing = log.left(here)
             position = log.position.before(len(missing))
             for subscription in self._feed.hearing():

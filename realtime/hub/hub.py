@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from realtime.counters import counters, sampler
 from realtime.delivery.outbox import this_flusher
 from realtime.destinations.groups import group_name
 from realtime.destinations.names import is_pattern
@@ -163,6 +164,8 @@ class Hub:
             first: The position of the first message, or "".
             pattern: The glob by which they came, if they came by one.
         """
+        if sampler.expected:
+            _follow(envelopes)
         if len(envelopes) == 1:  # a shorter way to the same
             message = open_envelope(envelopes[0], first or None)
             if message is not None:
@@ -187,7 +190,9 @@ class Hub:
             messages, rest = messages[:step], messages[step:]
         for feed in feeds:
             try:
-                self._delivered += feed.receive(messages, "" if pattern else first)
+                count = feed.receive(messages, "" if pattern else first)
+                self._delivered += count
+                counters.delivered += count
             except Exception:  # what goes wrong here must not end the others
                 logger.exception("a message could not be delivered")
         if rest:
@@ -269,6 +274,12 @@ class Hub:
 def _heard_as(destination: str) -> str:
     """Return what the layer hears for a destination: patterns may have the same glob."""
     return pattern_of(destination).glob if is_pattern(destination) else destination
+
+
+def _follow(envelopes: Sequence[Mapping[str, Any]]) -> None:
+    """Look how long messages took, once the outboxes have written: in the turn after the next."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, sampler.delivered, envelopes)
 
 
 def _open_all(envelopes: Sequence[dict[str, Any]], first: str) -> list[Message | None]:

@@ -12,6 +12,7 @@ from channels.exceptions import ChannelFull
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from channels_redis.utils import _consistent_hash, decode_hosts
 
+from realtime.counters import counters
 from realtime.messages.envelope import unbundle
 from realtime.redis.connect import create_pool, open_pipeline
 from realtime.redis.subscriber import Receive, Subscriber
@@ -50,6 +51,7 @@ class LoopLayer(RedisPubSubLoopLayer):
 
     def renewed(self) -> None:
         """Tell those who listen that messages may be missing."""
+        counters.reconnections += 1
         for tell in self.on_renewed:
             tell()
 

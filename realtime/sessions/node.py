@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from realtime.access.limits import again_in, refusals
 from realtime.concurrency import per_loop
 from realtime.conf import conf
+from realtime.counters import counters, sampler
 from realtime.hub.hub import Hub
 from realtime.stomp import ProtocolError, StompError, TooMany
 
@@ -76,6 +77,7 @@ class Node:
                 asyncio.create_task(self._writer.run(), name="realtime-sessions"),
                 asyncio.create_task(self._revocation.run(), name="realtime-revocation"),
             ]
+        counters.sessions += 1
         self._due[member] = 0.0
         self._writer.opened(member.session)
 
@@ -146,13 +148,17 @@ class Node:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        expected = loop.time()
         while True:
             now = loop.time()
+            counters.loop_seconds.observe(max(0.0, now - expected))
+            sampler.arm()
             due = [member for member, at in self._due.items() if at <= now]
             while due:
                 self._look(due[-TICKS_PER_TURN:], now)
                 del due[-TICKS_PER_TURN:]
                 await asyncio.sleep(0)
+            expected = loop.time() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
 
     def _look(self, members: Sequence[Clocked], now: float) -> None:

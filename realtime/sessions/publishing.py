@@ -103,7 +103,9 @@ class Publishing:
         count = len(batch)
         self._session.messages_in += count
         done = partial(self._published, receipts)
-        self._in_flight.start(broker.apublish_many(batch), done, size=size, count=count)
+        self._in_flight.start(
+            broker.apublish_many(batch, door="send"), done, size=size, count=count
+        )
 
     def _published(self, receipts: list[str | None], future: asyncio.Future[list[Any]]) -> None:
         error = future.exception()
@@ -116,7 +118,7 @@ class Publishing:
 
 
 async def _publish_one(message: Checked) -> None:
-    (answer,) = await broker.apublish_many([message])
+    (answer,) = await broker.apublish_many([message], door="send")
     if isinstance(answer, BaseException):
         raise answer
 

@@ -22,6 +22,7 @@ from realtime.access.credentials import of_connect
 from realtime.access.origins import header
 from realtime.access.rules import Decision
 from realtime.conf import conf
+from realtime.counters import counters
 from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
 from realtime.delivery.outbox import ATTACH, Outbox, Send
 from realtime.destinations.names import APPLICATION, check_destination
@@ -151,6 +152,7 @@ class StompSession:
         self._heartbeats.heard = _NEVER  # while we are at work, silence is our own
         self.session.heard_at = time.time()
         try:
+            counters.bytes_in += len(data)
             self.connection.receive_data(data)
             self._pace.bytes += len(data)
             await self._act()
@@ -180,8 +182,10 @@ class StompSession:
 
     def fail(self, error: BaseException, receipt: str | None = None) -> None:
         """Answer any error with ERROR and close: the one place where that is done."""
-        self._publishing.closed = self._calls.closed = True
         stomp_error = as_stomp_error(error)
+        if not self._publishing.closed:
+            counters.ended[stomp_error.code] += 1
+        self._publishing.closed = self._calls.closed = True
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
         self.outbox.close(
@@ -213,6 +217,7 @@ class StompSession:
     async def _act(self) -> None:
         """Act on what the client asks for. SENDs that follow each other are published together."""
         while (event := self.connection.next_event()) is not None:
+            counters.requests[type(event)] += 1
             if self._publishing.batch and type(event) is not events.Send:
                 await self._publish_batch()
             try:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from realtime.conf import conf
+from realtime.counters import counters
 from realtime.delivery.outbox import Outbox, Send
 from realtime.history.positions import Position
 from realtime.sessions.authorization import Grants
@@ -118,6 +119,7 @@ class EventStream:
 
     def fail(self, error: StompError) -> None:
         """End the stream, and say why: who comes again gets an answer that says so, too."""
+        counters.ended[error.code] += 1
         content = as_json({"code": error.code, "detail": error.message})
         self._outbox.write(EventFrames((b"event: refused\ndata: %b\n\n" % content,)))
         self._ended.set()
@@ -189,6 +191,7 @@ class EventStream:
 
     def _cut_off(self, error: TooSlow) -> None:
         """End at once; a response that is cut off tells the client to come again."""
+        counters.ended[error.code] += 1
         self._cut = True
         if self._task is not None:
             self._task.cancel()

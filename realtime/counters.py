@@ -1,5 +1,5 @@
 """
-Counters: what this process has done since it began, in plain numbers, so that counting costs nothing.
+Counters: what this process has done since it began, in plain numbers that cost next to nothing.
 
 Whoever does something adds to them; reports of nodes and ``/metrics`` read them. Those of one event
 loop need no lock; what threads do is counted with one.
@@ -42,7 +42,7 @@ class Histogram:
         self._recent.append((time.monotonic(), seconds))
 
     def quantiles(self, *shares: float, within: float = 60.0) -> list[float] | None:
-        """Return below which durations these shares of the newest were; None where there are none."""
+        """Return how long these shares of the newest took at most; None where there are none."""
         since = time.monotonic() - within
         newest = sorted(seconds for at, seconds in tuple(self._recent) if at >= since)
         if not newest:

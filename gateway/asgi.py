@@ -18,9 +18,9 @@ from django.urls import re_path  # noqa: E402
 from gateway.login import LoginHandler, hashes  # noqa: E402
 from notifications.api.handler import SynchronousHandler  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
-from realtime.api.health import LIVE, READY, health  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
+from realtime.nodes.health import LIVE, READY, health  # noqa: E402
 from realtime.sse.view import event_stream  # noqa: E402
 
 if wrong := [

@@ -14,11 +14,10 @@ class SessionAdmin(admin.ModelAdmin):
     """The live sessions, to look at: nothing can be changed."""
 
     list_display = (
-        "id", "user", "address", "version", "node", "connected_at", "heard_at",
-        "subscriptions", "messages_in", "messages_out",
+        "id", "user", "address", "version", "node", "connected_at", "topics",
     )  # fmt: skip
     list_filter = ("node", "version", "connected_at")
-    search_fields = ("id", "user", "address", "user_agent")
+    search_fields = ("id", "user", "address", "user_agent", "topics")
     list_select_related = ("node",)
     list_per_page = 50
 

@@ -25,8 +25,11 @@ class RealtimeConfig(AppConfig):
             from .server.server import install
 
             install()
+        from .nodes.service import serve
+        from .sessions.node import services
         from .sessions.revocation import connect_signals
 
+        services.append(serve)
         connect_signals()
         checks.register(check_routing, TAG)
         checks.register(check_rules, TAG)

@@ -70,7 +70,8 @@ def publish_many(messages: Iterable[Message | Checked], door: Door = "code") -> 
     answers = face_of(get_channel_layer()).publisher.publish_sync(list(map(_publication, checked)))
     if began is not None:
         sampler.published(began)
-    counters.add_published(door, len(checked))
+    with counters.lock:
+        counters.published[door] += len(checked)
     return [id_of(each, answer) for each, answer in zip(checked, answers, strict=True)]
 
 
@@ -106,7 +107,8 @@ def apublish_many(
     :func:`ready` before, where many may come.
     """
     publisher = face_of(get_channel_layer()).publisher
-    counters.add_published(door, len(messages))
+    with counters.lock:
+        counters.published[door] += len(messages)
     if sampler.armed:
         return _followed(publisher, messages, fences)
     return publisher.publish(_publications(messages, fences))

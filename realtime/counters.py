@@ -54,7 +54,8 @@ class Counters:
     """Those of one process; each counts up from its start."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        #: For what threads add to.
+        self.lock = threading.Lock()
         #: Sessions that began, those of server-sent events too.
         self.sessions = 0
         #: Sessions that ended with an error, by its code.
@@ -63,7 +64,7 @@ class Counters:
         self.requests: Counter[type[Any]] = Counter()
         self.bytes_in = 0
         self.bytes_out = 0
-        #: Messages that were handed to Redis, by the way they came in.
+        #: Messages that were handed to Redis, by the way they came in; threads do so, too.
         self.published: Counter[Door] = Counter()
         #: Messages that were handed to a client's outbox, or to what stands before it.
         self.delivered = 0
@@ -83,11 +84,6 @@ class Counters:
         self.delivery_seconds = Histogram()
         #: By how much the event loop was late for the clock of the sessions.
         self.loop_seconds = Histogram()
-
-    def add_published(self, door: Door, count: int) -> None:
-        """Count messages that were published, in whatever thread."""
-        with self._lock:
-            self.published[door] += count
 
 
 class Sampler:

@@ -1,4 +1,9 @@
-"""Models: live sessions and their nodes, as an operator sees them; see ``sessions.records``."""
+"""
+Models: which sessions live, and on which node, so that operators can search them.
+
+What changes with each message is not here: nodes are asked for it, see :mod:`realtime.nodes`. Rows
+are written by ``sessions.records``; who is dead says the database's clock, which all nodes share.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from django.db import models
-from django.utils import timezone
+from django.db.models.functions import Now
 
 #: A node that has not written for so long is dead.
 NODE_DEAD_AFTER: Final = timedelta(seconds=20)
@@ -14,7 +19,7 @@ NODE_DEAD_AFTER: Final = timedelta(seconds=20)
 
 class NodeQuerySet(models.QuerySet["NodeRecord"]):
     def dead(self) -> NodeQuerySet:
-        return self.filter(seen_at__lt=timezone.now() - NODE_DEAD_AFTER)
+        return self.filter(seen_at__lt=Now() - NODE_DEAD_AFTER)
 
 
 class NodeRecord(models.Model):
@@ -27,6 +32,7 @@ class NodeRecord(models.Model):
 
     class Meta:
         verbose_name = "node"
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return self.id
@@ -42,14 +48,18 @@ class SessionRecord(models.Model):
     user_agent = models.CharField(max_length=200, blank=True)
     version = models.CharField("STOMP version", max_length=3, blank=True)
     connected_at = models.DateTimeField("connected since")
-    heard_at = models.DateTimeField("last heard")
-    subscriptions = models.PositiveIntegerField(default=0)
-    messages_in = models.PositiveBigIntegerField(default=0)
-    messages_out = models.PositiveBigIntegerField(default=0)
+    #: What it hears, a destination in each line, so that it is found by one.
+    topics = models.TextField(blank=True)
 
     class Meta:
         verbose_name = "session"
         ordering = ("-connected_at",)
+        default_permissions = ("view",)
+        permissions = (
+            ("disconnect_session", "Can disconnect sessions"),
+            ("unsubscribe_session", "Can end subscriptions of sessions"),
+            ("message_session", "Can send messages to sessions"),
+        )
 
     def __str__(self) -> str:
         return self.id

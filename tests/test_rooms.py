@@ -23,7 +23,8 @@ def entries(folder: Path) -> set[str]:
 
 
 def test_there_are_few_entries_at_the_first_look(project: Path) -> None:
-    assert len(entries(project / "realtime")) <= 24
+    # 24 for messages; and `nodes` with `counters`, for those who look at them.
+    assert len(entries(project / "realtime")) <= 25
 
 
 @pytest.mark.parametrize("room", ROOMS)

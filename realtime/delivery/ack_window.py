@@ -48,6 +48,15 @@ class AckWindow:
             self._unacknowledged[message.id] = None
         self._outbox.deliver(frames)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages were sent and are unacknowledged."""
+        return len(self._unacknowledged)
+
     def __contains__(self, message_id: str) -> bool:
         """Whether a message was sent and is unacknowledged."""
         return message_id in self._unacknowledged

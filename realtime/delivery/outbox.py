@@ -25,6 +25,10 @@ WRITE_BYTES: Final = 64 * 1024
 #: Seconds that a client who was too slow has to take the close.
 CLOSE_SECONDS: Final = 2.0
 
+#: A client is shown as slow if so many bytes wait for it, or if it took nothing for so long.
+SLOW_BYTES: Final = 64 * 1024
+SLOW_SECONDS: Final = 1.0
+
 #: To how many clients is written before others have their turn.
 FLUSHES_PER_TURN: Final = 250
 
@@ -103,6 +107,18 @@ class Outbox:
         self._transport: Transport | None = None
         self._waiting: deque[Frames] = deque()
         self._sources: dict[Source, None] = {}
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for the client, here and in the server."""
+        buffered = self._transport.buffered if self._transport is not None else 0
+        return self.waiting_bytes + self.held_bytes + buffered
+
+    def is_slow(self, now: float) -> bool:
+        """Whether the client reads more slowly than messages come: much waits, or for long."""
+        if not self.blocked or self._ended:
+            return False
+        return self.unsent >= SLOW_BYTES or now - self._progress[0] >= SLOW_SECONDS
 
     def attach(self, transport: Transport) -> None:
         """Write to a transport from now on; the server calls this when the WebSocket is open."""
@@ -312,6 +328,8 @@ class Direct:
     """Nothing in between: the outbox takes frames at once. Most subscriptions have this."""
 
     __slots__ = ("deliver", "outbox")
+
+    waiting = 0
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox

@@ -39,6 +39,10 @@ class Replay:
         self._waiting: deque[Frames] = deque()
         outbox.add_source(self)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._missed) + sum([frames.count for frames in self._waiting])
+
     def deliver(self, frames: Frames) -> None:
         """Keep MESSAGE frames until the old ones are delivered."""
         if self._outbox.hold(frames):

@@ -30,6 +30,10 @@ class LossyQueue:
         self._dropped = 0
         self._told: Mapping[str, str] = {}
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def tell(self, headers: Mapping[str, str]) -> None:
         """Say this in headers of the next MESSAGE that is sent, whichever that is."""
         self._told = headers

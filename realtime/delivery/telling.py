@@ -23,6 +23,10 @@ class Telling:
         self._headers = headers
         self._done = done
 
+    @property
+    def waiting(self) -> int:
+        return self.behind.waiting
+
     def deliver(self, frames: Frames) -> None:
         """Let MESSAGE frames pass, the first with the headers."""
         self._done()

@@ -12,6 +12,14 @@ APPLICATION: Final = "/app/"
 USER: Final = "/user/"
 USER_QUEUE: Final = "/user/queue/"
 TEMPORARY: Final = "/temp-queue/"
+#: What nodes tell each other; no client can name it.
+INTERNAL: Final = "/system/"
+#: Begins a segment of the gateway's own topics: nobody else publishes there, and no wildcard
+#: stands for it.
+RESERVED: Final = "/$"
+#: Those about the gateway; and about a topic, who is on it, as ``TOPIC/$presence``.
+SYSTEM: Final = "/topic/$SYS/"
+PRESENCE: Final = "/$presence"
 PREFIXES: Final = (TOPIC, APPLICATION, USER, TEMPORARY)
 MAX_DESTINATION_BYTES: Final = 255
 
@@ -78,6 +86,8 @@ def check_topic(destination: str) -> str:
         raise DestinationError(f"{destination!r} is not a topic: it does not start with {TOPIC}")
     if "*" in destination:
         raise DestinationError("the character '*' is reserved for patterns")
+    if RESERVED in destination:
+        raise DestinationError(f"{destination!r} is the gateway's own: it begins a segment with $")
     return destination
 
 

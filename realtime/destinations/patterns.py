@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from .groups import GROUP, readable_name
-from .names import TOPIC, USER, DestinationError, check_pattern, check_published
+from .names import RESERVED, TOPIC, USER, DestinationError, check_pattern, check_published
 
 _ANY_SEGMENT: Final = "[^/]+"
 _REST: Final = "(?:/.+)?"
@@ -31,7 +31,7 @@ class Pattern:
 
     def matches(self, destination: str) -> bool:
         """Return whether this stands for a destination."""
-        return self._match(destination) is not None
+        return self._match(destination) is not None and self._may_stand_for(destination)
 
     def covers(self, destination: str) -> bool:
         """
@@ -42,9 +42,12 @@ class Pattern:
         if ours[-1] == "**":
             ours = ours[:-1]
             theirs = theirs[: len(ours)]
-        if len(ours) != len(theirs) or "**" in theirs:
+        if len(ours) != len(theirs) or "**" in theirs or not self._may_stand_for(destination):
             return False
         return all(our in ("*", their) for our, their in zip(ours, theirs, strict=True))
+
+    def _may_stand_for(self, destination: str) -> bool:
+        return RESERVED not in destination or RESERVED in self.text
 
     @property
     def glob(self) -> str:

@@ -95,6 +95,11 @@ class CatchUp:
         self._early: list[tuple[Position, Message]] = []  # what came while it was being read
         self._waiting: dict[Subscription, asyncio.Future[None]] = {}
 
+    @property
+    def shown_position(self) -> str | None:
+        """Of what was delivered last; None before the first look at the history."""
+        return str(self._position) if self.standing is not Standing.NEW else None
+
     # What comes
 
     def receive(self, messages: Sequence[Message], first: str) -> Sequence[Message]:

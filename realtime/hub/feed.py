@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from realtime.delivery.frames import Encoder, SharedFrames
@@ -102,6 +103,10 @@ class Feed:
         self.membership = membership
         #: Who subscribed, also those who do not hear yet.
         self.members: dict[Subscription, None] = {}
+        #: How many messages came since it is heard here, and in a second, of late.
+        self.messages = 0
+        self.per_second = 0.0
+        self._measured = (time.monotonic(), 0)
         self._hearing: dict[Encoder, dict[Subscription, None]] = {}
         self._catch_up = CatchUp(self, history.size, read) if history is not None else None
 
@@ -109,6 +114,17 @@ class Feed:
     def kinds(self) -> int:
         """How many different frames a message becomes."""
         return len(self._hearing)
+
+    @property
+    def position(self) -> str | None:
+        """The position of what was delivered last, where there is a history."""
+        return self._catch_up.shown_position if self._catch_up is not None else None
+
+    def measure(self) -> None:
+        """Take note of how many messages have come since the last call."""
+        (at, count), now = self._measured, time.monotonic()
+        self.per_second = round((self.messages - count) / max(now - at, 0.001), 1)
+        self._measured = (now, self.messages)
 
     def hearing(self) -> list[Subscription]:
         """Return all who hear."""
@@ -176,6 +192,7 @@ class Feed:
     def deliver(self, messages: Sequence[Message]) -> int:
         """Hand messages to all who hear; return how often."""
         shared = SharedFrames(*messages)
+        self.messages += len(messages)
         count = 0
         for encoder, alike in tuple(self._hearing.items()):
             frames = shared.frames_for(encoder)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, KeysView, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from channels.layers import get_channel_layer
 from realtime.counters import counters, sampler
 from realtime.delivery.outbox import this_flusher
 from realtime.destinations.groups import group_name
-from realtime.destinations.names import is_pattern
+from realtime.destinations.names import INTERNAL, is_pattern
 from realtime.destinations.patterns import pattern_of
 from realtime.history.log import Log
 from realtime.history.positions import Position
@@ -151,6 +151,36 @@ class Hub:
             self._checker = asyncio.create_task(self._check_histories(), name="realtime-checks")
         return channel
 
+    # What is shown of it
+
+    @property
+    def destinations(self) -> KeysView[str]:
+        """What is heard: destinations and patterns."""
+        return self._feeds.keys()
+
+    def position(self, destination: str) -> str | None:
+        """Return the position of what was delivered last, if the destination has a history."""
+        feed = self._feeds.get(destination)
+        return feed.position if feed is not None else None
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Return what is heard, by how many, and how much of it comes."""
+        return [
+            {
+                "topic": name,
+                "subscribers": len(feed.members),
+                "messages": feed.messages,
+                "per_second": feed.per_second,
+                "position": feed.position,
+            }
+            for name, feed in self._feeds.items()
+            if not name.startswith(INTERNAL)
+        ]
+
+    def deliver_here(self, message: Message) -> None:
+        """Deliver a message to those who hear its destination on this process only."""
+        self._deliver((message,), "", None)
+
     # What comes
 
     def receive(
@@ -263,6 +293,8 @@ class Hub:
             kept = {name: self._history(name) for name in self._feeds}
             asked = [(name, history) for name, history in kept.items() if history is not None]
             groups = [(group_name(name), history) for name, history in asked]
+            for feed in self._feeds.values():
+                feed.measure()
             positions = await self._layer.reader.positions(groups)
             if not renewed:
                 await asyncio.sleep(ARRIVAL_SECONDS)

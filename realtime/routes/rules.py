@@ -203,6 +203,16 @@ NEEDS_PUBLISH: Final = f"publishing needs the permission {PUBLISH}"
 service: Final = Requirement("service", permission(PUBLISH).check)
 
 
+def _is_operator(who: Any, *asked: Any) -> bool:
+    return _is_staff(who, *asked) and bool(_user_of(who).has_perm(SEE_NODES))
+
+
+#: The permission by which members of the staff see what nodes do.
+SEE_NODES: Final = "realtime.view_noderecord"
+#: Members of the staff who may see what nodes do.
+operator: Final = Requirement("operator", _is_operator)
+
+
 class RulePattern:
     """
     The destinations of a rule: ``*`` and ``{name}`` are one segment, ``**`` at the end any number.

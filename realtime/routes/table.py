@@ -9,11 +9,18 @@ from typing import Any, Final, TypeVar
 from django.conf import settings
 
 from realtime.conf import cached_setting, conf
-from realtime.destinations.names import TOPIC, DestinationError, is_pattern
+from realtime.destinations.names import (
+    PRESENCE,
+    RESERVED,
+    SYSTEM,
+    TOPIC,
+    DestinationError,
+    is_pattern,
+)
 from realtime.destinations.patterns import pattern_of
 
 from .applications import ApplicationRoute, ForwardRoute, SendRoute, SubscribeRoute
-from .rules import ACTIONS, Rule, anyone
+from .rules import ACTIONS, Rule, anyone, operator
 from .topics import History, TopicOptions, TopicRoute
 
 T = TypeVar("T")
@@ -24,6 +31,9 @@ Rules = tuple[tuple[Rule, dict[str, str]], ...]
 
 #: The only rule of a table that has none, while ``DEBUG`` is on.
 EVERYTHING: Final = Rule("/**", dict.fromkeys(ACTIONS, anyone))
+
+#: Who hears what the gateway says of itself, whatever the table.
+OWN_TOPICS: Final = Rule(f"{SYSTEM}**", {"subscribe": operator})
 
 #: Topics of which no entry says how much is kept.
 _EVERY_TOPIC: Final = f"{TOPIC}**"
@@ -55,6 +65,8 @@ class Table:
 
     def topic(self, destination: str) -> TopicOptions:
         """Return the options of a destination, or of a pattern of topics."""
+        if RESERVED in destination:
+            return TopicOptions(None, "latest")
         kept = _first_that_covers(self._histories, destination)
         slow = _first_that_covers(self._slow_clients, destination)
         history = kept.history if kept is not None else None
@@ -69,6 +81,11 @@ class Table:
         covers it, and before that, for a pattern, those that cover a part. Nothing, if none covers
         it: then it is denied.
         """
+        if destination.startswith(SYSTEM):
+            return ((OWN_TOPICS, {}),)
+        if RESERVED in (topic := destination.removesuffix(PRESENCE)):
+            return ()
+        destination = topic  # who may hear it may hear who is on it
         deciding: list[tuple[Rule, dict[str, str]]] = []
         for rule in self._rules:
             variables = rule.compiled.variables(destination)

@@ -20,6 +20,7 @@ from twisted.internet import defer, reactor
 
 from realtime.access.addresses import client_address
 from realtime.access.limits import refusals
+from realtime.sessions.node import this_node
 
 from . import slim
 from .bounds import Bodies, Connections
@@ -86,6 +87,7 @@ class GatewayServer(daphne.server.Server):
         daphne.server.HTTPFactory = GatewayHTTPFactory
         daphne.server.WebSocketFactory = GatewayWebSocketFactory
         _shorten_pauses()
+        reactor.callLater(0, lambda: this_node().start())  # once the event loop runs
         super().run()
 
     def listen_success(self, port: Any) -> None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from realtime.access.limits import again_in, refusals
@@ -16,6 +16,7 @@ from realtime.concurrency import per_loop
 from realtime.conf import conf
 from realtime.counters import counters, sampler
 from realtime.hub.hub import Hub
+from realtime.messages.message import Message
 from realtime.stomp import ProtocolError, StompError, TooMany
 
 from .heartbeats import TICK_SECONDS
@@ -36,8 +37,8 @@ TICKS_PER_TURN: Final = 50
 RETRY_SECONDS: Final = 10.0
 
 
-class Clocked(Protocol):
-    """A member of a node: its clock looks after it."""
+class Member(Protocol):
+    """A session of a node, as the node knows it."""
 
     session: Session
 
@@ -50,6 +51,16 @@ class Clocked(Protocol):
     def fail(self, error: StompError) -> None:
         """End, and say why."""
 
+    def unsubscribe(self, key: str, error: StompError) -> None:
+        """End one of its subscriptions, and say why."""
+
+    def tell(self, key: str, message: Message) -> None:
+        """Send it a message, which others don't get, on one of its subscriptions."""
+
+
+#: What else runs on each node, as long as it does; the app adds what lies above.
+services: Final[list[Callable[[Any], Coroutine[Any, Any, None]]]] = []
+
 
 class Node:
     """
@@ -59,29 +70,35 @@ class Node:
     """
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.hub = Hub()
         self._writer = SessionWriter(self.id)
         self._revocation = Revocation(self.hub, lambda: self.members)
-        self._due: dict[Clocked, float] = {}
-        self._silent: dict[Clocked, None] = {}  # those that have not sent CONNECT, in their order
-        self._users: dict[Clocked, Any] = {}
+        self._due: dict[Member, float] = {}
+        self._silent: dict[Member, None] = {}  # those that have not sent CONNECT, in their order
+        self._users: dict[Member, Any] = {}
         self._counts: Counter[Any] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def add(self, member: Clocked) -> None:
-        """Take in a session: show it to operators, and look after its clock."""
+    def start(self) -> None:
+        """Begin to look after sessions, and to be seen by operators; once."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._tick(), name="realtime-clock"),
                 asyncio.create_task(self._writer.run(), name="realtime-sessions"),
                 asyncio.create_task(self._revocation.run(), name="realtime-revocation"),
+                *(asyncio.create_task(serve(self), name="realtime-nodes") for serve in services),
             ]
+
+    def add(self, member: Member) -> None:
+        """Take in a session: show it to operators, and look after its clock."""
+        self.start()
         counters.sessions += 1
         self._due[member] = 0.0
         self._writer.opened(member.session)
 
-    def expect_connect(self, member: Clocked) -> None:
+    def expect_connect(self, member: Member) -> None:
         """Wait for CONNECT, which honest clients send at once; who waited longest makes room."""
         self._silent[member] = None
         if 0 < conf.STOMP_SILENT_CONNECTIONS < len(self._silent):
@@ -91,11 +108,11 @@ class Node:
             refusals.note("silent-connections", (oldest.session.address,), text)
             oldest.fail(ProtocolError(f"CONNECT did not come, and {text}", code="connect-timeout"))
 
-    def heard_connect(self, member: Clocked) -> None:
+    def heard_connect(self, member: Member) -> None:
         """Take note that CONNECT has come."""
         self._silent.pop(member, None)
 
-    def enter(self, member: Clocked) -> None:
+    def enter(self, member: Member) -> None:
         """
         Count a session of a user, once it is known whose it is.
 
@@ -113,20 +130,20 @@ class Node:
         self._counts[session.user.pk] += 1
         self._users[member] = session.user.pk
 
-    def logged_in(self, member: Clocked) -> None:
+    def logged_in(self, member: Member) -> None:
         """Look at a login again whose user was looked at while it was under way."""
         self._revocation.check(member.session.login)
 
     @property
-    def members(self) -> list[Clocked]:
+    def members(self) -> list[Member]:
         """The sessions that live here."""
         return list(self._due)
 
-    def wake(self, member: Clocked) -> None:
+    def wake(self, member: Member) -> None:
         """Look at this session's clock at the next tick: something changed."""
         self._due[member] = 0.0
 
-    def discard(self, member: Clocked) -> None:
+    def discard(self, member: Member) -> None:
         """Forget a session that ended."""
         self._due.pop(member, None)
         self._silent.pop(member, None)
@@ -161,12 +178,12 @@ class Node:
             expected = loop.time() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
 
-    def _look(self, members: Sequence[Clocked], now: float) -> None:
+    def _look(self, members: Sequence[Member], now: float) -> None:
         for member in members:
             if member in self._due:
                 self._tick_one(member, now)
 
-    def _tick_one(self, member: Clocked, now: float) -> None:
+    def _tick_one(self, member: Member, now: float) -> None:
         """Let one see the time; whatever becomes of it, the clock of the others goes on."""
         try:
             due = member.tick(now)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from realtime.concurrency import in_thread
 from realtime.models import NodeRecord, SessionRecord
@@ -20,18 +20,20 @@ from .session import Session
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between writes of what opened and closed; each brings the changes of one part in so many
-#: of the other sessions as well.
+#: Seconds between writes of what opened, closed and changed, where anything did.
 WRITE_SECONDS: Final = 2.0
-_PARTS: Final = 3
+
+#: Seconds between two signs of life of a node.
+SIGN_SECONDS: Final = 5.0
 
 #: Its own, so that a storm of logins does not make this node look dead.
 _thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="realtime-sessions")
 
 _BATCH: Final = 500
-_CHANGING: Final = [
-    "user", "version", "heard_at", "subscriptions", "messages_in", "messages_out",
-]  # fmt: skip
+_CHANGING: Final = ["user", "version", "topics"]
+
+#: So much of what a session hears is kept, in characters.
+_MAX_TOPICS: Final = 4000
 
 
 class SessionWriter:
@@ -45,8 +47,10 @@ class SessionWriter:
     def __init__(self, node_id: str) -> None:
         self._node_id = node_id
         self._live: set[Session] = set()
-        self._written: dict[Session, tuple[Any, ...]] = {}
+        self._written: set[Session] = set()
+        self._gone: list[str] = []  # whose rows are to be removed
         self._known = False  # the node's own row is there
+        self._signed_at = float("-inf")
         self._failing = False
 
     def opened(self, session: Session) -> None:
@@ -56,36 +60,40 @@ class SessionWriter:
     def closed(self, session: Session) -> None:
         """Take note that a session ended."""
         self._live.discard(session)
+        if session in self._written:
+            self._written.discard(session)
+            self._gone.append(session.id)
 
     async def run(self) -> None:
         """Write until cancelled."""
-        for part in itertools.cycle(range(_PARTS)):
-            await self.write(part)
+        while True:
+            await self.write()
             await asyncio.sleep(WRITE_SECONDS)
 
-    async def write(self, part: int | None = None) -> None:
-        """
-        Bring the database up to date: once, now. Of those that were there before only a part, if
-        one is given: a thread that writes many takes time from the event loop.
-        """
-        live = {session: _changing_values(session) for session in self._live}
-        gone = [session.id for session in self._written if session not in live]
-        changed = {
-            session: state
-            for session, state in live.items()
-            if session not in self._written
-            or (part in (None, _part_of(session)) and self._written[session] != state)
-        }
-        try:
-            await in_thread(self._save, list(changed), gone, threads=_thread)
-        except Exception as error:
-            if not self._failing:
-                logger.warning("could not write the sessions, trying again: %s", error)
-            self._failing = True
+    async def write(self) -> None:
+        """Bring the database up to date: once, now."""
+        changed = [session for session in self._live if session.changed]
+        gone, self._gone = self._gone, []
+        if not (changed or gone or time.monotonic() - self._signed_at >= SIGN_SECONDS):
             return
-        self._failing = False
-        kept = {session: state for session, state in self._written.items() if session in live}
-        self._written = kept | changed
+        for session in changed:
+            session.changed = False
+        self._written.update(changed)  # those that end meanwhile have to be removed
+        try:
+            await in_thread(self._save, changed, gone, threads=_thread)
+        except Exception as error:
+            self._try_again(changed, gone, error)
+        else:
+            self._failing = False
+            self._signed_at = time.monotonic()
+
+    def _try_again(self, changed: list[Session], gone: list[str], error: Exception) -> None:
+        if not self._failing:
+            logger.warning("could not write the sessions, trying again: %s", error)
+        self._failing = True
+        self._gone += gone
+        for session in changed:
+            session.changed = True
 
     async def close(self) -> None:
         """Remove the node and its sessions."""
@@ -98,7 +106,7 @@ class SessionWriter:
     def _save(self, changed: list[Session], gone: list[str]) -> None:
         with transaction.atomic():
             _, created = NodeRecord.objects.update_or_create(
-                id=self._node_id, defaults={"seen_at": timezone.now()}
+                id=self._node_id, defaults={"seen_at": Now()}
             )
             if created and self._known:  # taken for dead by another node: write all anew
                 changed = list(self._live)
@@ -123,26 +131,12 @@ class SessionWriter:
             user_agent=session.user_agent[:200],
             version=session.version,
             connected_at=datetime.fromtimestamp(session.connected_at, UTC),
-            heard_at=datetime.fromtimestamp(session.heard_at, UTC),
-            subscriptions=session.subscriptions,
-            messages_in=session.messages_in,
-            messages_out=session.messages_out,
+            topics=_topics(session),
         )
 
 
-def _changing_values(session: Session) -> tuple[Any, ...]:
-    return (
-        session.user_name,
-        session.version,
-        int(session.heard_at),
-        session.subscriptions,
-        session.messages_in,
-        session.messages_out,
-    )
-
-
-def _part_of(session: Session) -> int:
-    return hash(session.id) % _PARTS
+def _topics(session: Session) -> str:
+    return "\n".join(sorted(session.destinations))[:_MAX_TOPICS]
 
 
 def _batches(ids: list[str]) -> Iterable[list[str]]:

@@ -16,13 +16,11 @@ there it is looked at, too.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from channels.layers import get_channel_layer
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
@@ -34,13 +32,8 @@ from realtime.access.credentials import Login
 from realtime.access.standing import look_up
 from realtime.concurrency import in_thread
 from realtime.conf import conf
-from realtime.delivery.frames import Frames, SharedFrames
-from realtime.destinations.groups import group_name
 from realtime.hub.hub import Hub
-from realtime.hub.subscription import Subscription
-from realtime.layer.plain import face_of
-from realtime.layer.publishing import Publication
-from realtime.messages.message import ENVELOPE_TYPE, ENVELOPE_VERSION, new_id
+from realtime.hub.notices import hear_notices, tell
 from realtime.stomp import AccessDenied, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -85,7 +78,7 @@ class Revocation:
     async def run(self) -> None:
         """Look, until cancelled."""
         loop = asyncio.get_running_loop()
-        hearing = asyncio.create_task(self._hear())
+        hearing = asyncio.create_task(hear_notices(self._hub, USERS, self.tell))
         try:
             while True:
                 all_at = loop.time() + conf.STOMP_RECHECK_SECONDS
@@ -126,17 +119,6 @@ class Revocation:
             known[user] = now
         while known and known[first := next(iter(known))] < now - _KNOWN_SECONDS:
             del known[first]
-
-    async def _hear(self) -> None:
-        """Hear what nodes are told; without Redis again and again."""
-        subscription = Subscription(USERS, _Contents(), _Told(self.tell))
-        while True:
-            try:
-                await self._hub.subscribe(subscription)
-                return
-            except Exception as error:
-                logger.debug("can't hear of users that change: %s", error)
-                await asyncio.sleep(1)
 
     async def _is_told_before(self, deadline: float) -> bool:
         """Wait until some users have changed; return False when it is time to look at all."""
@@ -233,43 +215,14 @@ class Rechecks:
             logger.exception("could not ask again what a session may do")
 
 
-class _Contents:
-    """Makes no frames: what is told is for the node."""
-
-    def encode(self, shared: SharedFrames, told: Mapping[str, str] | None = None) -> Frames:
-        return Frames((b"",) * len(shared.messages), shared.messages)
-
-
-class _Told:
-    """Takes what a node is told."""
-
-    def __init__(self, tell: Callable[[Sequence[str | None]], None]) -> None:
-        self._tell = tell
-
-    def deliver(self, frames: Frames) -> None:
-        for message in frames.messages:
-            self._tell(json.loads(message.body))
-
-    def discard(self) -> None:
-        """Do nothing: nothing waits here."""
-
-
 def announce(*users: Any) -> None:
     """Let every node look at the sessions of users, by their keys, once the transaction is done."""
     transaction.on_commit(lambda: _publish([None if each is None else str(each) for each in users]))
 
 
 def _publish(users: Sequence[str | None]) -> None:
-    envelope = {
-        "type": ENVELOPE_TYPE,
-        "v": ENVELOPE_VERSION,
-        "destination": USERS,
-        "headers": {"message-id": new_id()},
-        "body": json.dumps(users).encode(),
-    }
     try:
-        publisher = face_of(get_channel_layer()).publisher
-        publisher.publish_sync([Publication(group_name(USERS), envelope)])
+        tell(USERS, users)
     except Exception as error:  # the look at all sessions will find it
         logger.warning("could not tell nodes that users changed: %s", error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 from realtime.access.addresses import neighbourhood
 from realtime.access.credentials import Login
 from realtime.delivery.outbox import Outbox
+from realtime.hub.subscription import Subscription
 
 
 @dataclass(eq=False, slots=True)
@@ -29,8 +31,11 @@ class Session:
     id: str = field(default_factory=lambda: str(uuid4()))
     connected_at: float = field(default_factory=time.time)
     heard_at: float = field(default_factory=time.time)
-    subscriptions: int = 0
+    #: What it hears, by what the client calls it.
+    heard: Mapping[str, Subscription] = field(default_factory=dict, repr=False)
     messages_in: int = 0
+    #: Whether operators have to be shown something else than they are.
+    changed: bool = field(default=True, repr=False)
     #: How many of its handlers that are not async may run at once: others want threads too.
     handler_slots: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(2), repr=False
@@ -38,6 +43,16 @@ class Session:
 
     #: Its way out, which counts what was sent.
     outbox: Outbox | None = field(default=None, repr=False)
+
+    @property
+    def subscriptions(self) -> int:
+        """How many subscriptions it has."""
+        return len(self.heard)
+
+    @property
+    def destinations(self) -> list[str]:
+        """What it hears, as the hub calls it."""
+        return [each.destination for each in tuple(self.heard.values())]  # threads ask, too
 
     @property
     def messages_out(self) -> int:
@@ -59,5 +74,6 @@ class Session:
 
     def update_user(self, user: Any) -> None:
         """Take the user as the database has it now."""
+        self.changed = True
         self.user = user
         self.user_name = user.get_username() if user is not None else ""

@@ -175,6 +175,16 @@ class StompSession:
         """Ask the rules again for what is heard: its user has changed."""
         await self._authorization.recheck(user)
 
+    def unsubscribe(self, key: str, error: StompError) -> None:
+        """End a subscription, and say why with a MESSAGE."""
+        self._subscriptions.refuse(key, error)
+        self._authorization.unsubscribed(key)
+
+    def tell(self, key: str, message: Message) -> None:
+        """Send a message to this client only, on one of its subscriptions."""
+        if (subscription := self.session.heard.get(key)) is not None:
+            subscription.deliver(SharedFrames(message).frames_for(subscription.encoder))
+
     def receipt(self, receipt: str | None, headers: dict[str, str] | None = None) -> None:
         """Say that a request is done, if its frame asked for that."""
         if receipt is not None:

@@ -61,6 +61,7 @@ class Subscriptions:
         self._receipt = receipt
         self._fail = fail
         self._by_key: dict[str, Subscription] = {}
+        session.heard = self._by_key
         #: Those that Redis has not confirmed yet.
         self.uncertain: set[asyncio.Future[None]] = set()
 
@@ -201,7 +202,7 @@ class Subscriptions:
 
     def _keep(self, key: str, subscription: Subscription) -> None:
         self._by_key[key] = subscription
-        self._session.subscriptions = len(self._by_key)
+        self._session.changed = True
 
     def _hear(self, subscription: Subscription, receipt: str | None) -> None:
         heard = asyncio.ensure_future(self._hub.subscribe(subscription))
@@ -235,7 +236,7 @@ class Subscriptions:
     def _end(self, subscription: Subscription) -> None:
         self._hub.unsubscribe(subscription)
         subscription.end()
-        self._session.subscriptions = len(self._by_key)
+        self._session.changed = True
 
 
 def refusal(destination: str, error: StompError, receipt: str | None = None) -> Message:

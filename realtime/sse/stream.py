@@ -17,6 +17,8 @@ from realtime.conf import conf
 from realtime.counters import counters
 from realtime.delivery.outbox import Outbox, Send
 from realtime.history.positions import Position
+from realtime.messages.json import as_notification
+from realtime.messages.message import Message
 from realtime.sessions.authorization import Grants
 from realtime.sessions.node import this_node
 from realtime.sessions.session import Session
@@ -75,7 +77,7 @@ class EventStream:
             abandon=lambda: None,
         )
         self._topics = [EventTopic(place, *each, self._outbox) for place, each in enumerate(wanted)]
-        session.subscriptions = len(self._topics)
+        session.heard = {topic.name: topic.subscription for topic in self._topics}
 
     async def run(self, receive: Any) -> None:
         """
@@ -123,6 +125,14 @@ class EventStream:
         content = as_json({"code": error.code, "detail": error.message})
         self._outbox.write(EventFrames((b"event: refused\ndata: %b\n\n" % content,)))
         self._ended.set()
+
+    def unsubscribe(self, key: str, error: StompError) -> None:
+        """End the stream: what it hears was settled when it began."""
+        self.fail(error)
+
+    def tell(self, key: str, message: Message) -> None:
+        """Send a message to this client only; where its topics stand stays as it is."""
+        self._outbox.write(EventFrames((b"data: %b\n\n" % as_json(as_notification(message)),)))
 
     def _tick(self, now: float) -> float:
         outbox = self._outbox
@@ -202,6 +212,7 @@ class EventStream:
         for topic in self._topics:
             self._node.hub.unsubscribe(topic.subscription)
             topic.subscription.end()
+        self.session.heard = {}
 
 
 async def _disconnected(receive: Any) -> None:

@@ -18,6 +18,8 @@ Imports the standard library only.
 from .connection import Connection, State
 from .errors import (
     AccessDenied,
+    Disconnected,
+    Dismissed,
     FrameError,
     FrameTooLarge,
     HeartbeatMissed,
@@ -53,6 +55,8 @@ __all__ = [
     "FrameTooLarge",
     "HeartbeatMissed",
     "Limits",
+    "Disconnected",
+    "Dismissed",
     "LoginExpired",
     "MessagesLost",
     "ProtocolError",

@@ -14,7 +14,9 @@ Errors: what can go wrong with a client, and what it is told.
     ├── HeartbeatMissed        nothing heard for too long                 4002
     ├── TooSlow                the client reads too slowly                4003
     ├── MessagesLost           what it missed is gone for good            4004
-    └── LoginExpired           its login came to its end: log in again    4005
+    ├── LoginExpired           its login came to its end: log in again    4005
+    ├── Disconnected           an operator ended it: reconnect            4006
+    └── Dismissed              an operator ended it: stay away            4500
 
 Close codes 4000-4499 ask the client to reconnect, 4500-4999 ask it not to.
 """
@@ -115,3 +117,15 @@ class LoginExpired(StompError):
     """What the client logged in with has come to its end: it may come again with a fresh one."""
 
     close_code = 4005
+
+
+class Disconnected(StompError):
+    """An operator ended the session; the client may come again."""
+
+    close_code = 4006
+
+
+class Dismissed(StompError):
+    """An operator ended the session, and wants the client to stay away."""
+
+    close_code = 4500

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +14,25 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from realtime.access.credentials import Login
+from realtime.concurrency import nothing
+from realtime.delivery.frames import StompEncoder
+from realtime.delivery.outbox import Direct, Outbox
+from realtime.hub.subscription import Subscription
 from realtime.models import NODE_DEAD_AFTER, NodeRecord, SessionRecord
 from realtime.sessions.records import SessionWriter
 from realtime.sessions.session import Session
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def hear(session: Session, *destinations: str) -> None:
+    outbox = Outbox(
+        nothing, max_bytes=1, max_seconds=1, failed=nothing, watch=nothing, abandon=nothing
+    )
+    session.heard = {
+        name: Subscription(name, StompEncoder("1.2", name), Direct(outbox)) for name in destinations
+    }
+    session.changed = True
 
 
 async def rows() -> list[SessionRecord]:
@@ -29,13 +44,13 @@ async def test_a_session_is_written_changed_and_removed() -> None:
     session = Session(address="192.0.2.1", user_agent="x" * 500, version="1.2")
     writer.opened(session)
     await writer.write()
-    session.messages_in, session.subscriptions = 3, 2
+    hear(session, "/topic/b", "/topic/a")
     await writer.write()
     [row] = await rows()
     assert (row.id, row.address, row.version, row.node_id) == (
         session.id, "192.0.2.1", "1.2", "node-a",
     )  # fmt: skip
-    assert (row.messages_in, row.subscriptions, len(row.user_agent)) == (3, 2, 200)
+    assert (row.topics, len(row.user_agent)) == ("/topic/a\n/topic/b", 200)
     writer.closed(session)
     await writer.write()
     assert await rows() == []
@@ -80,6 +95,7 @@ async def test_the_rows_of_a_dead_node_are_removed_by_another() -> None:
     await NodeRecord.objects.filter(id="dead").aupdate(
         seen_at=timezone.now() - NODE_DEAD_AFTER - timedelta(seconds=1)
     )
+    alive._signed_at = float("-inf")  # as some seconds later
     await alive.write()
     assert [row.id for row in await rows()] == [session.id]
 
@@ -89,23 +105,50 @@ async def test_a_node_that_was_taken_for_dead_writes_its_sessions_again() -> Non
     writer.opened(Session())
     await writer.write()
     await NodeRecord.objects.all().adelete()
-    await writer.write(0)
+    writer._signed_at = float("-inf")  # as some seconds later
+    await writer.write()
     assert len(await rows()) == 1
 
 
-async def test_changes_are_written_part_by_part() -> None:
+async def test_sessions_of_which_nothing_changes_are_not_written_again() -> None:
     writer = SessionWriter("node-a")
-    sessions = [Session() for _ in range(60)]
-    for session in sessions:
-        writer.opened(session)
+    for _ in range(100):
+        writer.opened(Session())
     await writer.write()
-    for session in sessions:
-        session.messages_in = 7
-    written = []
-    for part in range(3):
-        await writer.write(part)
-        written.append(sum(row.messages_in == 7 for row in await rows()))
-    assert 0 < written[0] < written[1] < written[2] == 60
+    still = next(iter(writer._live))
+    still.messages_in += 5
+    still.heard_at += 60
+    saved: list[Any] = []
+    writer._save = lambda *what: saved.append(what)  # type: ignore[method-assign]
+    for _ in range(5):
+        await writer.write()
+    assert not saved
+    writer._signed_at = float("-inf")  # as some seconds later
+    await writer.write()
+    assert saved == [([], [])]
+
+
+async def test_one_that_ends_while_it_is_being_written_leaves_no_row() -> None:
+    writer = SessionWriter("node-a")
+    session = Session()
+    writer.opened(session)
+    writing = asyncio.create_task(writer.write())
+    await asyncio.sleep(0)
+    writer.closed(session)
+    await writing
+    await writer.write()
+    assert await rows() == []
+
+
+async def test_the_clocks_of_nodes_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, right = SessionWriter("slow"), SessionWriter("right")
+    with monkeypatch.context() as patch:
+        patch.setattr("django.utils.timezone.now", lambda: datetime(2000, 1, 1, tzinfo=UTC))
+        slow.opened(session := Session())
+        await slow.write()
+    right.opened(other := Session())
+    await right.write()
+    assert {row.id for row in await rows()} == {session.id, other.id}
 
 
 async def test_a_node_that_ends_takes_its_rows_with_it() -> None:
@@ -141,9 +184,7 @@ def test_the_admin_shows_searches_and_filters_sessions_and_changes_nothing() -> 
     dead = NodeRecord.objects.create(id="dead", seen_at=timezone.now() - timedelta(minutes=1))
     now = timezone.now()
     for id, where, user in (("one", node, "alice"), ("two", node, "bob"), ("old", dead, "carol")):
-        SessionRecord.objects.create(
-            id=id, node=where, user=user, version="1.2", connected_at=now, heard_at=now
-        )
+        SessionRecord.objects.create(id=id, node=where, user=user, version="1.2", connected_at=now)
     browser = Client()
     browser.login(username="root", password="root")
     url = "/admin/realtime/sessionrecord/"

@@ -21,7 +21,8 @@ from realtime.access import authentication
 from realtime.access.authentication import token_user
 from realtime.access.standing import look_up
 from realtime.broker import apublish
-from realtime.hub.subscription import Subscription
+from realtime.concurrency import nothing
+from realtime.hub.notices import hear_notices
 from realtime.routes import allow, authenticated, group, permission, staff
 from realtime.sessions import revocation
 from realtime.sessions.node import this_node
@@ -110,18 +111,9 @@ async def hearing(alice: User) -> AsyncIterator[Revocation]:
     async with local_client():
         await until(lambda: revocation.USERS in this_node().hub._feeds)
         revoked = this_node()._revocation
-        await this_node().hub.subscribe(
-            Subscription(revocation.USERS, revocation._Contents(), _Deaf())
-        )
+        # When another hears, all before it do.
+        await hear_notices(this_node().hub, revocation.USERS, nothing)
         yield revoked
-
-
-class _Deaf:
-    """A queue from which nobody hears; by the time it is there, all before it are."""
-
-    def deliver(self, frames: Any) -> None: ...
-
-    def discard(self) -> None: ...
 
 
 def change_password(user: User) -> None:

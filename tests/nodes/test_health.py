@@ -10,7 +10,7 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from channels.layers import get_channel_layer
 
-from realtime.api.health import LIVE, READY, health
+from realtime.nodes.health import LIVE, READY, health
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,24 @@
+"""
+Nodes: server processes, as operators and orchestrators see them, and act on them.
+
+::
+
+    every node, each two seconds ── Report ──> Board (Redis) ──> overview: sums, what is wrong
+                                                                    ├──> admin, API, commands
+                                                                    └──> /topic/$SYS/overview, where
+    ask("sessions", user="alice") ── notice ──> every node               somebody of the staff looks
+             ^                                     │ Answers
+             └──────────── Board <─────────────────┘
+
+Nothing of it is in the database, and nothing is written for a message: who wants to know asks.
+
+``board``     where nodes leave reports and answers: in Redis, for seconds
+``report``    what a node tells of itself
+``overview``  all reports as one
+``inquiry``   :func:`ask` all nodes, or some, and gather their answers
+``answers``   what a node answers: its sessions and topics, and what it is told to do with them
+``service``   what runs for this on each node
+``health``    ``GET /healthz`` and ``GET /readyz``: does this process live, is it ready for clients?
+
+May import ``sessions`` and all below.
+"""

@@ -15,13 +15,15 @@ from channels.layers import get_channel_layer
 from realtime.counters import counters, sampler
 from realtime.delivery.outbox import this_flusher
 from realtime.destinations.groups import group_name
-from realtime.destinations.names import INTERNAL, is_pattern
+from realtime.destinations.names import INTERNAL, PRESENCE, is_pattern
 from realtime.destinations.patterns import pattern_of
 from realtime.history.log import Log
 from realtime.history.positions import Position
+from realtime.layer.layer import TopicLayer
 from realtime.layer.plain import PlainLayer, face_of
 from realtime.messages.envelope import open_envelope
 from realtime.messages.message import Message
+from realtime.presence import Presence
 from realtime.routes.table import topic_options
 from realtime.routes.topics import History
 
@@ -54,6 +56,7 @@ class Hub:
         self._channel: asyncio.Task[str] | None = None
         self._checker: asyncio.Task[None] | None = None
         self._check_now = asyncio.Event()
+        self._presence: Presence | None = None
         self._delivered = 0  # since the outboxes last had their turn
 
     # Who hears
@@ -85,6 +88,8 @@ class Hub:
             feed.close()
         if isinstance(self._layer, PlainLayer):
             self._layer.close()
+        if self._presence is not None:
+            self._presence.close()
         if self._checker is not None:
             self._checker.cancel()
             await asyncio.wait([self._checker])
@@ -96,6 +101,7 @@ class Hub:
             await (feed.membership.joined() if first else feed.membership.confirm())
             if subscription in feed.members:
                 await feed.begin(subscription)
+                self._note_presence(subscription)
         except BaseException:
             self._remove(feed, subscription)
             raise
@@ -112,9 +118,12 @@ class Hub:
     def _remove(self, feed: Feed, subscription: Subscription) -> None:
         feed.discard(subscription)
         destination = subscription.destination
+        if self._presence is not None:
+            self._presence.left(destination, subscription)
         if not feed.members and self._feeds.get(destination) is feed:
             del self._feeds[destination]
             feed.close()
+            self._watch_presence(destination, False)
             if not self._is_heard_otherwise(destination):
                 leaving = asyncio.create_task(self._leave(destination, feed))
                 self._leaving[_heard_as(destination)] = leaving
@@ -268,6 +277,29 @@ class Hub:
             return () if feed is None else (feed,)
         behind = self._behind.get(pattern, {}).items()
         return [feed for name, feed in behind if pattern_of(name).matches(destination)]
+
+    # Who is there
+
+    def _note_presence(self, subscription: Subscription) -> None:
+        """Say that a user is on a topic, if the routing table wants that said."""
+        destination = subscription.destination
+        if destination.endswith(PRESENCE):
+            self._watch_presence(destination, True)
+            return
+        is_shown = subscription.user and topic_options(destination).presence
+        if is_shown and (presence := self._open_presence()) is not None:
+            presence.joined(destination, subscription, subscription.user)
+
+    def _watch_presence(self, destination: str, watched: bool) -> None:
+        topic = destination.removesuffix(PRESENCE)
+        if topic != destination and (presence := self._open_presence()) is not None:
+            presence.watch(topic, watched)
+
+    def _open_presence(self) -> Presence | None:
+        """Return what looks after it, on a channel layer that can."""
+        if self._presence is None and isinstance(self._layer, TopicLayer):
+            self._presence = Presence(self._layer)
+        return self._presence
 
     # What is kept
 

@@ -53,6 +53,7 @@ class Subscription:
         queue: What they go through.
         resume: After which position it wants what it missed.
         replay: How many of the newest messages it wants first.
+        user: Whose it is, for topics that say who is on them; "" for nobody's.
         began: Called once it is certain, with where it starts; returns the headers with which
             its first message has to say so, if it is not told otherwise.
         lost: Called where messages are lost for good, with where it goes on and why.
@@ -67,6 +68,7 @@ class Subscription:
         "queue",
         "replay",
         "resume",
+        "user",
     )
 
     #: Takes MESSAGE frames: the queue's, without a step in between.
@@ -80,6 +82,7 @@ class Subscription:
         *,
         resume: Position | None = None,
         replay: int = 0,
+        user: str = "",
         began: Callable[[Start], Mapping[str, str]] = lambda start: _NOTHING,
         lost: Callable[[Position, Reason], Any] = lambda position, reason: None,
     ) -> None:
@@ -87,6 +90,7 @@ class Subscription:
         self.encoder = encoder
         self.resume = resume
         self.replay = replay
+        self.user = user
         self._began = began
         self._lost = lost
         self._use(queue)

@@ -147,6 +147,10 @@ class TopicLayer(RedisPubSubChannelLayer):
             raise redis.ConnectionError("the subscriptions are lost")
         await asyncio.gather(*(each.pipeline.submit(("EXISTS", self.prefix)) for each in shards))
 
+    def channel_of(self, group: str) -> str:
+        """Return the Redis channel of a group."""
+        return self._group_prefix + group
+
     def shard_of(self, group: str) -> int:
         """Return which Redis a group is on."""
         shard: int = _consistent_hash(self._group_prefix + group, len(self._hosts))

@@ -1,5 +1,6 @@
 """
-Scripts: what Redis does for a history in one atomic step; see the ``.lua`` files beside this one.
+Scripts: what Redis does in one atomic step, for a history and for presence; see the ``.lua`` files
+beside this one.
 
 The keys of a destination share a hash slot: its position (a hash) and its entries (a stream).
 """
@@ -25,10 +26,16 @@ def _script(name: str) -> Script:
 
 PUBLISH: Final = _script("publish.lua")
 READ: Final = _script("read.lua")
-SCRIPTS: Final = (PUBLISH, READ)
+PRESENCE: Final = _script("presence.lua")
+SCRIPTS: Final = (PUBLISH, READ, PRESENCE)
 
 
 @lru_cache(maxsize=65536)
 def history_keys(channel: str) -> tuple[str, str]:
     """Return where the position and the entries of a group are; in one slot of a cluster."""
     return f"{{{channel}}}:position", f"{{{channel}}}:entries"
+
+
+def presence_keys(channel: str) -> tuple[str, str, str]:
+    """Return where it is kept who is on a topic, by the Redis channel on which that is told."""
+    return f"{{{channel}}}:leases", f"{{{channel}}}:users", f"{{{channel}}}:goodbyes"

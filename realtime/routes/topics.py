@@ -58,6 +58,7 @@ class TopicRoute:
     pattern: str
     history: History | None = None
     slow_clients: SlowClients | None = None
+    presence: bool | None = None
 
     def __post_init__(self) -> None:
         pattern_of(self.pattern)
@@ -71,6 +72,7 @@ class TopicOptions:
 
     history: History | None
     slow_clients: SlowClients
+    presence: bool = False
 
 
 def topic(
@@ -80,6 +82,7 @@ def topic(
     ttl: int | EllipsisType = ...,
     on_gap: OnGap = "tell",
     slow_clients: SlowClients = "close",
+    presence: bool = False,
 ) -> TopicRoute:
     """
     Say all that can be said of a topic, or of a pattern of topics.
@@ -88,13 +91,14 @@ def topic(
         history: How many messages are kept; None for none, left out for the default.
         ttl, on_gap: As in :class:`History`.
         slow_clients: As in :func:`on_slow_client`.
+        presence: Whether it is said on ``TOPIC/$presence`` which users join and leave.
 
     Raises:
         ValueError: If any of it is wrong.
     """
     size = conf.STOMP_HISTORY_MESSAGES if history is ... else history or 0
     seconds = conf.STOMP_HISTORY_SECONDS if ttl is ... else ttl
-    return TopicRoute(pattern, History(pattern, size, seconds, on_gap), slow_clients)
+    return TopicRoute(pattern, History(pattern, size, seconds, on_gap), slow_clients, presence)
 
 
 def on_slow_client(pattern: str, policy: SlowClients) -> TopicRoute:

@@ -82,6 +82,7 @@ class Subscriptions:
             self._queue(event, destination),
             resume=resume,
             replay=replay,
+            user=self._session.user_name,
             began=partial(self._began, event),
             lost=partial(self._lost, event.key),
         )

@@ -87,10 +87,17 @@ class EventTopic:
         destination: What the hub hears for it.
         resume: After which position the client wants what it missed.
         outbox: The stream's.
+        user: Whose it is; "" for nobody's.
     """
 
     def __init__(
-        self, place: int, name: str, destination: str, resume: Position | None, outbox: Outbox
+        self,
+        place: int,
+        name: str,
+        destination: str,
+        resume: Position | None,
+        outbox: Outbox,
+        user: str = "",
     ) -> None:
         self.name = name
         #: Of what was written last; None where there is no history.
@@ -103,6 +110,7 @@ class EventTopic:
             EventEncoder(place),
             queue_for_slow_clients(outbox, destination),
             resume=resume,
+            user=user,
             began=self._began,
             lost=self._tell_lost,
         )

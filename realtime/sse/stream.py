@@ -76,7 +76,10 @@ class EventStream:
             watch=partial(self._node.wake, self),
             abandon=lambda: None,
         )
-        self._topics = [EventTopic(place, *each, self._outbox) for place, each in enumerate(wanted)]
+        self._topics = [
+            EventTopic(place, *each, self._outbox, session.user_name)
+            for place, each in enumerate(wanted)
+        ]
         session.heard = {topic.name: topic.subscription for topic in self._topics}
 
     async def run(self, receive: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
 from realtime.messages.message import Message
-from realtime.routes import allow, anyone, on_send, on_subscribe
+from realtime.routes import allow, anyone, on_send, on_subscribe, topic
 from realtime.routes.topics import History, on_slow_client
 from realtime.sessions.session import Session
 
@@ -56,6 +56,7 @@ async def nothing(session: Session) -> None:
 
 routes = [
     allow("/**", subscribe=anyone, send=anyone, publish=anyone),
+    topic("/topic/rooms/**", presence=True),
     *own_routes,
     on_send("/app/echo/{name}", echo),
     on_send("/app/echo-to-topic/{name}", echo, reply_to="/topic/echo"),

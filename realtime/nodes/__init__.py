@@ -16,6 +16,7 @@ Nothing of it is in the database, and nothing is written for a message: who want
 ``report``    what a node tells of itself
 ``overview``  all reports as one
 ``inquiry``   :func:`ask` all nodes, or some, and gather their answers
+``found``     sessions, topics and presence of all nodes as one, and what is done with sessions
 ``answers``   what a node answers: its sessions and topics, and what it is told to do with them
 ``service``   what runs for this on each node
 ``health``    ``GET /healthz`` and ``GET /readyz``: does this process live, is it ready for clients?

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from realtime.delivery.ack_window import AckWindow
 from realtime.destinations.names import is_pattern
@@ -29,12 +29,20 @@ MAX_ROWS: Final = 1000
 #: So many of a session's destinations are in its row.
 MAX_DESTINATIONS: Final = 20
 
+
+class Order(NamedTuple):
+    """By which column of a row sessions are ordered, and what is in it."""
+
+    column: str
+    key: Callable[[Member], float]
+
+
 #: By what sessions are ordered: the newest first, or those with the most of something.
-ORDERS: Final[dict[str, Callable[[Member], float]]] = {
-    "newest": lambda member: member.session.connected_at,
-    "waiting": lambda member: _unsent(member),
-    "sent": lambda member: member.session.messages_out,
-    "received": lambda member: member.session.messages_in,
+ORDERS: Final = {
+    "newest": Order("connected_at", lambda member: member.session.connected_at),
+    "waiting": Order("waiting_bytes", lambda member: _unsent(member)),
+    "sent": Order("messages_out", lambda member: member.session.messages_out),
+    "received": Order("messages_in", lambda member: member.session.messages_in),
 }
 
 
@@ -50,7 +58,7 @@ async def sessions(
         wanted: As :func:`_is_wanted` takes it.
     """
     found = [each async for each in _members(node) if _is_wanted(each, node, **wanted)]
-    found.sort(key=ORDERS[order], reverse=True)
+    found.sort(key=ORDERS[order].key, reverse=True)
     return {"count": len(found), "sessions": [_row(each, node) for each in found[: _most(limit)]]}
 
 

@@ -22,6 +22,7 @@ def asked(variables: dict[str, str], call: str) -> Any:
         "import json\n"
         "from realtime.nodes.inquiry import ask\n"
         "from realtime.nodes.overview import overview\n"
+        "from realtime.nodes.found import find_presence\n"
         f"print(json.dumps({call}))"
     )
     return json.loads(manage("shell", "-v", "0", "-c", code, **variables))
@@ -44,6 +45,14 @@ async def test_sessions_of_all_nodes_are_seen_and_put_out_from_anywhere(
         rows = asked(variables, f"ask('sessions', topic={topic!r}).rows('sessions')")
         assert {row["id"] for row in rows} == ids
         assert len({row["node"] for row in rows}) == 2
+        shown = await asyncio.to_thread(manage, "sessions", "--topic", topic, **variables)
+        assert "2 of 2 sessions" in shown and all(id in shown for id in ids)
+        (row,) = json.loads(manage("topics", topic, "--json", **variables))["topics"]
+        assert (row["topic"], row["subscribers"], row["nodes"]) == (topic, 2, 2)
+        top = manage("top", "--once", **variables)
+        assert "published/s" in top and topic in top
+        presence = asked(variables, f"find_presence({topic!r})")
+        assert (presence["count"], presence["anonymous"], presence["users"]) == (2, 2, [])
         done = asked(
             variables, f"ask('disconnect', ids={sorted(ids)}, reason='maintenance').by_node"
         )

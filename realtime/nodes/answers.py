@@ -13,8 +13,10 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from realtime.delivery.ack_window import AckWindow
+from realtime.delivery.outbox import this_flusher
 from realtime.destinations.names import is_pattern
 from realtime.destinations.patterns import pattern_of
+from realtime.history.positions import Position
 from realtime.hub.subscription import Subscription
 from realtime.messages.message import Message
 from realtime.sessions.node import Member, Node
@@ -25,6 +27,9 @@ SESSIONS_PER_TURN: Final = 500
 
 #: So many rows a node returns at most.
 MAX_ROWS: Final = 1000
+
+#: Seconds between two looks whether clients have taken something.
+_POLL_SECONDS: Final = 0.01
 
 #: So many of a session's destinations are in its row.
 MAX_DESTINATIONS: Final = 20
@@ -101,6 +106,37 @@ async def presence(node: Node, *, topic: str, limit: int = MAX_ROWS) -> dict[str
     return {"count": count, "anonymous": anonymous, "users": list(users.values())}
 
 
+async def delivery(
+    node: Node, *, topic: str, position: str = "", wait: float = 1.0
+) -> dict[str, Any]:
+    """
+    Return to how many sessions a message went that was published just now: ``matched`` hear its
+    topic, also by patterns, ``taken`` of them have it on their sockets, ``slow`` ones have not.
+
+    Whoever asks after publishing is heard here after the message: both came through one Redis. With
+    several, the position tells.
+
+    Args:
+        position: The message's id, which is its position where its topic has a history.
+        wait: How many seconds the message, and clients that take it, are waited for.
+    """
+    until = node.loop.time() + wait
+    while not _is_delivered(node, topic, position) and node.loop.time() < until:
+        await asyncio.sleep(_POLL_SECONDS)
+    names = {each for each in node.hub.destinations if _hears(each, topic)}
+    outboxes = [
+        outbox
+        async for member in _members(node)
+        if (outbox := member.session.outbox) is not None
+        and not names.isdisjoint(member.session.destinations)
+    ]
+    await this_flusher().flushed()
+    while any(outbox.blocked for outbox in outboxes) and node.loop.time() < until:
+        await asyncio.sleep(_POLL_SECONDS)
+    slow = sum(outbox.blocked for outbox in outboxes)
+    return {"matched": len(outboxes), "taken": len(outboxes) - slow, "slow": slow}
+
+
 async def disconnect(
     node: Node, *, ids: Sequence[str], reason: str, reconnect: bool = False
 ) -> dict[str, Any]:
@@ -140,7 +176,16 @@ Answer = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
 #: The questions that a node answers, by their names.
 ANSWERS: Final[dict[str, Answer]] = {
     answer.__name__: answer
-    for answer in (sessions, session, topics, presence, disconnect, unsubscribe, message)
+    for answer in (
+        sessions,
+        session,
+        topics,
+        presence,
+        delivery,
+        disconnect,
+        unsubscribe,
+        message,
+    )  # fmt: skip
 }
 
 
@@ -243,6 +288,14 @@ def _subscriptions_to(member: Member, topic: str) -> list[tuple[str, Subscriptio
 
 def _hears(heard: str, topic: str) -> bool:
     return heard == topic or (is_pattern(heard) and pattern_of(heard).matches(topic))
+
+
+def _is_delivered(node: Node, topic: str, position: str) -> bool:
+    """Return whether what stands at a position is delivered here, if the topic is heard."""
+    here, wanted = (Position.parse(each or "") for each in (node.hub.position(topic), position))
+    if here is None or wanted is None:
+        return True
+    return here.epoch != wanted.epoch or here.offset >= wanted.offset
 
 
 def _unsent(member: Member) -> int:

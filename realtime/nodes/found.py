@@ -10,7 +10,7 @@ from realtime.presence import users_on
 from realtime.routes.table import topic_options
 
 from .answers import ORDERS
-from .inquiry import ask
+from .inquiry import PATIENCE_SECONDS, ask
 
 Row = dict[str, Any]
 
@@ -109,6 +109,21 @@ def find_presence(topic: str) -> Row:
         "users": [users[name] for name in sorted(users)],
         "missing": answers.missing,
     }
+
+
+def find_delivery(topic: str, message_id: str, seconds: float) -> Row:
+    """
+    Return what became of a message that was published just now, over all nodes: how many sessions
+    ``matched``, have ``taken`` it, and were too ``slow``, in so many seconds; and nodes that are
+    ``missing``.
+
+    Raises:
+        redis.RedisError: If Redis is away.
+    """
+    patience = seconds + PATIENCE_SECONDS
+    answers = ask("delivery", topic=topic, position=message_id, wait=seconds, seconds=patience)
+    sums = {name: answers.total(name) for name in ("matched", "taken", "slow")}
+    return {**sums, "missing": answers.missing}
 
 
 def act(what: str, ids: Iterable[str], **arguments: Any) -> Found:

@@ -279,3 +279,38 @@ async def test_limits_bound_the_answers() -> None:
 async def test_the_overview_sums_all_nodes() -> None:
     content = await on_a_thread(overview)
     assert content["sums"]["sessions"] == sum(each["sessions"] for each in content["nodes"])
+
+
+async def test_what_became_of_a_message_is_told() -> None:
+    topic = f"/topic/answers/{uuid4().hex}"
+    async with local_client() as first, local_client() as second, local_client() as other:
+        await first.subscribe(topic)
+        await second.subscribe(topic)
+        await second.subscribe(topic, id="again")  # a session counts once
+        await other.subscribe("/topic/answers/other")
+        id = await apublish(topic, "hello")
+        answer = await asked("delivery", topic=topic, position=id, wait=5.0)
+        assert answer == {"matched": 2, "taken": 2, "slow": 0}
+        slow = next(each for each in this_node().members if topic in each.session.destinations)
+        assert slow.session.outbox is not None
+        slow.session.outbox.blocked = True  # as by a client that does not read
+        answer = await asked("delivery", topic=topic, position=id, wait=0.1)
+        assert answer == {"matched": 2, "taken": 1, "slow": 1}
+        slow.session.outbox.blocked = False
+        nobody = await asked("delivery", topic="/topic/answers/nobody", wait=5.0)
+        assert nobody == {"matched": 0, "taken": 0, "slow": 0}
+
+
+async def test_a_message_that_has_not_come_is_waited_for_and_not_longer_than_asked() -> None:
+    topic = f"/topic/answers/{uuid4().hex}"
+    async with local_client() as client:
+        await client.subscribe(topic)
+        id = await apublish(topic, "hello")
+        await client.frame("MESSAGE")
+        epoch, _, offset = id.rpartition("-")
+        began = time.monotonic()
+        later = f"{epoch}-{int(offset) + 1}"
+        answer = await asked("delivery", topic=topic, position=later, wait=0.3)
+        waited = time.monotonic() - began
+        assert answer["matched"] == 1
+        assert isinstance(board(), RedisBoard) == (0.3 <= waited < 1.5)

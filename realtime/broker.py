@@ -109,9 +109,15 @@ def apublish_many(
     publisher = face_of(get_channel_layer()).publisher
     with counters.lock:
         counters.published[door] += len(messages)
+    if fences is None:
+        publications = [_publication(each) for each in messages]
+    else:
+        publications = list(map(_publication, messages, fences))
+    future = publisher.publish(publications)
     if sampler.armed:
-        return _followed(publisher, messages, fences)
-    return publisher.publish(_publications(messages, fences))
+        began = sampler.begin(messages[0].message.id)
+        future.add_done_callback(lambda _: sampler.published(began))
+    return future
 
 
 def is_busy() -> bool:
@@ -127,22 +133,6 @@ async def ready() -> None:
 def id_of(checked: Checked, answer: Any) -> str:
     """Return the id of a message, given the answer of Redis, which has one for what is kept."""
     return answer.decode() if isinstance(answer, bytes) else checked.message.id
-
-
-def _publications(messages: Sequence[Checked], fences: Sequence[Fence] | None) -> list[Publication]:
-    if fences is None:
-        return [_publication(each) for each in messages]
-    return list(map(_publication, messages, fences))
-
-
-def _followed(
-    publisher: Any, messages: Sequence[Checked], fences: Sequence[Fence] | None
-) -> asyncio.Future[list[Any]]:
-    """Publish messages, and look how long the first of them takes."""
-    began = sampler.begin(messages[0].message.id)
-    future: asyncio.Future[list[Any]] = publisher.publish(_publications(messages, fences))
-    future.add_done_callback(lambda _: sampler.published(began))
-    return future
 
 
 def _publication(checked: Checked, fence: Fence | None = None) -> Publication:

@@ -63,6 +63,7 @@ class Counters:
         #: Requests of clients, by the class of the event; heart-beats are none.
         self.requests: Counter[type[Any]] = Counter()
         self.bytes_in = 0
+        #: Of the messages that were handed to clients' outboxes, as frames.
         self.bytes_out = 0
         #: Messages that were handed to Redis, by the way they came in; threads do so, too.
         self.published: Counter[Door] = Counter()

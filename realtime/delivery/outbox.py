@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from realtime.concurrency import nothing, per_loop
-from realtime.counters import counters
 from realtime.stomp import TooSlow
 
 from .frames import Frames, in_websocket_frame
@@ -236,7 +235,6 @@ class Outbox:
             return
         while (self._waiting or self._sources) and not self.blocked:
             data = self._next_write()
-            counters.bytes_out += len(data)
             if data and not self._transport.write(data):
                 self._block(now, self._transport.buffered)
         if self._last is not None and not self._waiting and self._task is None:
@@ -305,7 +303,6 @@ class Outbox:
                     self._waiting.extendleft(reversed(frames.one_by_one()))
                     self.waiting_bytes += frames.size
                     continue
-                counters.bytes_out += frames.size
                 for event in frames.events():
                     self._block(loop.time(), 0)
                     await self._send(event)

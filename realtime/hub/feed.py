@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from realtime.counters import counters
 from realtime.delivery.frames import Encoder, SharedFrames
 from realtime.history.positions import Position
 from realtime.layer.layer import TopicLayer
@@ -197,6 +198,7 @@ class Feed:
         for encoder, alike in tuple(self._hearing.items()):
             frames = shared.frames_for(encoder)
             count += len(alike) * len(messages)
+            counters.bytes_out += len(alike) * frames.size
             for subscription in tuple(alike):
                 subscription.deliver(frames)
         return count

@@ -143,8 +143,10 @@ async def disconnect(
     """End sessions with a reason, and let them come again, or ask them to stay away."""
     done = []
     async for member in _members(node, ids):
-        kind, code = (Disconnected, "disconnected") if reconnect else (Dismissed, "dismissed")
-        member.fail(kind(reason, code=code))
+        if reconnect:
+            member.fail(Disconnected(reason, code="disconnected"))
+        else:
+            member.fail(Dismissed(reason, code="dismissed"))
         done.append(member.session.id)
     return {"done": done}
 

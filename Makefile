@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare format outdated clean
+.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -62,6 +62,9 @@ bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether any
 
 bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-operators: $(VENV)/dev ## measure what operators wait for, with 10 000 sessions on two nodes; ARGS="--sessions 1000"
+	@$(BIN)/python -m benchmarks.operators $(ARGS)
 
 bench-compare: $(VENV)/dev ## measure another revision and this checkout by turns; REV= or OLD=folder, ARGS="--rounds 3"
 	@if [ -n "$(OLD)" ]; then exec $(BIN)/python -m benchmarks.compare --old "$(OLD)" --new . $(ARGS); fi; \

@@ -21,6 +21,7 @@ from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
 from realtime.consumers import StompConsumer  # noqa: E402
 from realtime.nodes.health import LIVE, READY, health  # noqa: E402
+from realtime.sessions.node import this_node  # noqa: E402
 from realtime.sse.view import event_stream  # noqa: E402
 
 if wrong := [
@@ -45,9 +46,20 @@ async def http_application(scope: Any, receive: Any, send: Any) -> None:
         await (api_application if api else django_application)(scope, receive, send)
 
 
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """Begin and end the node with its server; our daphne does so without this."""
+    await receive()
+    this_node().start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await this_node().close()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 application = ProtocolTypeRouter(
     {
         "http": http_application,
+        "lifespan": lifespan,
         "websocket": URLRouter(
             [
                 re_path(r"^stomp/?$", StompConsumer.as_asgi()),

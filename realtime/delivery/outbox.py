@@ -103,6 +103,12 @@ class Outbox:
         self._waiting: deque[Frames] = deque()
         self._sources: dict[Source, None] = {}
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait for the client, also those that the transport has taken."""
+        buffered = self._transport.buffered if self._transport is not None else 0
+        return self.waiting_bytes + self.held_bytes + buffered
+
     def attach(self, transport: Transport) -> None:
         """Write to a transport from now on; the server calls this when the WebSocket is open."""
         self._transport = transport

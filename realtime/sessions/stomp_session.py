@@ -40,7 +40,7 @@ from realtime.stomp import (
 )
 
 from .authorization import REFRESH, Ahead, Authorization, unless_gone
-from .failures import as_stomp_error, is_refusal
+from .failures import as_stomp_error, is_refusal, note_too_slow
 from .handlers import Calls, HandlerFailed
 from .heartbeats import Heartbeats
 from .node import Node
@@ -180,6 +180,8 @@ class StompSession:
 
     def fail(self, error: BaseException, receipt: str | None = None) -> None:
         """Answer any error with ERROR and close: the one place where that is done."""
+        if isinstance(error, TooSlow) and not self._publishing.closed:
+            note_too_slow(self.session)
         self._publishing.closed = self._calls.closed = True
         stomp_error = as_stomp_error(error)
         stomp_error.receipt = stomp_error.receipt or receipt

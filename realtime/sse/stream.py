@@ -17,6 +17,7 @@ from realtime.conf import conf
 from realtime.delivery.outbox import Outbox, Send
 from realtime.history.positions import Position
 from realtime.sessions.authorization import Grants
+from realtime.sessions.failures import note_too_slow
 from realtime.sessions.node import this_node
 from realtime.sessions.session import Session
 from realtime.stomp import AccessDenied, StompError, TooSlow
@@ -189,6 +190,8 @@ class EventStream:
 
     def _cut_off(self, error: TooSlow) -> None:
         """End at once; a response that is cut off tells the client to come again."""
+        if not self._cut:
+            note_too_slow(self.session)
         self._cut = True
         if self._task is not None:
             self._task.cancel()

@@ -94,7 +94,7 @@ class GatewayServer(daphne.server.Server):
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
-        reactor.callLater(0, _say_listening, port)  # once the event loop runs, which has the node
+        reactor.callLater(0, log_start, port)  # once the event loop runs, which has the node
         self._ports.append(port)
         if sys.platform == "linux" and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it.
@@ -186,7 +186,8 @@ class GatewayServer(daphne.server.Server):
         return defer.Deferred.fromFuture(asyncio.ensure_future(Shutdown(self).run()))
 
 
-def _say_listening(port: Any) -> None:
+def log_start(port: Any) -> None:
+    """Say what this process is, and where it listens; it needs the event loop."""
     host = port.getHost()
     address = f"{host.host}:{host.port}" if hasattr(host, "port") else os.fsdecode(host.name)
     logger.info(

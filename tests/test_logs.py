@@ -155,14 +155,19 @@ def test_a_form_has_a_name(name: str, kind: type[logging.Formatter]) -> None:
     assert formatter_named(name) is kind
 
 
+SAY_FORM_OF_ALL = (
+    "from gateway.processes.procfile import environment as e; print(e()['LOG_FORMAT'])"
+)
 SAY_FORM = "import gateway.settings as s; print(s.LOGGING['formatters']['line']['class'])"
 
 
 def run(code: str, stderr: int = subprocess.PIPE, **variables: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "LOG_FORMAT"}
-    command = [sys.executable, "-c", code]
     found = subprocess.run(
-        command, env=environment | variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
     )
     return found.stdout + (found.stderr or "")
 
@@ -173,6 +178,18 @@ def test_without_a_name_a_terminal_has_text_and_all_else_json() -> None:
     try:
         assert run(SAY_FORM, its) == "gateway.logs.TextFormatter\n"
         assert run(SAY_FORM, its, LOG_FORMAT="json") == "gateway.logs.JsonFormatter\n"
+    finally:
+        os.close(ours)
+        os.close(its)
+
+
+def test_the_processes_of_the_procfile_log_what_is_right_for_its_output() -> None:
+    assert run(SAY_FORM_OF_ALL) == "json\n"
+    assert run(SAY_FORM_OF_ALL, LOG_FORMAT="text") == "text\n"
+    ours, its = pty.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", SAY_FORM_OF_ALL], stdout=its, check=True)
+        assert os.read(ours, 100).split() == [b"text"]
     finally:
         os.close(ours)
         os.close(its)

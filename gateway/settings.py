@@ -14,6 +14,8 @@ import dj_database_url
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
+from gateway import logs
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -250,11 +252,28 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_USE_STATIC_ROOT = False
 
+try:
+    _formatter = logs.formatter_named(os.environ.get("LOG_FORMAT", ""))
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from None
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"class": f"gateway.logs.{_formatter.__name__}", "format": logs.LINE},
+    },
+    "filters": {"refused": {"()": "gateway.refusals.RefusedRequests"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["refused"],
+        },
+    },
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
-    "loggers": {"daphne": {"level": "WARNING"}, "django.channels.server": {"level": "WARNING"}},
+    "loggers": {
+        "daphne": {"level": "WARNING"},
+        "django": {"handlers": []},  # those that Django gives it say everything once more
+        "django.channels.server": {"level": "WARNING"},
+    },
 }

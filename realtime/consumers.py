@@ -7,7 +7,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from .access.origins import admit, deny, header
+from .access.origins import admit, deny, header, refusal
 from .sessions.node import this_node
 from .sessions.stomp_session import StompSession
 
@@ -22,7 +22,8 @@ class StompConsumer(AsyncConsumer):
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Return what serves the client."""
-        admitted = admit(scope, header(scope, b"origin"))
+        origin = header(scope, b"origin")
+        admitted = admit(scope, origin)
         if admitted is None:
-            return deny(scope, receive, send)
+            return deny(scope, receive, send, refusal(scope, origin))
         return StompSession(admitted, send, this_node()).run(receive)

@@ -70,7 +70,10 @@ class Child:
         self.send(signal.SIGTERM)
         await asyncio.wait([self.end], timeout=GRACE_SECONDS)
         if not self.end.done():
-            logger.warning("pid %d did not end within %d s: killed", self.pid, GRACE_SECONDS)
+            logger.warning(
+                "pid %(pid)d did not end within %(seconds)d s: killed",
+                {"pid": self.pid, "seconds": GRACE_SECONDS},
+            )
             self.send(signal.SIGKILL)
             await asyncio.wait([self.end])
 

@@ -56,10 +56,15 @@ class Keeper:
         self.children.add(child)
         child.end.add_done_callback(lambda _: self._forget(child))
         if not await child.serves():
-            logger.error("worker %d ended before it served (%s)", self._number, await child.end)
+            logger.error(
+                "worker %(worker)d ended before it served (%(how)s)",
+                {"worker": self._number, "how": await child.end},
+            )
             return False
         self.serving = child
-        logger.info("worker %d serves (pid %d)", self._number, child.pid)
+        logger.info(
+            "worker %(worker)d serves (pid %(pid)d)", {"worker": self._number, "pid": child.pid}
+        )
         return True
 
     async def keep(self) -> None:
@@ -82,8 +87,10 @@ class Keeper:
 
     async def _revive(self) -> None:
         ended = self.serving
-        how = ended.end.result()
-        logger.error("worker %d (pid %d) ended unexpectedly (%s)", self._number, ended.pid, how)
+        logger.error(
+            "worker %(worker)d (pid %(pid)d) ended unexpectedly (%(how)s)",
+            {"worker": self._number, "pid": ended.pid, "how": ended.end.result()},
+        )
         if asyncio.get_running_loop().time() - ended.started > STEADY_SECONDS:
             self._delays.reset()
         await self._pause()
@@ -92,7 +99,10 @@ class Keeper:
 
     async def _pause(self) -> None:
         if delay := self._delays.take():
-            logger.warning("worker %d is started again in %d s", self._number, delay)
+            logger.warning(
+                "worker %(worker)d is started again in %(seconds)d s",
+                {"worker": self._number, "seconds": delay},
+            )
         await asyncio.sleep(delay)
 
     def _forget(self, child: Child) -> None:

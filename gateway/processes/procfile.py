@@ -47,8 +47,10 @@ def read_commands(procfile: Path) -> dict[str, str]:
 def environment() -> dict[str, str]:
     """Return the environment of the processes: ours, with the interpreter that runs us first."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # Their output comes here: to them it is no terminal, to whoever reads it may be one.
+    form = os.environ.get("LOG_FORMAT") or ("text" if sys.stdout.isatty() else "json")
     # Unbuffered, so that lines appear as they are written.
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "LOG_FORMAT": form}
 
 
 def end_when_asked() -> None:

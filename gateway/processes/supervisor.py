@@ -15,6 +15,8 @@ import socket
 import sys
 from collections.abc import Callable
 
+from gateway.logs import LINE, formatter_named
+
 from .child import DAPHNE
 from .keeper import Keeper
 from .sockets import open_sockets
@@ -29,11 +31,19 @@ def main() -> int:
     listeners = open_sockets(host, os.environ.get("PORT") or "8080", count)
     if not os.environ.get("WORKERS"):
         become_daphne(listeners[0])
-    logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL") or "INFO",
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    log_to_stderr()
     return asyncio.run(supervise(listeners))
+
+
+def log_to_stderr() -> None:
+    """Log as the servers do; end the program if LOG_FORMAT is none."""
+    try:
+        formatter = formatter_named(os.environ.get("LOG_FORMAT", ""))
+    except ValueError as error:
+        sys.exit(str(error))
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(LINE))
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL") or "INFO", handlers=[handler])
 
 
 def worker_count() -> int:

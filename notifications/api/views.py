@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -20,6 +19,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.access import topic_quota
+from realtime.access.limits import refusals
 from realtime.access.rules import record_refused
 from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
@@ -38,8 +38,6 @@ from .errors import Away, RedisAway, TooLarge, TooMany
 from .serializers import NotificationSerializer, read_notification
 from .throttle import account_of
 
-logger = logging.getLogger(__name__)
-
 #: How many notifications one list may have.
 MAX_NOTIFICATIONS: Final = 1000
 
@@ -51,7 +49,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, RequestDataTooBig):
         error = TooLarge(f"the request is over {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
     if isinstance(error, DatabaseError):
-        logger.warning("the database did not answer a request: %s", type(error).__name__)
+        refusals.note("database-away", None, f"the database failed: {type(error).__name__}")
         error = Away("the database is away: try again.")
     return default_exception_handler(error, context)
 
@@ -125,7 +123,7 @@ def _read_history(request: Request) -> dict[str, Any]:
     except DestinationError as error:
         raise ValidationError({"topic": [error.message]}) from None
     except RedisError as error:
-        logger.warning("Redis did not tell a history: %s", error)
+        refusals.note("redis-away", None, f"Redis did not tell a history: {error}")
         raise RedisAway from None
     following = {"topic": query["topic"], "after": str(page.position), "limit": limit}
     url = request.build_absolute_uri(f"{request.path}?{urlencode(following)}")
@@ -233,5 +231,7 @@ def _publish(messages: list[Checked]) -> list[str]:
     try:
         return publish_many(messages, "api")
     except RedisError as error:
-        logger.warning("Redis did not take %d notifications: %s", len(messages), error)
+        refusals.note(
+            "redis-away", None, f"Redis did not take {len(messages)} notifications: {error}"
+        )
         raise RedisAway from None

@@ -108,12 +108,12 @@ class Publisher:
 
     def ready(self) -> None:
         """Tell operators that nothing is missed from now on."""
-        logger.info("bridge %s: consumed by this process", self.route.id)
+        logger.info("bridge %(bridge)s: consumed by this process", {"bridge": self.route.id})
 
     def failed(self, error: BaseException | str, count: int = 1) -> None:
         """Count errors, and tell operators, but not too often."""
         self.counts["errors"] += count
-        self._warn("%s", error)
+        self._warn("", error)
 
     def _publish(
         self, readable: list[tuple[Arrival, Checked]], latest: dict[str, str]
@@ -142,7 +142,7 @@ class Publisher:
 
     def _dead_letter(self, arrival: Arrival, error: Exception) -> Begun:
         reason = str(error) or repr(error)
-        self._warn("dead-lettered: %s", reason, None if isinstance(error, ValueError) else error)
+        self._warn("dead-lettered: ", reason, None if isinstance(error, ValueError) else error)
         command = dead_letters.command(self.route.id, reason, arrival.original)
         return Begun(self._pipeline.submit(command), "dead_lettered", 1, _size(arrival))
 
@@ -154,7 +154,11 @@ class Publisher:
             return
         self._said[text] = (now, 0)
         more = f" ({unsaid} more since the last such line)" if unsaid else ""
-        logger.warning(f"bridge %s: {text}%s", self.route.id, reason, more, exc_info=bug)
+        logger.warning(
+            "bridge %(bridge)s: %(text)s",
+            {"bridge": self.route.id, "text": f"{text}{reason}{more}"},
+            exc_info=bug,
+        )
 
 
 def _size(arrival: Arrival) -> int:

@@ -62,7 +62,7 @@ class Runner:
             except RedisError as error:
                 self._publisher.failed(error)
             except Exception:
-                logger.exception("the bridge of %s failed", self.route.id)
+                logger.exception("the bridge of %(bridge)s failed", {"bridge": self.route.id})
             await asyncio.sleep(RENEW_SECONDS)
 
     async def _own(self, status: dict[str, str]) -> None:
@@ -97,14 +97,16 @@ class Runner:
 
     async def _release(self) -> None:
         if self.lease.owned:
-            logger.info("bridge %s: given back", self.route.id)
+            logger.info("bridge %(bridge)s: given back", {"bridge": self.route.id})
             self._look()
             try:
                 await self.lease.release(self._status())
             except RedisError as error:
                 self._publisher.failed(error)
         else:
-            logger.warning("bridge %s: another process may consume it now", self.route.id)
+            logger.warning(
+                "bridge %(bridge)s: another process may consume it now", {"bridge": self.route.id}
+            )
         self.rate = 0.0
 
     def _look(self) -> None:

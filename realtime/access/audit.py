@@ -56,7 +56,9 @@ def record(event: str, **fields: str) -> None:
     if not _rate.take():
         return
     if _rate.left_out:
-        logger.warning("left-out lines=%d", _rate.left_out)
+        logger.warning("left-out lines=%(lines)d", {"lines": _rate.left_out})
         _rate.left_out = 0
-    values = [f"{name}={json.dumps(value[:_MAX_CHARACTERS])}" for name, value in fields.items()]
-    logger.warning("%s", " ".join([event, *values]))
+    cut = {name: value[:_MAX_CHARACTERS] for name, value in fields.items()}
+    line = " ".join([event, *(f"{name}={json.dumps(value)}" for name, value in cut.items())])
+    # By their names: where logs are JSON, each is a field.
+    logger.warning(line.replace("%", "%%"), {"event": event, **cut})

@@ -98,15 +98,19 @@ class Refusals:
         self.counts[reason] += 1
         now = time.monotonic()
         address = client[0] if client else "somebody"
-        until, unsaid = self._noted.get((reason, address), (0.0, 0))
+        key = reason, neighbourhood(address)
+        until, unsaid = self._noted.get(key, (0.0, 0))
         if now < until:
-            self._noted[reason, address] = until, unsaid + 1
+            self._noted[key] = until, unsaid + 1
             return
         if len(self._noted) >= MAX_NOTED:
             self._noted.clear()
-        self._noted[reason, address] = now + QUIET_SECONDS, 0
+        self._noted[key] = now + QUIET_SECONDS, 0
         more = f"; {unsaid} more since the last line" if unsaid else ""
-        logger.warning("%s %s (%s): %s%s", verb, address, reason, text, more)
+        logger.warning(
+            "%(verb)s %(address)s (%(reason)s): %(text)s",
+            {"verb": verb, "address": address, "reason": reason, "text": text + more},
+        )
 
 
 #: Those of this process.

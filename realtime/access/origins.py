@@ -10,12 +10,21 @@ from django.http.request import validate_host
 
 from realtime.conf import conf
 
+from .limits import refusals
+
+#: Characters of an origin that are repeated.
+MAX_CHARACTERS: Final = 100
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-async def deny(scope: Any, receive: Any, send: Any) -> Any:
-    """Refuse a WebSocket: the ASGI application of everything that is not routed."""
-    await send({"type": "websocket.close", "code": 1008})
+async def deny(scope: Any, receive: Any, send: Any, reason: str = "nothing is here") -> Any:
+    """
+    Refuse a WebSocket: the ASGI application of everything that is not routed.
+
+    Our own server says the reason in the body of its 403; others drop it.
+    """
+    await send({"type": "websocket.close", "code": 1008, "reason": reason})
 
 
 def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
@@ -34,6 +43,18 @@ def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
         return scope
     headers = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
     return {**scope, "headers": headers}
+
+
+def refusal(scope: dict[str, Any], origin: str | None) -> str:
+    """Return why an origin is refused, and which are allowed; note it in the log."""
+    hosts = ", ".join(settings.ALLOWED_HOSTS or _local_hosts()) or "none"
+    others = ", ".join(conf.ALLOWED_ORIGINS) or "none"
+    text = (
+        f"no requests from {(origin or '')[:MAX_CHARACTERS]!r}: allowed are the gateway's own pages"
+        f" on ALLOWED_HOSTS ({hosts}), and those from ALLOWED_ORIGINS ({others})"
+    )
+    refusals.note("foreign-origin", scope.get("client"), text)
+    return text
 
 
 def header(scope: dict[str, Any], name: bytes) -> str | None:

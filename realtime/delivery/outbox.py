@@ -108,8 +108,8 @@ class Outbox:
         self._sources: dict[Source, None] = {}
 
     @property
-    def unsent(self) -> int:
-        """How many bytes wait for the client, here and in the server."""
+    def unsent_bytes(self) -> int:
+        """How many bytes wait for the client, also those that the transport has taken."""
         buffered = self._transport.buffered if self._transport is not None else 0
         return self.waiting_bytes + self.held_bytes + buffered
 
@@ -117,7 +117,7 @@ class Outbox:
         """Whether the client reads more slowly than messages come: much waits, or for long."""
         if not self.blocked or self._ended:
             return False
-        return self.unsent >= SLOW_BYTES or now - self._progress[0] >= SLOW_SECONDS
+        return self.unsent_bytes >= SLOW_BYTES or now - self._progress[0] >= SLOW_SECONDS
 
     def attach(self, transport: Transport) -> None:
         """Write to a transport from now on; the server calls this when the WebSocket is open."""

@@ -80,7 +80,10 @@ class Membership:
         try:
             await self._layer.leave(self._destination, await self._open_channel())
         except Exception as error:
-            logger.warning("could not leave the group of %s: %s", self._destination, error)
+            logger.warning(
+                "could not leave the group of %(destination)s: %(error)s",
+                {"destination": self._destination, "error": str(error)},
+            )
 
     async def _join(self, after: asyncio.Task[None] | None) -> None:
         if after is not None:

@@ -302,7 +302,7 @@ def _is_delivered(node: Node, topic: str, position: str) -> bool:
 
 def _unsent(member: Member) -> int:
     outbox = member.session.outbox
-    return outbox.unsent if outbox is not None else 0
+    return outbox.unsent_bytes if outbox is not None else 0
 
 
 def _is_slow(member: Member, node: Node) -> bool:

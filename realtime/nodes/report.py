@@ -80,7 +80,7 @@ class Reporter:
             "subscriptions": sum([len(each.session.heard) for each in members]),
             "topics": len(self._node.hub.destinations - _NOTICES),
             "slow": sum([outbox.is_slow(loop_now) for outbox in outboxes]),
-            "waiting_bytes": sum([outbox.unsent for outbox in outboxes]),
+            "waiting_bytes": sum([outbox.unsent_bytes for outbox in outboxes]),
         }
 
 

@@ -41,6 +41,7 @@ from .connect import (
     try_all,
     without_password,
 )
+from .hosts import address_shown
 
 __all__ = [
     "REDIS_ERRORS",
@@ -48,6 +49,7 @@ __all__ = [
     "Command",
     "Fenced",
     "Script",
+    "address_shown",
     "create_client",
     "create_pool",
     "execute_all",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from hashlib import sha1
@@ -77,6 +78,11 @@ class Fenced(redis.ResponseError):
 
 
 Command = tuple[Any, ...] | Call | Joinable
+
+
+def naming(purpose: str) -> tuple[Any, ...]:
+    """Return the command that gives a connection its name in CLIENT LIST."""
+    return ("CLIENT", "SETNAME", f"gateway:{os.getpid()}:{purpose}")
 
 
 def preparation(scripts: Iterable[Script]) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from realtime.concurrency import per_loop
 
 from .cluster import ClusterClient, ClusterPool
 from .cluster_pipeline import ClusterPipeline
-from .commands import ANSWER_SECONDS, CONNECT_SECONDS, Command, Script
+from .commands import ANSWER_SECONDS, CONNECT_SECONDS, Command, Script, naming
 from .exchange import execute_each
 from .hosts import Host, decode_host
 from .link import Pool
@@ -33,6 +34,7 @@ _DEFAULTS: Final[Host] = {
     "protocol": 2,
     "socket_timeout": ANSWER_SECONDS,
     "socket_connect_timeout": CONNECT_SECONDS,
+    "driver_info": None,  # which version of redis-py this is; a name says more, at the same cost
 }
 _PASSWORD: Final = re.compile(r"(//[^:/@]*):.*@")
 _PASSWORD_OPTION: Final = re.compile(r"(password=)[^&]*")
@@ -66,7 +68,7 @@ def create_client(host: Any) -> redis.Redis | ClusterClient:
     Raises:
         ValueError: If :mod:`realtime.redis.hosts` knows no such host.
     """
-    options = _DEFAULTS | {"retry": None} | decode_host(host)
+    options = _DEFAULTS | {"retry": None, "redis_connect_func": _connected} | decode_host(host)
     if "cluster" in options:
         return ClusterClient(options, create_client)
     if "sentinels" in options:
@@ -87,6 +89,14 @@ def open_pipeline(pool: Pool, scripts: Iterable[Script] = ()) -> Pipeline | Clus
 def pipeline_to(url: str) -> Pipeline | ClusterPipeline:
     """Return this event loop's pipeline to the Redis at the URL."""
     return open_pipeline(create_pool(url))
+
+
+def _connected(connection: Any) -> None:
+    """Do what redis-py does with a new connection, and name it."""
+    connection.on_connect()
+    connection.send_command(*naming("client"))
+    with contextlib.suppress(redis.ResponseError):  # a user may lack the right
+        connection.read_response()
 
 
 def _with_tls(options: Host, connection_class: type[Connection]) -> Host:

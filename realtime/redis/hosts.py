@@ -23,7 +23,7 @@ from redis.asyncio.connection import parse_url
 Host = dict[str, Any]
 
 _SENTINEL_PORT: Final = 26379
-_CLUSTER_PORT: Final = 6379
+_SERVER_PORT: Final = 6379
 
 
 def decode_host(host: Any) -> Host:
@@ -48,6 +48,26 @@ def decode_host(host: Any) -> Host:
     raise ValueError(f"{scheme}:// does not lead to a Redis")
 
 
+def address_shown(host: Any) -> str:
+    """Return where a host is, fit to be shown: no user, no password, no option."""
+    options = decode_host(host)
+    if "address" in options:
+        options = dict(parse_url(options["address"]))
+    if "path" in options:
+        return str(options["path"])
+    nodes = options.get("sentinels") or options.get("cluster") or [_node(options)]
+    named = f"{options['master_name']} by " if "master_name" in options else ""
+    return named + ",".join(f"{_bracketed(name)}:{port}" for name, port in nodes)
+
+
+def _node(options: Host) -> tuple[str, int]:
+    return options.get("host", "localhost"), options.get("port", _SERVER_PORT)
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
 def _decode_sentinel(scheme: str, rest: str) -> Host:
     authority, _, path = rest.partition("/")
     path, _, query = path.partition("?")
@@ -62,7 +82,7 @@ def _decode_sentinel(scheme: str, rest: str) -> Host:
 
 def _decode_cluster(scheme: str, rest: str) -> Host:
     authority, slash, path = rest.partition("/")
-    nodes, options = _decode_nodes(scheme, authority, slash + path, _CLUSTER_PORT)
+    nodes, options = _decode_nodes(scheme, authority, slash + path, _SERVER_PORT)
     if options.pop("db", 0):
         raise ValueError("a cluster has the database 0 only")
     return {"cluster": nodes, **options}

@@ -19,7 +19,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from .commands import REDIS_ERRORS, Fenced, Script, preparation, server_run
+from .commands import REDIS_ERRORS, Fenced, Script, naming, preparation, server_run
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,11 @@ class Link(asyncio.Protocol):
         self._checker: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, pool: Pool, receive: Receive, scripts: Iterable[Script] = ()) -> Link:
+    async def connect(
+        cls, pool: Pool, receive: Receive, scripts: Iterable[Script] = (), *, purpose: str
+    ) -> Link:
         """
-        Connect as the pool is configured, and load scripts.
+        Connect as the pool is configured, name the connection by its purpose, and load scripts.
 
         Raises:
             One of :data:`.REDIS_ERRORS`.
@@ -100,6 +102,7 @@ class Link(asyncio.Protocol):
             await connection.disconnect(nowait=True)
             raise
         link = cls(connection, receive, run)
+        link._name(purpose)
         if isinstance(pool, Moving):
             link._checker = asyncio.create_task(link._check(pool))
         return link
@@ -125,6 +128,16 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.close(error or redis.ConnectionError("Redis closed the connection"))
+
+    def _name(self, purpose: str) -> None:
+        """Name the connection, in the write of the first commands; a user may lack the right."""
+        receive = self._receive
+
+        def look_away(answer: Any) -> None:
+            self._receive = receive
+
+        self._receive = look_away
+        self.write(hiredis.pack_command(naming(purpose)))
 
     def _hand_over(self) -> None:
         while self.held is None and not self.lost.done():

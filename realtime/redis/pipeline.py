@@ -150,7 +150,9 @@ class Pipeline(Backpressure):
 
     async def _connect(self) -> None:
         try:
-            self._link = await Link.connect(self._pool, self._answered, self._scripts)
+            self._link = await Link.connect(
+                self._pool, self._answered, self._scripts, purpose="pipeline"
+            )
             self._link.lost.add_done_callback(self._lost)
             self._send()
         except Exception as error:

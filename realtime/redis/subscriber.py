@@ -173,7 +173,7 @@ class Subscriber:
 
     async def _serve(self) -> BaseException:
         """Connect, subscribe, and serve; return why the connection ended."""
-        link = await Link.connect(self._pool, self._answered)
+        link = await Link.connect(self._pool, self._answered, purpose="subscriber")
         try:
             self._renewing, self._failed = self._failed, False
             self.link = link

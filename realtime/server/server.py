@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import socket
 import sys
 import time
@@ -18,8 +19,10 @@ from daphne.management.commands import runserver
 from django.conf import settings
 from twisted.internet import defer, reactor
 
+from realtime import __version__
 from realtime.access.addresses import client_address
 from realtime.access.limits import refusals
+from realtime.redis import address_shown
 from realtime.sessions.node import this_node
 
 from . import slim
@@ -92,6 +95,7 @@ class GatewayServer(daphne.server.Server):
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
+        reactor.callLater(0, log_start, port)  # once the event loop runs, which has the node
         self._ports.append(port)
         if sys.platform == "linux" and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it.
@@ -181,6 +185,36 @@ class GatewayServer(daphne.server.Server):
         for port in self._ports:
             port.stopListening()
         return defer.Deferred.fromFuture(asyncio.ensure_future(Shutdown(self).run()))
+
+
+def log_start(port: Any) -> None:
+    """Say what this process is, and where it listens; it needs the event loop."""
+    host = port.getHost()
+    address = f"{host.host}:{host.port}" if hasattr(host, "port") else os.fsdecode(host.name)
+    logger.info(
+        "listening",
+        extra={
+            "version": __version__,
+            "address": address,
+            "pid": os.getpid(),
+            "node": this_node().id,
+            "redis": _redis_shown(),
+            "database": _database_shown(),
+        },
+    )
+
+
+def _redis_shown() -> str:
+    layers: dict[str, Any] = settings.CHANNEL_LAYERS
+    hosts = layers.get("default", {}).get("CONFIG", {}).get("hosts", ())
+    return ", ".join(map(address_shown, hosts)) or "none"
+
+
+def _database_shown() -> str:
+    database = settings.DATABASES["default"]
+    engine = database["ENGINE"].rpartition(".")[2]
+    server = ":".join(str(database[key]) for key in ("HOST", "PORT") if database.get(key))
+    return f"{engine} {server}/{database['NAME']}" if server else f"{engine} {database['NAME']}"
 
 
 def _with_backlog(endpoint: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from http.client import responses
 from random import uniform
 from types import SimpleNamespace
 from typing import Any, Final
@@ -77,6 +78,9 @@ class GatewayProtocol(Counted, Traffic):
         kind = message["type"]
         if kind == "websocket.accept":
             self._accept(message)
+        elif kind == "websocket.close" and self.state == self.STATE_CONNECTING:
+            self._deny(403, message.get("reason") or "access denied")
+            self.server.protocol_disconnected(self)
         elif self.state == self.STATE_CONNECTING:
             super().handle_reply(message)
         elif kind == "websocket.send":
@@ -139,6 +143,18 @@ class GatewayProtocol(Counted, Traffic):
 
     def _deny(self, status: int, reason: str) -> None:
         self.handshake_deferred.errback(ConnectionDeny(status, reason))
+
+    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
+        """Say the reason in a body: in its first line autobahn's answer could hold any text."""
+        body = f"{reason}\n".encode()
+        headers = [
+            *(responseHeaders or ()),
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", len(body)),
+            ("Connection", "close"),
+        ]
+        super().sendHttpErrorResponse(code, responses.get(code, "Refused"), headers)
+        self.sendData(body)
 
     def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
         super().sendCloseFrame(*args, **kwargs)

@@ -7,6 +7,7 @@ import logging
 from django.db import Error as DatabaseError
 from redis import RedisError
 
+from realtime.access.limits import refusals
 from realtime.destinations.names import DestinationError, LoginRequired
 from realtime.messages.message import MessageTooLarge
 from realtime.stomp import (
@@ -18,12 +19,27 @@ from realtime.stomp import (
     Unavailable,
 )
 
+from .session import Session
+
 logger = logging.getLogger(__name__)
 
 
 def is_refusal(error: BaseException) -> bool:
     """Return whether a client may not do what it asked for, and could go on all the same."""
     return isinstance(error, AccessDenied | LoginRequired | TooMany)
+
+
+def note_too_slow(session: Session) -> None:
+    """Log that a client is closed because it reads too slowly; call before anything is dropped."""
+    assert session.outbox is not None
+    logger.warning(
+        "closed a client that reads too slowly",
+        extra={
+            **session.log_fields,
+            "bytes": session.outbox.unsent_bytes,
+            "subscriptions": session.subscriptions,
+        },
+    )
 
 
 def as_stomp_error(error: BaseException) -> StompError:
@@ -37,10 +53,10 @@ def as_stomp_error(error: BaseException) -> StompError:
     if isinstance(error, MessageTooLarge):
         return FrameTooLarge(str(error), code=error.code)
     if isinstance(error, RedisError):
-        logger.warning("Redis did not do what a client asked for: %s", error)
+        refusals.note("redis-away", None, f"Redis did not do what was asked for: {error}")
         return Unavailable("Redis is away: try again", code="unavailable", retry_after=2)
     if isinstance(error, DatabaseError):
-        logger.warning("the database did not do what a client asked for: %s", type(error).__name__)
+        refusals.note("database-away", None, f"the database failed: {type(error).__name__}")
         return Unavailable("the database is away: try again", code="unavailable", retry_after=2)
     logger.error("a client's request failed", exc_info=error)
     return StompError("internal error", code="internal-error")

@@ -109,7 +109,10 @@ async def _answer(route: SubscribeRoute, session: Session, variables: Mapping[st
     except RedisError:
         raise
     except Exception as error:
-        logger.exception("the handler of subscriptions to %s failed", route.pattern)
+        logger.exception(
+            "the handler of subscriptions to %(destination)s failed",
+            {"destination": route.pattern},
+        )
         raise HandlerFailed(route.pattern) from error
 
 
@@ -125,7 +128,9 @@ async def _reply(
     except RedisError:
         raise
     except Exception as error:
-        logger.exception("the handler of %s failed", message.destination)
+        logger.exception(
+            "the handler of %(destination)s failed", {"destination": message.destination}
+        )
         if asked is not None:
             await _publish(Message(asked, b"", {"error": "internal-error"}))
         raise HandlerFailed(message.destination) from error

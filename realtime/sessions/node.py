@@ -120,6 +120,7 @@ class Node:
             TooMany: If it is one too many.
         """
         self.logged_in(member)
+        logger.debug("connected", extra=member.session.log_fields)
         session, most = member.session, conf.STOMP_CONNECTIONS_PER_USER
         if session.user is None or most <= 0:
             return
@@ -152,6 +153,7 @@ class Node:
             self._counts[user] -= 1
             if not self._counts[user]:
                 del self._counts[user]
+        logger.debug("disconnected", extra=member.session.log_fields)
         self._writer.closed(member.session)
 
     async def close(self) -> None:

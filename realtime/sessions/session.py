@@ -60,6 +60,11 @@ class Session:
         return self.outbox.messages if self.outbox is not None else 0
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        """Whose a line of the log is."""
+        return {"session": self.id, "user": self.user_name, "address": self.address}
+
+    @property
     def account(self) -> str:
         """Who pays for what it uses: its user, or all anonymous clients of its address."""
         return self.user_name or neighbourhood(self.address)

@@ -41,7 +41,7 @@ from realtime.stomp import (
 )
 
 from .authorization import REFRESH, Ahead, Authorization, unless_gone
-from .failures import as_stomp_error, is_refusal
+from .failures import as_stomp_error, is_refusal, note_too_slow
 from .handlers import Calls, HandlerFailed
 from .heartbeats import Heartbeats
 from .node import Node
@@ -195,6 +195,8 @@ class StompSession:
         stomp_error = as_stomp_error(error)
         if not self._publishing.closed:
             counters.ended[stomp_error.code] += 1
+            if isinstance(error, TooSlow):
+                note_too_slow(self.session)
         self._publishing.closed = self._calls.closed = True
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)

@@ -20,6 +20,7 @@ from realtime.history.positions import Position
 from realtime.messages.json import as_notification
 from realtime.messages.message import Message
 from realtime.sessions.authorization import Grants
+from realtime.sessions.failures import note_too_slow
 from realtime.sessions.node import this_node
 from realtime.sessions.session import Session
 from realtime.stomp import AccessDenied, StompError, TooSlow
@@ -204,7 +205,9 @@ class EventStream:
 
     def _cut_off(self, error: TooSlow) -> None:
         """End at once; a response that is cut off tells the client to come again."""
-        counters.ended[error.code] += 1
+        if not self._cut:
+            counters.ended[error.code] += 1
+            note_too_slow(self.session)
         self._cut = True
         if self._task is not None:
             self._task.cancel()

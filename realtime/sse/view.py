@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from realtime.access.addresses import address_of
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Login, of_request
-from realtime.access.origins import admit, header
+from realtime.access.origins import admit, header, refusal
 from realtime.conf import conf
 from realtime.destinations.names import DestinationError, LoginRequired, heard_destination
 from realtime.history.positions import Position
@@ -92,9 +92,7 @@ def _admit(scope: dict[str, Any]) -> dict[str, Any]:
         origin = f"http://{header(scope, b'host') or ''}"
     admitted = admit(scope, origin)
     if admitted is None:
-        raise Refused(
-            403, {"detail": f"no requests from {origin}: see ALLOWED_ORIGINS, ALLOWED_HOSTS"}
-        )
+        raise Refused(403, {"detail": refusal(scope, origin)})
     return admitted
 
 

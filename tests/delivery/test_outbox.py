@@ -67,6 +67,19 @@ class Session:
         return transport
 
 
+async def test_what_waits_for_a_client_is_counted_wherever_it_waits() -> None:
+    session = Session()
+    assert session.outbox.unsent_bytes == 0
+    transport = session.attach(room=0)
+    frames = Frames((b"x" * 100,))
+    session.outbox.write(frames)
+    await asyncio.sleep(0.01)
+    assert transport.buffered == frames.size
+    session.outbox.write(frames)
+    session.outbox.hold(frames)
+    assert session.outbox.unsent_bytes == 3 * frames.size
+
+
 def text(number: int, size: int = 0, destination: str = "/topic/a") -> Message:
     return Message(destination, b"%04d%b" % (number, b"x" * size), {}, f"id-{number:02}")
 

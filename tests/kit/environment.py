@@ -28,6 +28,8 @@ for name in [name for name in os.environ if name.startswith(("STOMP_", "BRIDGE_"
     del os.environ[name]
 for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUST_PROXY", "HOST", "PORT", "DATABASE_URL", "WORKERS"):
     os.environ.pop(name, None)
+for name in ("LOG_FORMAT", "LOG_LEVEL"):
+    os.environ.pop(name, None)
 os.environ |= {
     "DJANGO_SETTINGS_MODULE": "gateway.settings",
     "DEBUG": "0",

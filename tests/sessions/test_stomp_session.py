@@ -242,7 +242,9 @@ async def test_heart_beats_are_sent_and_count_as_no_frame(
         assert event == {"type": "websocket.send", "text": "\n"}
 
 
-async def test_a_client_that_does_not_read_is_cut_off(node: None, settings: Any) -> None:
+async def test_a_client_that_does_not_read_is_cut_off_with_one_line_in_the_log(
+    node: None, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.STOMP_SEND_BUFFER_BYTES = 4096
     async with local_client() as client, local_client() as other:
         await client.subscribe("/topic/a")
@@ -252,6 +254,10 @@ async def test_a_client_that_does_not_read_is_cut_off(node: None, settings: Any)
         for _ in range(10):
             await other.request("SEND", {"destination": "/topic/a"}, b"x" * 1000)
         await until(lambda: session.outbox._closed)
+    [record] = [vars(each) for each in caplog.records if "too slowly" in each.message]
+    assert record["session"] == session.session.id
+    assert 3000 < record["bytes"] <= 4096
+    assert (record["user"], record["subscriptions"]) == ("", 1)
 
 
 async def test_a_server_that_ends_says_come_again(node: None) -> None:

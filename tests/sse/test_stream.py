@@ -142,6 +142,24 @@ async def test_what_can_not_be_heard_is_refused(query: str, status: int, field: 
     assert (answered, list(content)) == (status, [field])
 
 
+async def test_a_refused_origin_is_named_with_what_would_be_allowed_here_and_in_the_log(
+    settings: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.access.origins.refusals", limits.Refusals())
+    settings.ALLOWED_ORIGINS = ["https://friend.example"]
+    for _ in range(2):
+        _, told = await Stream(
+            "topic=/topic/a", origin="https://evil.example\n" + 200 * "x"
+        ).answer()
+    assert told["detail"].startswith("no requests from 'https://evil.example\\nxxx")
+    assert told["detail"].endswith(
+        "x': allowed are the gateway's own pages on ALLOWED_HOSTS (localhost),"
+        " and those from ALLOWED_ORIGINS (https://friend.example)"
+    )
+    assert len(told["detail"]) < 300
+    assert caplog.messages == [f"refused 127.0.0.1 (foreign-origin): {told['detail']}"]
+
+
 async def test_other_methods_and_origins_are_refused(settings: Any) -> None:
     settings.ALLOWED_ORIGINS = ["https://friend.example"]
     assert (await Stream("topic=/topic/a", "POST").answer())[0] == 405
@@ -180,7 +198,9 @@ async def test_an_idle_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch, top
     await stream.leave()
 
 
-async def test_who_does_not_read_is_cut_off(settings: Any, topic: str) -> None:
+async def test_who_does_not_read_is_cut_off_with_one_line_in_the_log(
+    settings: Any, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.STOMP_SEND_BUFFER_BYTES = 2048
     stream, _ = await open_stream(f"topic={topic}")
     (member,) = this_node().members
@@ -189,6 +209,10 @@ async def test_who_does_not_read_is_cut_off(settings: Any, topic: str) -> None:
     for _ in range(5):
         await apublish(topic, "x" * 1000)
     await until(lambda: not this_node().members)
+    [record] = [vars(each) for each in caplog.records if "too slowly" in each.message]
+    assert (record["session"], record["address"]) == (member.session.id, "127.0.0.1")
+    assert 1000 < record["bytes"] <= 2048
+    assert record["subscriptions"] == 1
 
 
 async def test_for_a_slow_reader_of_the_newest_what_is_in_between_is_left_out(

@@ -1,7 +1,7 @@
 // The connection: one STOMP session after another, and the errors that end it.
 
 import "../vendor/stompjs/stomp.umd.min.js";
-import { addToBanner, hideBanner, settleBanner, showBanner } from "./banner.js";
+import { addToBanner, hideBanner, showBanner } from "./banner.js";
 import { logFrames } from "./frames.js";
 import { HeaderFields } from "./headers.js";
 import { byId, element } from "./page.js";
@@ -90,7 +90,6 @@ function connected(frame) {
   const { session: id, version, "user-name": user } = frame.headers;
   showState("connected", user ? `Connected as ${user}` : "Connected");
   byId("session").replaceChildren("Session ", element("code", {}, id ?? "?"), `, STOMP ${version}`);
-  settleBanner();
   tell("connected");
 }
 

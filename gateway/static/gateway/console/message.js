@@ -27,6 +27,7 @@ export function drawMessage(item) {
     element("div", { className: "line tools" }, headersOf(headers), ...acksOf(item),
       button("Copy", (it) => copy(it, item.text, body), { className: "small", ariaLabel: "Copy the body" })));
   drawn.dataset.colour = colourOf(headers.destination ?? "");
+  drawn.dataset.subscription = headers.subscription ?? "";
   return drawn;
 }
 
@@ -68,5 +69,10 @@ function acksOf({ frame }) {
 
 function acknowledge(frame, name, buttons) {
   frame[name.toLowerCase()]();
+  const { subscription } = frame.headers;
+  let older = frame.cumulative ? buttons.closest("li") : null;
+  while ((older = older?.nextElementSibling)) {
+    if (older.dataset.subscription === subscription) older.querySelector(".acks")?.remove();
+  }
   buttons.replaceWith(mark("good", name === "ACK" ? "acknowledged" : "refused by NACK", ""));
 }

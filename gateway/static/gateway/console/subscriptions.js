@@ -101,6 +101,7 @@ function subscribed(subscription, { position, recovered, reason }) {
 }
 
 function receiveFor(subscription, message) {
+  message.cumulative = subscription.headers.ack === "client";
   if (!message.headers.refused) {
     subscription.count.textContent = spaced(++subscription.received);
     if (subscription.position !== null) standAt(subscription, message.headers["message-id"]);

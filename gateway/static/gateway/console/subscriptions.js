@@ -42,7 +42,7 @@ export function whenSubscribed(destination, ms) {
     const look = () => subscriptions.get(destination)?.item.dataset.state === "subscribed" && resolve();
     const late = () => reject(new Error(`Not subscribed to ${destination}: connect first.`));
     session.addEventListener("subscribed", look, { signal: AbortSignal.timeout(ms) });
-    setTimeout(late, ms);
+    setTimeout(late, client.active ? ms : 0);
     look();
   });
 }

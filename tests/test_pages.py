@@ -14,6 +14,7 @@ from django.http import HttpResponse
 from django.template.loader import render_to_string
 from django.test import AsyncClient, Client, RequestFactory
 
+from gateway.console import redis_cli_for
 from gateway.headers import security_headers
 
 PAGES = {
@@ -219,3 +220,48 @@ def test_the_browsable_api_logs_out_and_stays(client: Client, alice: User) -> No
 def test_templates_name_no_address_by_hand(project: Path) -> None:
     for path in (project / "gateway" / "templates").rglob("*.html"):
         assert not re.search(r'(?:href|src|action)="/', path.read_text()), path.name
+
+
+# The console
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis-cli"),
+        ("redis://localhost", "redis-cli"),
+        ("redis://127.0.0.1:6380/0", "redis-cli -h 127.0.0.1 -p 6380"),
+        ("redis://:secret@redis.example/2", "redis-cli -h redis.example -p 6379 -n 2 --askpass"),
+        (
+            "rediss://alice:secret@redis.example:1/0",
+            "redis-cli -h redis.example -p 1 --tls --user alice --askpass",
+        ),
+        ("unix:///run/a redis.sock?db=1", "redis-cli -s '/run/a redis.sock' -n 1"),
+        ("redis+cluster://:secret@one:7000,two", "redis-cli -c -h one -p 7000 --askpass"),
+        ("redis+sentinel://:secret@one,two/primary/0", "redis-cli"),
+    ],
+)
+def test_redis_cli_goes_where_the_gateway_goes(url: str, command: str) -> None:
+    assert redis_cli_for(url) == command
+    assert "secret" not in command
+
+
+def test_only_staff_is_told_where_redis_is(
+    client: Client, alice: User, admin_client: Client, settings: Any
+) -> None:
+    settings.REDIS_URL = "redis://:secret@redis.example:6380/0"
+    client.force_login(alice)
+    assert "redis.example" not in client.get("/").content.decode()
+    page = admin_client.get("/").content.decode()
+    assert "redis-cli -h redis.example -p 6380 --askpass PUBLISH" in page
+    assert "secret" not in page
+
+
+def test_with_debug_everybody_is_told_where_redis_is(client: Client, settings: Any) -> None:
+    settings.DEBUG = True
+    settings.REDIS_URL = "redis://redis.example:6380/0"
+    assert "redis-cli -h redis.example -p 6380 PUBLISH" in client.get("/").content.decode()
+
+
+def test_the_console_leads_to_the_login_page_and_back(client: Client) -> None:
+    assert 'href="/login/?next=/"' in client.get("/").content.decode()

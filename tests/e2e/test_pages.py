@@ -67,7 +67,7 @@ async def test_the_console_keeps_to_its_policy(gateway: Gateway) -> None:
     async with strict_page(gateway.url) as page:
         await expect(page.locator(".open")).to_contain_text("DEBUG is on: everybody may")
         await expect(page.locator("#state")).to_contain_text("Connected")
-        await page.click("#notify-form button")
+        await page.click("#notify-form .primary")
         await expect(page.locator("#notify-result")).to_contain_text("202")
         await expect(page.locator("#messages")).to_contain_text("testing API endpoint")
 
@@ -82,7 +82,7 @@ async def test_somebody_logs_in_and_out_at_the_console(gateway: Gateway, account
         await log_in(page, "dave")
         await expect(page.locator(".account")).to_contain_text("Logged in as dave")
         await expect(page.locator("#state")).to_have_text("Connected as dave")
-        await page.click("#notify-form button")  # with the cookie, so with a token against CSRF
+        await page.click("#notify-form .primary")  # with the cookie, so with a token against CSRF
         await expect(page.locator("#notify-result")).to_contain_text("202")
         await page.click("text=Log out")
         await expect(page.locator(".account")).to_contain_text("Log in")

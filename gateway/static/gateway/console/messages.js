@@ -1,0 +1,71 @@
+// The list of messages: what came for this session, the newest on top; filtered, paused, exported.
+
+import { session } from "./connection.js";
+import { messageArrived } from "./latency.js";
+import { Log } from "./log.js";
+import { drawMessage, showLatency } from "./message.js";
+import { byId, element, onClick, spaced } from "./page.js";
+import { rememberField } from "./settings.js";
+
+const MAX_MESSAGES = 200;
+
+const log = new Log(byId("messages"), MAX_MESSAGES, drawMessage, showCounts);
+
+session.addEventListener("message", ({ detail: frame }) => {
+  const body = readBody(frame.binaryBody);
+  const item = { date: new Date(), frame, ...body, latency: null };
+  messageArrived(frame.headers, body.text, (latency) => showLatency(item, latency));
+  log.add(item);
+});
+session.addEventListener("closed", () => {
+  for (const { element: drawn } of log.kept) drawn?.querySelector(".acks")?.remove();
+});
+
+/** Return a body as text; what is not UTF-8 is base64, as in the gateway's API. */
+function readBody(bytes) {
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), encoding: null };
+  } catch {
+    const characters = Array.from(bytes, (byte) => String.fromCharCode(byte));
+    return { text: btoa(characters.join("")), encoding: "base64" };
+  }
+}
+
+function filter() {
+  const wanted = byId("messages-filter").value.trim().toLowerCase();
+  log.filter(({ frame, text }) =>
+    `${frame.headers.destination}\n${text}`.toLowerCase().includes(wanted));
+}
+
+/** Download what is listed, each body as it came: a text, never read and written again. */
+function exportListed() {
+  const content = log.listed.map(({ date, frame, text, encoding, latency }) => ({
+    time: date.toISOString(),
+    destination: frame.headers.destination,
+    headers: frame.headers,
+    body: text,
+    ...(encoding && { encoding }),
+    ...(latency !== null && { latency_ms: Math.round(latency * 10) / 10 }),
+  }));
+  const file = new Blob([JSON.stringify(content, null, 2)], { type: "application/json" });
+  const href = URL.createObjectURL(file);
+  element("a", { href, download: "messages.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 1000);
+}
+
+function showCounts() {
+  const { total, kept, held, paused } = log;
+  const dropped = total > kept.length + held.length;
+  const counts = dropped ? `${kept.length} kept of ${spaced(total)}` : spaced(total);
+  const filtered = byId("messages-filter").value.trim() !== "";
+  byId("messages-count").textContent = filtered ? `${log.listed.length} listed, ${counts}` : counts;
+  byId("messages-pause").textContent = paused ? `Resume (${held.length} new)` : "Pause";
+  byId("messages-export").disabled = !log.listed.length;
+}
+
+rememberField(byId("messages-filter"));
+byId("messages-filter").addEventListener("input", filter);
+onClick("messages-pause", () => log.togglePause());
+onClick("messages-export", exportListed);
+onClick("messages-clear", () => log.clear());
+filter();

@@ -257,6 +257,7 @@ SPECTACULAR_SETTINGS = {
         "notifications.api.schema.complete",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from a CDN
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},
 }
 
 LANGUAGE_CODE = "en-us"

@@ -1,5 +1,5 @@
 """
-API: ``/api/v1/`` for services, and ``/api/notification``, the one-way door that is older than versions.
+API: ``/api/v1/`` for services, and ``/api/notification``, which is older than versions.
 
 ::
 
@@ -23,8 +23,8 @@ Why so:
 * A request takes one hop to a thread: Django's ASGI handler takes each hook of each middleware, the
   view and the rendering there one by one, with a new database connection per request.
 * A notification is read by a function, not by DRF's fields: those cost more than publishing does.
-* `/api/v1/publish` refuses unknown fields: a misspelled one would do nothing. `/api/notification` takes
-  what it always took.
+* ``/api/v1/publish`` refuses unknown fields: a misspelled one would do nothing. The notification
+  ignores them, as it always did.
 * Versions are namespaces of URLs: views have no version among their arguments.
 * A list is not all or nothing: its notifications have nothing in common but the request.
 

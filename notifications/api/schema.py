@@ -38,7 +38,7 @@ TAGS: Final = [
 _EVENTS: Final = "/api/events"
 
 
-class CredentialsScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class CredentialsScheme(OpenApiAuthenticationExtension):
     """What :class:`.CredentialsAuthentication` takes."""
 
     target_class = "notifications.api.access.CredentialsAuthentication"
@@ -90,7 +90,7 @@ class PublishedSerializer(serializers.Serializer[Any]):
 
 
 class NotPublishedSerializer(serializers.Serializer[Any]):
-    errors = FieldErrors()
+    errors = FieldErrors()  # type: ignore[assignment]  # a field has the name of a property
 
 
 class KeptMessageSerializer(serializers.Serializer[Any]):
@@ -389,11 +389,15 @@ document = extend_schema(
 
 def keep_api(endpoints: list[tuple[str, Any, Any, Any]]) -> list[tuple[str, Any, Any, Any]]:
     """Leave out what is not under ``/api/``; of the two spellings of an address keep the short."""
-    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith("/api/")]  # type: ignore[misc]
+    return [(path.rstrip("/"), *rest) for path, *rest in endpoints if path.startswith("/api/")]
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the events, which no view of Django answers, and that some have no other field."""
+    """
+    Add the order of tags, the events, which no view of Django answers, and what takes no fields
+    but its own.
+    """
+    result["tags"] = TAGS
     result["paths"][_EVENTS] = {"get": _listen()}
     for name in ("Message", "Ticket"):
         result["components"]["schemas"][name]["additionalProperties"] = False

@@ -7,12 +7,12 @@ What has none was there before versions were, and stays as it is.
 
 from __future__ import annotations
 
-from django.urls import include, re_path
+from django.urls import include, path, re_path
 
 from .docs import DocsView, SchemaView
 from .history import HistoryView
 from .tickets import TicketView
-from .views import NotFoundView, NotificationView, PublishView
+from .views import NotificationView, PublishView, not_found
 
 v1 = [
     re_path(r"^publish/?$", PublishView.as_view(), name="publish"),
@@ -25,5 +25,5 @@ urlpatterns = [
     re_path(r"^ticket/?$", TicketView.as_view(), name="ticket"),
     re_path(r"^v1/", include((v1, "v1"))),
     re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
-    re_path(r"", NotFoundView.as_view()),
+    path("<path:path>", not_found),
 ]

@@ -10,6 +10,9 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from redis import RedisError
 from rest_framework import status
 from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
@@ -126,13 +129,19 @@ class NotificationView(PublishView):
 
 
 class NotFoundView(APIView):
-    """There is nothing at this address."""
+    """There is nothing at this address, whoever asks."""
 
     authentication_classes = permission_classes = throttle_classes = ()
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise NotFound
+
+
+@csrf_exempt
+def not_found(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Answer by NotFoundView, which would be among the breadcrumbs of the others as a view."""
+    return NotFoundView.as_view()(request)
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -275,7 +275,7 @@ def test_without_extras_nothing_of_realtime_is_missing_but_what_daphne_runs(bare
 
 def test_without_extras_notifications_lacks_its_api_and_its_metrics(bare: Bare) -> None:
     missing = bare.missing_in("notifications")
-    assert set(missing.values()) == {"rest_framework", "prometheus_client"}
+    assert set(missing.values()) == {"rest_framework", "drf_spectacular", "prometheus_client"}
     for name in missing:
         assert name.startswith(("notifications.api.", "notifications.bridges.metrics"))
 

@@ -15,6 +15,7 @@ from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
 from gateway import logs
+from realtime import __version__
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -102,6 +103,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "corsheaders",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "rest_framework",
     "rest_framework.authtoken",
     "servestatic",
@@ -237,6 +240,25 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["notifications.api.access.IsAuthenticated"],
     "DEFAULT_THROTTLE_CLASSES": ["notifications.api.throttle.RequestThrottle"],
     "EXCEPTION_HANDLER": "notifications.api.views.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    # By namespace, so that views have no version among their arguments, and the addresses from
+    # before there were versions need none: they are of the first.
+    "DEFAULT_VERSIONING_CLASS": "rest_framework.versioning.NamespaceVersioning",
+    "DEFAULT_VERSION": "v1",
+    "ALLOWED_VERSIONS": ["v1"],
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "STOMP gateway",
+    "DESCRIPTION": "What services ask of the gateway: publish to browsers, and look back.",
+    "VERSION": __version__,
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "PREPROCESSING_HOOKS": ["notifications.api.schema.keep_api"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "notifications.api.schema.complete",
+    ],
+    "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from a CDN
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},
 }
 
 LANGUAGE_CODE = "en-us"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from redis import RedisError
-from rest_framework import serializers, status
+from rest_framework import status
 from rest_framework.exceptions import NotAuthenticated, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,31 +15,12 @@ from realtime.access.credentials import Login
 from realtime.destinations.names import DestinationError
 from realtime.layer import tickets
 
+from . import schema
 from .errors import RedisAway
+from .serializers import TicketSerializer
 
 #: How long a ticket is good.
 SECONDS = 30
-
-
-class TicketSerializer(serializers.Serializer[Any]):
-    """What ``POST /api/ticket`` takes."""
-
-    destinations = serializers.ListField(
-        child=serializers.CharField(),
-        required=False,
-        allow_empty=False,
-        max_length=100,
-        help_text="All that it is good for, patterns too; left out, whatever the user may do.",
-    )
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Refuse what nobody knows: a misspelled bound would be none."""
-        if isinstance(data, Mapping):
-            known = {*self.fields, "csrfmiddlewaretoken"}  # which the browsable API's form sends
-            unknown = [name for name in data if name not in known]
-            if unknown:
-                raise ValidationError({name: ["There is no such field."] for name in unknown})
-        return super().to_internal_value(data)
 
 
 class TicketView(APIView):
@@ -56,6 +36,7 @@ class TicketView(APIView):
         """Return the serializer, for the forms of the browsable API too."""
         return TicketSerializer(*args, **kwargs)
 
+    @schema.ticket
     def post(self, request: Request) -> Response:
         if not request.user.is_authenticated:
             raise NotAuthenticated

@@ -1,11 +1,29 @@
+"""
+URLs: the API under ``/api/``.
+
+What has a version is in its namespace; a second one will be another list, which may share views.
+What has none was there before versions were, and stays as it is.
+"""
+
 from __future__ import annotations
 
-from django.urls import re_path
+from django.urls import include, path, re_path
 
+from .docs import DocsView, SchemaView
+from .history import HistoryView
 from .tickets import TicketView
-from .views import NotificationView
+from .views import NotificationView, PublishView, not_found
+
+v1 = [
+    re_path(r"^publish/?$", PublishView.as_view(), name="publish"),
+    re_path(r"^history/?$", HistoryView.as_view(), name="history"),
+    re_path(r"^schema/?$", SchemaView.as_view(), name="schema"),
+]
 
 urlpatterns = [
     re_path(r"^notification/?$", NotificationView.as_view(), name="notification"),
     re_path(r"^ticket/?$", TicketView.as_view(), name="ticket"),
+    re_path(r"^v1/", include((v1, "v1"))),
+    re_path(r"^docs/?$", DocsView.as_view(), name="docs"),
+    path("<path:path>", not_found),
 ]

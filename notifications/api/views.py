@@ -1,18 +1,21 @@
+"""Views: ``POST /api/v1/publish`` and ``/api/notification``, and what becomes of errors."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from redis import RedisError
 from rest_framework import status
-from rest_framework.exceptions import ParseError, PermissionDenied, ValidationError
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
+from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -24,18 +27,15 @@ from realtime.access.rules import record_refused
 from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
 from realtime.conf import conf
-from realtime.destinations.names import DestinationError, check_topic
-from realtime.history.log import MAX_REPLAY
-from realtime.history.positions import Position
-from realtime.layer.pages import Page, read_page
 from realtime.messages.idempotency import key_in, key_of_user
-from realtime.messages.json import as_notification
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
 from realtime.routes.rules import NEEDS_PUBLISH
 
+from . import schema
 from .access import MayPublish, address_of, check_rule
 from .errors import Away, RedisAway, TooLarge, TooMany
-from .serializers import NotificationSerializer, read_notification
+from .history import read_history
+from .serializers import MessageSerializer, NotificationSerializer
 from .throttle import account_of
 
 #: How many notifications one list may have.
@@ -54,21 +54,23 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return default_exception_handler(error, context)
 
 
-class NotificationView(APIView):
+class PublishView(APIView):
     """
     Publish a message to a topic, or a list of messages in its order.
 
-    Every browser that is subscribed to the topic gets it, through any node of the gateway. With
-    the header `Idempotency-Key` a repeat within five minutes is answered as the first time, and
-    not published again. `GET` with `?topic=` shows what was published lately.
+    Every browser that is subscribed to the topic gets it, through any node of the gateway. What has
+    a field with another name is refused. With an `idempotency_key`, or the header `Idempotency-Key`
+    for the whole request, a repeat within five minutes is answered as the first time, and not
+    published again.
     """
 
     permission_classes = (MayPublish,)
-    parser_classes = (JSONParser, FormParser, MultiPartParser)
+    parser_classes: tuple[type[BaseParser], ...] = (JSONParser,)
+    serializer_class: type[NotificationSerializer] = MessageSerializer
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
         """Return the serializer, for the forms of the browsable API too."""
-        return NotificationSerializer(*args, **kwargs)
+        return self.serializer_class(*args, context={"request": self.request}, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Write down who publishes without the permission, and not whose form was left out."""
@@ -79,19 +81,16 @@ class NotificationView(APIView):
                 record_refused(request, address_of(request), "publish", NEEDS_PUBLISH)
             raise
 
-    def get(self, request: Request) -> Response:
-        if "topic" in request.query_params:
-            return Response(_read_history(request))
-        return Response({"detail": "POST a topic and a message, and subscribers get it."})
-
+    @schema.publish
     def post(self, request: Request) -> Response:
         key = _idempotency_key(request)
         if isinstance(request.data, list):
-            return _answer_list(request, key)
+            return _answer_list(request, self.get_serializer().read, key)
         serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        message = replace(serializer.validated_data, idempotency_key=key)
         try:
+            serializer.is_valid(raise_exception=True)
+            message: Message = serializer.validated_data
+            message.idempotency_key = message.idempotency_key or key
             checked = check(message)
         except MessageTooLarge as error:
             raise TooLarge(str(error)) from None
@@ -104,6 +103,45 @@ class NotificationView(APIView):
         return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
 
+class NotificationView(PublishView):
+    """
+    Publish a message to a topic, or a list of messages in its order.
+
+    Every browser that is subscribed to the topic gets it, through any node of the gateway. With
+    the header `Idempotency-Key` a repeat within five minutes is answered as the first time, and
+    not published again. `GET` with `?topic=` shows what was published lately.
+    """
+
+    parser_classes = (JSONParser, FormParser, MultiPartParser)
+    serializer_class = NotificationSerializer
+
+    @schema.look_back
+    def get(self, request: Request) -> Response:
+        if "topic" in request.query_params:
+            return Response(read_history(request))
+        return Response({"detail": "POST a topic and a message, and subscribers get it."})
+
+    @schema.notify
+    def post(self, request: Request) -> Response:
+        return super().post(request)
+
+
+class NotFoundView(APIView):
+    """There is nothing at this address, whoever asks."""
+
+    authentication_classes = permission_classes = throttle_classes = ()
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound
+
+
+@csrf_exempt
+def not_found(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Answer by NotFoundView, which would be among the breadcrumbs of the others as a view."""
+    return NotFoundView.as_view()(request)
+
+
 def _idempotency_key(request: Request) -> str | None:
     """Return what makes a repeat of this request one, or None where nothing does."""
     key = key_in(request.headers)
@@ -113,59 +151,24 @@ def _idempotency_key(request: Request) -> str | None:
         raise ParseError(str(error)) from None
 
 
-def _read_history(request: Request) -> dict[str, Any]:
-    """Return what was published to a topic lately."""
-    query = request.query_params
-    after, limit = _position(query.get("after")), _limit(query.get("limit", "100"))
-    try:
-        check_rule(request, "history", check_topic(query["topic"]))
-        page = read_page(query["topic"], after=after, limit=limit)
-    except DestinationError as error:
-        raise ValidationError({"topic": [error.message]}) from None
-    except RedisError as error:
-        refusals.note("redis-away", None, f"Redis did not tell a history: {error}")
-        raise RedisAway from None
-    following = {"topic": query["topic"], "after": str(page.position), "limit": limit}
-    url = request.build_absolute_uri(f"{request.path}?{urlencode(following)}")
-    return {"topic": query["topic"]} | _as_json(page) | {"next": url if page.more else None}
-
-
-def _as_json(page: Page) -> dict[str, Any]:
-    content: dict[str, Any] = {"position": str(page.position), "recovered": page.lost is None}
-    if page.lost is not None:
-        content["reason"] = page.lost
-    return content | {"messages": [as_notification(message) for message in page.messages]}
-
-
-def _position(text: str | None) -> Position | None:
-    position = Position.parse(text) if text is not None else None
-    if text is not None and position is None:
-        raise ValidationError({"after": ["not the id of a message with a history"]})
-    return position
-
-
-def _limit(text: str) -> int:
-    limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
-    if not 0 < limit <= MAX_REPLAY:
-        raise ValidationError({"limit": [f"not a number from 1 to {MAX_REPLAY}"]})
-    return limit
-
-
-def _answer_list(request: Request, key: str | None) -> Response:
+def _answer_list(request: Request, read: Callable[..., Message], key: str | None) -> Response:
     """Publish the good ones of a list, and answer with one result for each."""
     items = request.data
     if not 0 < len(items) <= MAX_NOTIFICATIONS:
         error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
         raise ValidationError({"non_field_errors": [error]})
     refused = cache(partial(_refused, request))
-    read = [_read(item, key and f"{key}\n{number}", refused) for number, item in enumerate(items)]
-    messages = [each for each in read if isinstance(each, Checked)]
+    all_read = [
+        _read(partial(read, item, key and f"{key}\n{number}"), refused)
+        for number, item in enumerate(items)
+    ]
+    messages = [each for each in all_read if isinstance(each, Checked)]
     ids = iter(_publish(messages) if messages else [])
     results = [
         _published(each.message, next(ids)) if isinstance(each, Checked) else {"errors": each}
-        for each in read
+        for each in all_read
     ]
-    waits = [each.wait for each in read if isinstance(each, _OverLimit)]
+    waits = [each.wait for each in all_read if isinstance(each, _OverLimit)]
     if len(waits) == len(items):
         headers = {"Retry-After": str(max(waits))}
         return Response(results, status=status.HTTP_429_TOO_MANY_REQUESTS, headers=headers)
@@ -204,14 +207,15 @@ def _check_new(request: Request, destination: str) -> None:
         topic_quota.quota.check(account_of(request), destination, most=most)
 
 
-def _read(item: Any, key: str | None, refused: Callable[[str], Any]) -> Checked | Any:
+def _read(read: Callable[[], Message], refused: Callable[[str], Any]) -> Checked | Any:
     """Return the message, or what is wrong in DRF's shape."""
     try:
-        checked = check(read_notification(item, key))
+        checked = check(read())
     except ValidationError as error:
         return error.detail
     except MessageTooLarge as error:
-        return {"message": [str(error)]}
+        field = "headers" if error.code == "header-too-long" else "message"
+        return {field: [str(error)]}
     why = refused(checked.message.destination)
     return checked if why is None else why
 

@@ -24,7 +24,9 @@ PROTOCOL_HEADERS: Final = frozenset(
     | {"position", "recovered", "dropped", "refused"}
 )
 
-#: What name and value of a header may have, and all of a message's; bytes, as in a SEND.
+#: How many headers a service may set, what name and value of one may have, and all of a message's;
+#: the latter two in bytes. As in a SEND.
+MAX_HEADERS: Final = Limits().max_headers
 MAX_HEADER_BYTES: Final = Limits().max_header_bytes
 MAX_HEADERS_BYTES: Final = Limits().max_head_bytes
 
@@ -110,7 +112,7 @@ def check_content(message: Message) -> int:
         return size
     if headers is _TEXT:  # most are
         return size + _TEXT_BYTES
-    return size + (_size_if_plain(headers) or _check_headers(headers))
+    return size + (_size_if_plain(headers) or check_headers(headers))
 
 
 def _size_if_plain(headers: Mapping[str, str]) -> int:
@@ -123,7 +125,14 @@ def _size_if_plain(headers: Mapping[str, str]) -> int:
     return len(text) if plain else 0
 
 
-def _check_headers(headers: Mapping[str, str]) -> int:
+def check_headers(headers: Mapping[str, str]) -> int:
+    """
+    Check names and values; return how many bytes they have.
+
+    Raises:
+        MessageTooLarge: If they are over their limits.
+        ValueError: If one is not a text, or has no name.
+    """
     size = sum([_header_size(name, value) for name, value in headers.items()])
     if size > MAX_HEADERS_BYTES:
         raise MessageTooLarge(
@@ -135,7 +144,7 @@ def _check_headers(headers: Mapping[str, str]) -> int:
 
 def _header_size(name: Any, value: Any) -> int:
     if not (isinstance(name, str) and isinstance(value, str) and name):
-        raise ValueError(f"the header {name!r} is not a text with a name: {value!r:.80}")
+        raise ValueError(f"the header {name!r:.80} is not a text with a name: {value!r:.80}")
     size = len(name.encode()) + len(value.encode())
     if size > MAX_HEADER_BYTES:
         raise MessageTooLarge(

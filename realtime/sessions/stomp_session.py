@@ -8,10 +8,9 @@ not awaited; its RECEIPT follows when it is done.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 from realtime import __version__
@@ -26,11 +25,11 @@ from realtime.counters import counters
 from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
 from realtime.delivery.outbox import ATTACH, Outbox, Send
 from realtime.destinations.names import APPLICATION, check_destination
+from realtime.messages.headers import is_free
 from realtime.messages.idempotency import HTTP_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY, key_of_user
-from realtime.messages.message import PROTOCOL_HEADERS, Message, check, check_content
+from realtime.messages.message import Message, check, check_content
 from realtime.routes.rules import Action
 from realtime.stomp import (
-    SECRET_HEADERS,
     Connection,
     Limits,
     ProtocolError,
@@ -55,14 +54,6 @@ SUBPROTOCOLS: Final = ("v12.stomp", "v11.stomp", "v10.stomp")
 
 #: After so many requests of one client the others get a turn.
 YIELD_EVENTS: Final = 25
-
-#: Headers of a SEND that are between client and server, not part of the message.
-_NOT_FORWARDED: Final = frozenset(
-    PROTOCOL_HEADERS | {"login", "sender", IDEMPOTENCY_KEY} | SECRET_HEADERS
-)
-
-#: All that clients take for spaces, in Python or in JavaScript.
-_SPACES: Final = re.compile(r"[\s\ufeff]+")
 
 _NEVER: Final = float("inf")
 
@@ -414,7 +405,7 @@ class StompSession:
     # What it sends
 
     def _message(self, event: events.Send, decision: Decision) -> Message:
-        headers = {name: value for name, value in event.headers.items() if _is_forwarded(name)}
+        headers = {name: value for name, value in event.headers.items() if is_free(name)}
         if decision.rule is not None and decision.rule.sender and self.session.user_name:
             headers["sender"] = self.session.user_name
         key = event.headers.get(IDEMPOTENCY_KEY, event.headers.get(HTTP_IDEMPOTENCY_KEY))
@@ -458,12 +449,6 @@ async def _all_done(work: list[asyncio.Future[Any]]) -> None:
     errors = [result for result in results if isinstance(result, BaseException)]
     for error in sorted(errors, key=lambda error: isinstance(error, HandlerFailed)):
         raise error
-
-
-@lru_cache(maxsize=1024)
-def _is_forwarded(name: str) -> bool:
-    # Old clients trim names, and what their version can't write is a space: " sender" is "sender".
-    return _SPACES.sub("", name).lower() not in _NOT_FORWARDED
 
 
 _ACTIONS: Final[dict[type[events.Event], Callable[[StompSession, Any], Wait]]] = {

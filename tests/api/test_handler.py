@@ -126,7 +126,7 @@ def test_a_request_takes_one_hop_to_a_thread(
             hops.append(self._thread_name_prefix)
             return super().submit(*args, **kwargs)
 
-    def publish(checked: Any) -> list[str]:
+    def publish(checked: Any, door: str) -> list[str]:
         hops.append(threading.current_thread().name)
         return [each.message.id for each in checked]
 

@@ -270,12 +270,14 @@ def needs(metadata: Message) -> list[Requirement]:
 def test_without_extras_nothing_of_realtime_is_missing_but_what_daphne_runs(bare: Bare) -> None:
     missing = bare.missing_in("realtime")
     assert missing["realtime.server.server"] == "daphne"
-    assert all(module.startswith("realtime.server.") for module in missing)
+    on_a_terminal = {module for module in missing if module.startswith("realtime.management.")}
+    assert {missing[module] for module in on_a_terminal} == {"rich"}
+    assert all(module.startswith("realtime.server.") for module in set(missing) - on_a_terminal)
 
 
 def test_without_extras_notifications_lacks_its_api_and_its_metrics(bare: Bare) -> None:
     missing = bare.missing_in("notifications")
-    assert set(missing.values()) == {"rest_framework", "prometheus_client"}
+    assert set(missing.values()) == {"rest_framework", "drf_spectacular", "prometheus_client"}
     for name in missing:
         assert name.startswith(("notifications.api.", "notifications.bridges.metrics"))
 
@@ -367,5 +369,5 @@ async def test_the_scripts_of_the_page_do_what_it_says(
 
 
 def test_with_the_other_extras_nothing_is_missing(site: Site, packages: str) -> None:
-    site.run(said(f'pip install "{WHEEL}[daphne,drf,metrics]"'))
+    site.run(said(f'pip install "{WHEEL}[daphne,drf,metrics,terminal]"'))
     assert site.missing() == {}

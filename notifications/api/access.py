@@ -81,6 +81,20 @@ class MayViewMetrics(IsAuthenticated):
         return settings.DEBUG or request.user.has_perm(VIEW_METRICS)
 
 
+def may(permission: str, **of_methods: str) -> type[IsAuthenticated]:
+    """Return a class for those with a permission of Django's; some methods may need another."""
+
+    class May(IsAuthenticated):
+        def has_permission(self, request: Request, view: Any) -> bool:
+            if not super().has_permission(request, view):
+                return False
+            needed = of_methods.get(request.method or "", permission)
+            self.message = f"this needs the permission {needed}"
+            return settings.DEBUG or request.user.has_perm(needed)
+
+    return May
+
+
 def check_rule(request: Request, action: Action, destination: str) -> None:
     """
     Check that the rules allow a request something, and its ticket, if it came with one.

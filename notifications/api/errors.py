@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
+from redis import RedisError
 from rest_framework import status
 from rest_framework.exceptions import APIException
+
+from realtime.access.limits import refusals
+
+T = TypeVar("T")
 
 
 class Away(APIException):
@@ -37,3 +44,17 @@ class TooMany(APIException):
 class TooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
+
+
+def asked(ask: Callable[[], T]) -> T:
+    """
+    Return what nodes say.
+
+    Raises:
+        RedisAway: If they can't be asked.
+    """
+    try:
+        return ask()
+    except RedisError as error:
+        refusals.note("redis-away", None, f"Redis did not tell what nodes know: {error}")
+        raise RedisAway from None

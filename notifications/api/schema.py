@@ -31,6 +31,7 @@ from .serializers import MessageSerializer, NotificationSerializer, TicketSerial
 TAGS: Final = [
     {"name": "publish", "description": "Messages for browsers, by way of topics."},
     {"name": "look", "description": "What was published lately, and what is published now."},
+    {"name": "live", "description": "Sessions, topics, users and nodes, as they are now."},
     {"name": "access", "description": "Ways in for pages."},
     {"name": "schema", "description": "This document."},
 ]
@@ -84,9 +85,21 @@ class FieldErrors(serializers.Field[Any, Any, Any, Any]):
     """What is wrong with each field; with all of them together as ``non_field_errors``."""
 
 
+class DeliverySerializer(serializers.Serializer[Any]):
+    """Sessions over all nodes."""
+
+    matched = serializers.IntegerField(help_text="They hear the topic, also by a pattern.")
+    taken = serializers.IntegerField(help_text="The message is on their sockets.")
+    slow = serializers.IntegerField(help_text="They did not take it in time.")
+    missing = serializers.ListField(
+        child=serializers.CharField(), help_text="Nodes that did not answer."
+    )
+
+
 class PublishedSerializer(serializers.Serializer[Any]):
     id = serializers.CharField(help_text="What subscribers see in `message-id`.")
     topic = serializers.CharField()
+    delivery = DeliverySerializer(required=False, help_text="With `wait=deliver`.")
 
 
 class NotPublishedSerializer(serializers.Serializer[Any]):
@@ -174,12 +187,13 @@ def _error(description: str, detail: str) -> OpenApiResponse:
     return OpenApiResponse(ErrorSerializer, description, [example])
 
 
-def _wrong(**fields: Any) -> OpenApiResponse:
+def wrong(**fields: Any) -> OpenApiResponse:
+    """Return what is said of a request in which something is wrong."""
     description = "Something is wrong with the request: `detail`, or what it is with each field."
     return OpenApiResponse(_FIELD_ERRORS, description, [OpenApiExample("a field", fields)])
 
 
-_ERRORS: Final = {
+ERRORS: Final = {
     401: _error("No login, or a wrong one.", "Authentication credentials were not provided."),
     403: _error(
         "The account may not: it has no permission, or no rule allows it; or a cookie came without"
@@ -196,8 +210,8 @@ _ERRORS: Final = {
     429: _error("Too many requests, or new topics.", "Request was throttled."),
     503: _error("Redis or the database is away, or busy.", "Redis is away: try again."),
 }
-_READING: Final = {status: _ERRORS[status] for status in (401, 403, 404, 406, 429, 503)}
-_WRITING: Final = {**_READING, 415: _ERRORS[415]}
+READING: Final = {status: ERRORS[status] for status in (401, 403, 404, 406, 429, 503)}
+_WRITING: Final = {**READING, 415: ERRORS[415]}
 
 
 def _header(name: str, description: str, statuses: list[int], kind: Any = str) -> OpenApiParameter:
@@ -206,7 +220,7 @@ def _header(name: str, description: str, statuses: list[int], kind: Any = str) -
     )
 
 
-_ANSWERED: Final = [
+ANSWERED: Final = [
     _header("WWW-Authenticate", "`Bearer`", [401]),
     _header("Retry-After", "Seconds until it is worth another try.", [429, 503], int),
 ]
@@ -220,6 +234,19 @@ _KEY: Final = OpenApiParameter(
 
 # Publish
 
+_WAIT: Final = [
+    OpenApiParameter(
+        "wait",
+        str,
+        enum=["deliver"],
+        description="Answer once the message is delivered, with `delivery`; not for a list.",
+    ),
+    OpenApiParameter(
+        "seconds",
+        {"type": "number", "minimum": 0, "maximum": 10, "default": 1},
+        description="How long clients are waited for.",
+    ),
+]
 _MESSAGE: Final = {"topic": "/topic/toast", "message": "saved"}
 _WITH_HEADERS: Final = {
     "topic": "/topic/prices",
@@ -249,7 +276,7 @@ _TAKEN: Final = {
             OpenApiExample("a list", [_NOT_TAKEN]),
         ],
     ),
-    413: _ERRORS[413],
+    413: ERRORS[413],
     429: OpenApiResponse(
         {
             "oneOf": [
@@ -267,7 +294,7 @@ publish = extend_schema(
     operation_id="publish",
     summary="Publish one message, or a list",
     tags=["publish"],
-    parameters=[_KEY, *_ANSWERED],
+    parameters=[_KEY, *_WAIT, *ANSWERED],
     request=_one_of("Publish", MessageSerializer, MessageSerializer(many=True)),
     responses=_TAKEN,
     examples=[
@@ -282,7 +309,7 @@ notify = extend_schema(
     description="As `/api/v1/publish`, but for `topic` and `message` alone: other fields are"
     " ignored. HTML forms are taken, too.",
     tags=["publish"],
-    parameters=[_KEY, *_ANSWERED],
+    parameters=[_KEY, *ANSWERED],
     request={
         "application/json": _one_of(
             "Notify", NotificationSerializer, NotificationSerializer(many=True)
@@ -318,15 +345,15 @@ _PAGING: Final = [
 ]
 _LOOKED: Final = {
     200: OpenApiResponse(HistorySerializer, "A page.", [OpenApiExample("a page", _PAGE)]),
-    400: _wrong(topic=_REQUIRED),
-    **_READING,
+    400: wrong(topic=_REQUIRED),
+    **READING,
 }
 
 history = extend_schema(
     operation_id="history",
     summary="Look back at a topic",
     tags=["look"],
-    parameters=[_topic(True), *_PAGING, *_ANSWERED],
+    parameters=[_topic(True), *_PAGING, *ANSWERED],
     responses=_LOOKED,
 )
 look_back = extend_schema(
@@ -334,7 +361,7 @@ look_back = extend_schema(
     summary="Look back at a topic",
     description="As `/api/v1/history`; without `topic` a line of help.",
     tags=["look"],
-    parameters=[_topic(False), *_PAGING, *_ANSWERED],
+    parameters=[_topic(False), *_PAGING, *ANSWERED],
     responses={
         **_LOOKED,
         200: OpenApiResponse(
@@ -353,12 +380,12 @@ ticket = extend_schema(
     summary="Make a ticket",
     tags=["access"],
     auth=[{"bearer": []}, {"cookieAuth": []}],  # type: ignore[list-item]
-    parameters=_ANSWERED,
+    parameters=ANSWERED,
     request=TicketSerializer,
     responses={
         201: IssuedTicketSerializer,
-        400: _wrong(destinations=["'/nowhere' is no destination"]),
-        413: _ERRORS[413],
+        400: wrong(destinations=["'/nowhere' is no destination"]),
+        413: ERRORS[413],
         **_WRITING,
     },
     examples=[
@@ -375,11 +402,11 @@ document = extend_schema(
     operation_id="schema",
     summary="Read this document",
     tags=["schema"],
-    parameters=[OpenApiParameter("format", str, enum=["json", "yaml"]), *_ANSWERED],
+    parameters=[OpenApiParameter("format", str, enum=["json", "yaml"]), *ANSWERED],
     responses={
         (200, "application/vnd.oai.openapi"): OpenApiTypes.OBJECT,
         (200, "application/json"): OpenApiTypes.OBJECT,
-        **{(status, "application/json"): error for status, error in _READING.items()},
+        **{(status, "application/json"): error for status, error in READING.items()},
     },
 )
 

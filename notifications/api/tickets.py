@@ -40,14 +40,10 @@ class TicketView(APIView):
     def post(self, request: Request) -> Response:
         if not request.user.is_authenticated:
             raise NotAuthenticated
-        login = request.auth if isinstance(request.auth, Login) else None
-        if login is not None and login.how == "ticket":  # it would outlive itself, and its bounds
-            raise PermissionDenied("a ticket makes no other tickets")
-        until = login.until if login is not None else float("inf")
+        until = _until(request)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         destinations = serializer.validated_data.get("destinations", ())
-        until = _until(request)
         try:
             ticket = tickets.make(str(request.user.pk), destinations, SECONDS, until=until)
         except DestinationError as error:
@@ -62,11 +58,11 @@ def _until(request: Request) -> float:
     Return when the login of a request ends: that of its ticket does, too.
 
     Raises:
-        PermissionDenied: If it is a ticket itself, which may be for less than its user may do.
+        PermissionDenied: If it is a ticket itself: another one would outlive it, and its bounds.
     """
     login = request.auth
     if not isinstance(login, Login):
         return float("inf")
     if login.how == "ticket":
-        raise PermissionDenied("a ticket does not get another one")
+        raise PermissionDenied("a ticket makes no other tickets")
     return login.until

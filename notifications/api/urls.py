@@ -11,6 +11,16 @@ from django.urls import include, path, re_path
 
 from .docs import DocsView, SchemaView
 from .history import HistoryView
+from .live import (
+    MessagesView,
+    NodesView,
+    PresenceView,
+    SessionsView,
+    SessionView,
+    SubscriptionsView,
+    TopicsView,
+    UserView,
+)
 from .tickets import TicketView
 from .views import NotificationView, PublishView, not_found
 
@@ -18,6 +28,18 @@ v1 = [
     re_path(r"^publish/?$", PublishView.as_view(), name="publish"),
     re_path(r"^history/?$", HistoryView.as_view(), name="history"),
     re_path(r"^schema/?$", SchemaView.as_view(), name="schema"),
+    re_path(r"^sessions/?$", SessionsView.as_view(), name="sessions"),
+    re_path(r"^sessions/(?P<id>[^/]+)/?$", SessionView.as_view(), name="session"),
+    re_path(
+        r"^sessions/(?P<id>[^/]+)/subscriptions/?$",
+        SubscriptionsView.as_view(),
+        name="subscriptions",
+    ),
+    re_path(r"^sessions/(?P<id>[^/]+)/messages/?$", MessagesView.as_view(), name="messages"),
+    re_path(r"^topics/?$", TopicsView.as_view(), name="topics"),
+    re_path(r"^presence/?$", PresenceView.as_view(), name="presence"),
+    re_path(r"^users/(?P<name>[^/]+)/?$", UserView.as_view(), name="user"),
+    re_path(r"^nodes/?$", NodesView.as_view(), name="nodes"),
 ]
 
 urlpatterns = [

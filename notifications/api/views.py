@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from redis import RedisError
-from rest_framework import status
+from rest_framework import serializers, status
 from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
 from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
@@ -29,17 +29,21 @@ from realtime.broker import publish_many
 from realtime.conf import conf
 from realtime.messages.idempotency import key_in, key_of_user
 from realtime.messages.message import Checked, Message, MessageTooLarge, check
+from realtime.nodes.found import find_delivery
 from realtime.routes.rules import NEEDS_PUBLISH
 
 from . import schema
 from .access import MayPublish, address_of, check_rule
-from .errors import Away, RedisAway, TooLarge, TooMany
+from .errors import Away, RedisAway, TooLarge, TooMany, asked
 from .history import read_history
 from .serializers import MessageSerializer, NotificationSerializer
 from .throttle import account_of
 
 #: How many notifications one list may have.
 MAX_NOTIFICATIONS: Final = 1000
+
+#: How long a request may wait until its message is delivered.
+MAX_WAIT_SECONDS: Final = 10
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -83,6 +87,16 @@ class PublishView(APIView):
 
     @schema.publish
     def post(self, request: Request) -> Response:
+        seconds = _seconds_to_wait(request)
+        answer = self.publish(request)
+        if seconds is not None:
+            taken: dict[str, Any] = answer.data
+            ask = partial(find_delivery, taken["topic"], taken["id"], seconds)
+            taken["delivery"] = asked(ask)
+        return answer
+
+    def publish(self, request: Request) -> Response:
+        """Publish what a request brings, and answer when Redis has it."""
         key = _idempotency_key(request)
         if isinstance(request.data, list):
             return _answer_list(request, self.get_serializer().read, key)
@@ -123,7 +137,7 @@ class NotificationView(PublishView):
 
     @schema.notify
     def post(self, request: Request) -> Response:
-        return super().post(request)
+        return self.publish(request)
 
 
 class NotFoundView(APIView):
@@ -140,6 +154,28 @@ class NotFoundView(APIView):
 def not_found(request: HttpRequest, path: str) -> HttpResponseBase:
     """Answer by NotFoundView, which would be among the breadcrumbs of the others as a view."""
     return NotFoundView.as_view()(request)
+
+
+class WaitQuery(serializers.Serializer[Any]):
+    wait = serializers.ChoiceField(["deliver"], required=False)
+    seconds = serializers.FloatField(min_value=0, max_value=MAX_WAIT_SECONDS, default=1)
+
+
+def _seconds_to_wait(request: Request) -> float | None:
+    """
+    Return how long a request wants to wait until its message is delivered, or None.
+
+    Raises:
+        ValidationError: If that can't be waited for.
+    """
+    query = WaitQuery(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    if "wait" not in query.validated_data:
+        return None
+    if isinstance(request.data, list):
+        raise ValidationError({"wait": ["one message can be waited for, not a list"]})
+    seconds: float = query.validated_data["seconds"]
+    return seconds
 
 
 def _idempotency_key(request: Request) -> str | None:

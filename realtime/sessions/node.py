@@ -69,7 +69,7 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
 
     def add(self, member: Clocked) -> None:
-        """Take in a session: show it to operators, and look after its clock."""
+        """Take in a session: look after its clock."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._tick(), name="realtime-clock"),
@@ -77,7 +77,6 @@ class Node:
                 asyncio.create_task(self._revocation.run(), name="realtime-revocation"),
             ]
         self._due[member] = 0.0
-        self._writer.opened(member.session)
 
     def expect_connect(self, member: Clocked) -> None:
         """Wait for CONNECT, which honest clients send at once; who waited longest makes room."""
@@ -95,12 +94,17 @@ class Node:
 
     def enter(self, member: Clocked) -> None:
         """
-        Count a session of a user, once it is known whose it is.
+        Let a session in, once it is known whose it is: count it, and show it to operators. Those
+        that come and never log in are not worth a row.
 
         Raises:
-            TooMany: If it is one too many.
+            TooMany: If its user has one too many.
         """
         self.logged_in(member)
+        self._count(member)
+        self._writer.opened(member.session)
+
+    def _count(self, member: Clocked) -> None:
         session, most = member.session, conf.STOMP_CONNECTIONS_PER_USER
         if session.user is None or most <= 0:
             return

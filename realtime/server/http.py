@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from io import BytesIO
 from typing import Any, Final
 
@@ -183,6 +184,16 @@ def answer(status: int, detail: str) -> bytes:
     ).encode()
 
 
+def has_left(client: socket.socket) -> bool:
+    """Return whether a client has hung up, and sent nothing more that is not read."""
+    try:
+        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 class GatewayChannel(HTTPChannel):
     """
     One HTTP connection, on which neither head nor body of a request may drip in.
@@ -210,7 +221,8 @@ class GatewayChannel(HTTPChannel):
         data, self._early = self._early, b""
         if data:
             self.transport.resumeProducing()
-            self._receive(data, begins=True)
+            if not has_left(self.transport.socket):
+                self._receive(data, begins=True)
 
     def connectionLost(self, reason: Any) -> None:
         self._early = b""

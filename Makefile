@@ -47,9 +47,10 @@ coverage: $(VENV)/dev ## how much of each room its tests reach in this process; 
 	@$(BIN)/coverage run -m pytest -q --ignore=tests/e2e --ignore=tests/packaging $(ARGS)
 	@$(BIN)/coverage report
 
-fuzz: $(VENV)/dev ## throw random frames at the protocol and at sessions with rules, a minute each; SECONDS=
+fuzz: $(VENV)/dev ## throw random frames at the protocol and at sessions, and requests at the API; SECONDS=
 	@$(BIN)/python -m tests.kit.fuzz_stomp --costs --seconds $(or $(SECONDS),60)
 	@FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -q -s tests/sessions/test_fuzz.py
+	@FUZZ_EXAMPLES=$$((10 * $(or $(SECONDS),60))) $(BIN)/python -m pytest -q tests/api/test_schema_fuzz.py
 
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))

@@ -14,6 +14,7 @@ import gc
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import IO, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -55,6 +56,18 @@ class SynchronousHandler(ASGIHandler):
         except RequestAborted:
             return
         await self.send_response(await self._respond(scope, body), send)
+
+    async def read_body(self, receive: Any) -> IO[bytes]:
+        """Read a body into memory: Django's own writes a large one to the disk, in the loop."""
+        body, more = BytesIO(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestAborted
+            body.write(message.get("body", b""))
+            more = message.get("more_body", False)
+        body.seek(0)
+        return body
 
     async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
         large = body.seek(0, os.SEEK_END) >= LARGE_BYTES

@@ -43,6 +43,9 @@ UNSENT_BYTES: Final = 128 * 1024
 #: What a request may have beyond Django's own limit, so that views can refuse it in their words.
 BODY_SLACK_BYTES: Final = 64 * 1024
 
+#: In pieces of what size an application gets a body.
+BODY_PIECE_BYTES: Final = 64 * 1024
+
 #: How often each connection's timeouts are checked, and in how many turns.
 CHECK_SECONDS: Final = 2.0
 CHECK_TURNS: Final = 10
@@ -71,7 +74,7 @@ class GatewayServer(daphne.server.Server):
             kwargs["websocket_connect_timeout"] = math.inf
         else:
             kwargs["websocket_connect_timeout"] = websocket_connect_timeout
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, request_buffer_size=BODY_PIECE_BYTES, **kwargs)
         self.endpoints = [_with_backlog(endpoint) for endpoint in self.endpoints]
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES

@@ -92,11 +92,10 @@ class Node:
             ]
 
     def add(self, member: Member) -> None:
-        """Take in a session: show it to operators, and look after its clock."""
+        """Take in a session: look after its clock."""
         self.start()
         counters.sessions += 1
         self._due[member] = 0.0
-        self._writer.opened(member.session)
 
     def expect_connect(self, member: Member) -> None:
         """Wait for CONNECT, which honest clients send at once; who waited longest makes room."""
@@ -114,13 +113,18 @@ class Node:
 
     def enter(self, member: Member) -> None:
         """
-        Count a session of a user, once it is known whose it is.
+        Let a session in, once it is known whose it is: count it, and show it to operators. Those
+        that come and never log in are not worth a row.
 
         Raises:
-            TooMany: If it is one too many.
+            TooMany: If its user has one too many.
         """
         self.logged_in(member)
+        self._count(member)
+        self._writer.opened(member.session)
         logger.debug("connected", extra=member.session.log_fields)
+
+    def _count(self, member: Member) -> None:
         session, most = member.session, conf.STOMP_CONNECTIONS_PER_USER
         if session.user is None or most <= 0:
             return

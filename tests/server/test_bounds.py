@@ -118,6 +118,35 @@ def test_what_hangs_up_in_the_middle_of_a_body_is_given_back(server: Server) -> 
     assert server.request("POST", "/body", bytes(MIB)) == (200, b"%d" % MIB)
 
 
+def test_a_body_without_a_meaning_is_dropped_and_bounded(server: Server) -> None:
+    for method in ("GET", "HEAD"):
+        assert server.request(method, "/body", bytes(1000))[0] == 200
+    assert server.request("GET", "/body", bytes(1000)) == (200, b"0")
+    assert server.request("GET", "/body", bytes(MIB + 1))[0] == 503
+
+
+def open_files(server: Server) -> list[str]:
+    folder = Path(f"/proc/{server.popen.pid}/fd")
+    return [str(each.readlink()) for each in folder.iterdir() if each.is_symlink()]
+
+
+def test_a_large_body_comes_whole_and_no_file_is_made_of_it(server: Server) -> None:
+    length = f"Content-Length: {MIB}\r\n\r\n".encode()
+    with server.socket(POST + length + bytes(MIB - 1)) as client:
+        time.sleep(0.3)
+        assert not [name for name in open_files(server) if "(deleted)" in name]
+        client.sendall(b"x")
+        assert b"%d" % MIB in client.recv(1000)
+
+
+def test_a_request_that_the_server_refuses_by_itself_leaves_no_trace(server: Server) -> None:
+    with server.socket(
+        b"POST / HTTP/1.1\r\nHost: x\r\nA(b: c\r\nContent-Length: 0\r\n\r\n"
+    ) as client:
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in server.output
+
+
 # Connections of an address
 
 

@@ -67,3 +67,12 @@ async def test_who_has_left_makes_room_too(node: None, settings: Any) -> None:
         await client.socket.connect()
         assert await client.socket.receive_nothing()
         await client.socket.disconnect()
+
+
+async def test_who_has_not_logged_in_is_not_shown_to_operators(node: None) -> None:
+    client, writer = LocalClient(), this_node()._writer
+    await client.socket.connect()
+    assert (len(this_node().members), writer._live) == (1, set())
+    await client.socket.disconnect()
+    async with local_client():
+        assert writer._live == {member.session for member in this_node().members}

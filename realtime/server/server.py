@@ -29,7 +29,9 @@ from . import slim
 from .bounds import Bodies, Connections
 from .http import GatewayHTTPFactory
 from .inbound import Inbox
+from .memory import Memory
 from .shutdown import Shutdown
+from .turns import bound_sockets
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class GatewayServer(daphne.server.Server):
         self._ports: list[Any] = []
         self._leaving: set[Any] = set()  # disconnected, but the application goes on
         self._turn = 0
+        self._memory = Memory()
 
     def run(self) -> None:
         if settings.DEBUG:
@@ -93,6 +96,7 @@ class GatewayServer(daphne.server.Server):
         daphne.server.HTTPFactory = GatewayHTTPFactory
         daphne.server.WebSocketFactory = GatewayWebSocketFactory
         _shorten_pauses()
+        bound_sockets(daphne.server.twisted_loop)
         reactor.callLater(0, lambda: this_node().start())  # once the event loop runs
         super().run()
 
@@ -174,6 +178,8 @@ class GatewayServer(daphne.server.Server):
         """Check some connections, so that 10 000 don't hold up the others for 20 ms."""
         reactor.callLater(CHECK_SECONDS / CHECK_TURNS, self.timeout_checker)
         self._turn = (self._turn + 1) % CHECK_TURNS
+        if self._turn == 0:
+            self._memory.look(len(self.connections))
         for protocol in list(self.connections)[self._turn :: CHECK_TURNS]:
             try:
                 protocol.check_timeouts()

@@ -8,9 +8,7 @@ from django.views.generic import TemplateView
 
 from notifications.bridges.metrics import MetricsView
 
-from .login import AdminLoginForm, GatewayLoginView
-
-admin.site.login_form = AdminLoginForm
+from .login import GatewayLoginView
 
 console = TemplateView.as_view(
     template_name="console.html", extra_context={"debug": settings.DEBUG}

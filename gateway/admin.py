@@ -29,7 +29,7 @@ class LogAdmin(admin.ModelAdmin):
 
     list_display = ("action_time", "user", "content_type", "object_repr", "message")
     list_display_links = None
-    list_filter = ("content_type",)
+    list_filter = (("content_type", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("user__username", "object_id", "object_repr", "change_message")
     list_select_related = ("user", "content_type")
     show_full_result_count = False

@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from redis import RedisError
 
 from realtime.models import NodeRecord
-from realtime.nodes.figures import NODE_FIGURES, node_rows
+from realtime.nodes.figures import NODE_FIGURES, TOTAL_FIGURES, node_rows
 from realtime.nodes.overview import overview
 
 from .live import LiveAdmin, tell_redis_is_away
@@ -38,5 +38,7 @@ class NodeAdmin(LiveAdmin):
             "change_list",
             figures=NODE_FIGURES,
             nodes=node_rows(content),
+            total_figures=TOTAL_FIGURES,
+            totals=node_rows(content, TOTAL_FIGURES),
             problems=content["problems"],
         )

@@ -103,7 +103,6 @@ class SessionAdmin(LiveAdmin):
     list_filter = (SlowFilter, NodeFilter, "version")
     search_fields = ("id__startswith", "user", "address", "user_agent", "topics")
     search_help_text = "The beginning of an id, a part of user, address, user agent or topic"
-    list_select_related = ("node",)
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
@@ -129,6 +128,9 @@ class SessionAdmin(LiveAdmin):
             )
             for name in ACTS
         ] + super().get_urls()
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Sessions", **(extra_context or {})})
 
     # Columns
 
@@ -195,6 +197,8 @@ class SessionAdmin(LiveAdmin):
     ) -> HttpResponse:
         """Show all there is to know of a session, and what may be done to it."""
         self.check_view_permission(request)
+        if request.method == "POST":  # nothing is changed here
+            raise PermissionDenied
         record = self.get_object(request, object_id)
         if record is None:
             messages.warning(request, f"The session {short(object_id)} is not there any more.")

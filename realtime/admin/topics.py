@@ -40,6 +40,9 @@ PAGE: Final = 20
 #: So many characters of a message are shown.
 _MAX_CHARACTERS: Final = 4000
 
+#: Longer JSON is shown in several lines.
+_LINE_CHARACTERS: Final = 100
+
 #: By what topics are ordered, and what that is called.
 ORDERS: Final = {"subscribers": "Subscribers", "per_second": "Messages a second"}
 
@@ -217,8 +220,7 @@ def _kept(topic: str, id: str) -> Message | None:
 def _entry(message: Message) -> dict[str, Any]:
     """Return a message as it is shown."""
     content = as_notification(message)
-    body = content["message"]
-    text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
+    text = _text(content["message"])
     return {
         "id": message.id,
         "text": text[:_MAX_CHARACTERS],
@@ -227,3 +229,13 @@ def _entry(message: Message) -> dict[str, Any]:
         "size": data_size(len(message.body)),
         "headers": sorted(content["headers"].items()),
     }
+
+
+def _text(body: Any) -> str:
+    """Return text as it is, and JSON as people read it."""
+    if isinstance(body, str):
+        return body
+    line = json.dumps(body, ensure_ascii=False)
+    if len(line) <= _LINE_CHARACTERS:
+        return line
+    return json.dumps(body, indent=2, ensure_ascii=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Final, NamedTuple
 
@@ -48,6 +48,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "ms": lambda value: f"{number(value)} ms",
     "percent": lambda value: f"{100 * value:.0f} %",
     "age": lambda value: duration(time.time() - value),
+    "counts": lambda value: ", ".join(f"{name} {value[name]:,}" for name in sorted(value)) or "0",
 }
 
 
@@ -99,7 +100,20 @@ NODE_FIGURES: Final = (
     Figure("Processor", "processor", "percent"),
 )
 
+#: What is shown of each node of the time since it started.
+TOTAL_FIGURES: Final = (
+    Figure("Node", "id", "node"),
+    Figure("Sessions ended by errors", "totals.ended", "counts"),
+    Figure("Resumes", "totals.resumes", "counts"),
+    Figure("Gaps mended", "totals.gaps", "number"),
+    Figure("Losses", "totals.lost", "number"),
+    Figure("Dropped", "totals.dropped", "number"),
+    Figure("Redis reconnected", "totals.reconnections", "number"),
+)
 
-def node_rows(content: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+
+def node_rows(
+    content: Mapping[str, Any], figures: Sequence[Figure] = NODE_FIGURES
+) -> list[list[dict[str, Any]]]:
     """Return what is shown of each node of an overview."""
-    return [[figure.of(report) for figure in NODE_FIGURES] for report in content["nodes"]]
+    return [[figure.of(report) for figure in figures] for report in content["nodes"]]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -158,6 +159,21 @@ async def test_a_node_that_does_not_answer_is_named(bob: Browser, alice: Browser
         (id, "Unsubscribed from /topic/admin/a: x"),
         ("0123", "Unsubscribed from /topic/admin/a: x (no answer from gone-1)"),
     ]
+
+
+async def test_what_clients_say_is_text_and_no_markup(alice: Browser) -> None:
+    evil = "<script>alert(1)</script>"
+    client = LocalClient(**{"user-agent": evil})
+    await client.connect()
+    await client.subscribe(f"/topic/admin/{evil}", id=evil)
+    (id,) = await written(1)
+    for page in (
+        LIST, f"{LIST}{id}/change/", f"{LIST}unsubscribe/?ids={id}", "/admin/realtime/topic/",
+        f"/admin/realtime/topic/{quote(f'/topic/admin/{evil}')}/change/",
+    ):  # fmt: skip
+        text = await alice.get(page)
+        assert evil not in text and "&lt;script&gt;" in text, page
+    await client.socket.disconnect()
 
 
 # What is done to them

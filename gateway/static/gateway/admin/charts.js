@@ -3,7 +3,8 @@
 import { shown } from "./shown.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const SECONDS = 180;
+const MOST_SECONDS = 180;
+const LEAST_SECONDS = 30;
 const WIDTH = 300;
 const HEIGHT = 42;
 
@@ -18,6 +19,7 @@ export class Chart {
   #points = []; // of [seconds, value]
   #area = shape("path", { class: "area" });
   #line = shape("path", { class: "line" });
+  #span = document.createElement("span");
   #most = document.createElement("span");
 
   constructor(figure) {
@@ -28,21 +30,22 @@ export class Chart {
     this.svg = shape("svg", view);
     this.svg.append(this.#area, this.#line);
     const axis = document.createElement("p");
-    axis.append(`last ${SECONDS / 60} min`, this.#most);
+    axis.append(this.#span, this.#most);
     figure.querySelector(".plot").append(this.svg, axis);
   }
 
   add(seconds, value) {
     this.#points.push([seconds, value ?? null]);
-    while (this.#points[0][0] < seconds - SECONDS) this.#points.shift();
+    while (this.#points[0][0] < seconds - MOST_SECONDS) this.#points.shift();
     this.#draw(seconds);
   }
 
   #draw(now) {
     const values = this.#points.map(([, value]) => value).filter((value) => value !== null);
     const most = Math.max(...values, 0);
+    const span = Math.max(LEAST_SECONDS, now - this.#points[0][0]);
     const place = ([seconds, value]) => [
-      WIDTH * (1 - (now - seconds) / SECONDS),
+      WIDTH * (1 - (now - seconds) / span),
       HEIGHT * (1 - (most ? value / most : 0) * 0.95),
     ];
     const runs = this.#runs().map((run) => run.map(place));
@@ -50,9 +53,14 @@ export class Chart {
     const end = (run) => `L${run.at(-1)[0].toFixed(1)} ${HEIGHT}L${run[0][0].toFixed(1)} ${HEIGHT}Z`;
     this.#line.setAttribute("d", runs.map(line).join(""));
     this.#area.setAttribute("d", runs.map((run) => line(run) + end(run)).join(""));
-    const said = values.length ? shown(most, this.kind) : "";
-    this.#most.textContent = said && `at most ${said}`;
-    this.svg.setAttribute("aria-label", `${this.label}: ${said ? `at most ${said}` : "not known"} in ${SECONDS / 60} minutes`);
+    this.#tell(span, values.length ? `at most ${shown(most, this.kind)}` : "");
+  }
+
+  #tell(span, most) {
+    const during = `last ${span < 90 ? `${Math.round(span)} s` : `${Math.round(span / 60)} min`}`;
+    this.#span.textContent = during;
+    this.#most.textContent = most;
+    this.svg.setAttribute("aria-label", `${this.label}, ${during}: ${most || "not known"}`);
   }
 
   /** Return the points in pieces, cut where a value is not known or nothing came for a while. */

@@ -26,6 +26,7 @@ const KINDS = {
   bytes,
   ms: (value) => `${number(value)} ms`,
   percent: (value) => `${Math.round(100 * value)} %`,
+  counts: (value) => Object.keys(value).sort().map((name) => `${name} ${number(value[name])}`).join(", ") || "0",
   age: (value) => duration(Date.now() / 1000 - value),
 };
 

@@ -120,7 +120,8 @@ def test_the_login_page_has_the_name_of_the_gateway(client: Client) -> None:
         (None, "number", "–"), (0, "number", "0"), (9.94, "number", "9.9"), (10.4, "number", "10"),
         (12345, "number", "12,345"), (2.0, "number", "2"), (1536, "bytes", "1.5 KB"),
         (1, "bytes", "1 byte"),
-        ({}, "counts", "0"), ({"b": 2, "a": 1000}, "counts", "a 1,000, b 2"), (0.256, "percent", "26 %"), (3.14, "ms", "3.1 ms"),
+        ({}, "counts", "0"), ({"b": 2, "a": 1000}, "counts", "a 1,000, b 2"),
+        (0.256, "percent", "26 %"), (3.14, "ms", "3.1 ms"),
         ("host-12-abc", "node", "host-12"), ("host", "node", "host"), ("1.0", "text", "1.0"),
     ],
 )  # fmt: skip

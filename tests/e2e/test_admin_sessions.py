@@ -33,7 +33,7 @@ async def open_slow_page(context: BrowserContext, url: str) -> tuple[Page, CDPSe
     """Open a console whose scripts stand still, so that it does not read; and what goes on."""
     page = await context.new_page()
     await page.goto(url)
-    await expect(page.get_by_role("status").first).to_contain_text("Connected")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "connected")
     debugger = await context.new_cdp_session(page)
     await debugger.send("Debugger.enable")
     await debugger.send("Debugger.pause")

@@ -11,6 +11,7 @@ A page asks the nodes once, for what it shows. Where they can't be asked, as whi
 says so and shows the rest.
 
 ``sessions``  the list of sessions, to search and to filter, and the page of one
+``listing``   how that list is made of both
 ``acts``      what is done to sessions: how it is asked for, done, told, and written to the log
 ``topics``    what is heard, by whom; the history of a topic, to look at and to publish again
 ``nodes``     the processes

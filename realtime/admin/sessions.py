@@ -14,12 +14,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from realtime.models import NodeRecord, SessionRecord
 from realtime.nodes.figures import NOTHING, data_size, host_and_pid, number
 
 from .acts import ACTS, MAX_SESSIONS, ActForm, act, sessions
+from .listing import NodeFilter, SessionList, SlowFilter
 from .live import LiveAdmin, asked
 from .shown import moment, moment_and_time, short
 
@@ -37,58 +38,6 @@ _WAYS: Final = {
     "LossyQueue": "those it can keep up with",
     "Replay": "what it missed, first",
 }
-
-
-class SlowFilter(admin.SimpleListFilter):
-    """Those who read more slowly than messages come for them, as the nodes know."""
-
-    title = "reading"
-    parameter_name = "slow"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "too slowly")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() != "1":
-            return queryset
-        return queryset.filter(id__in=list(live_rows(request, slow=True)))
-
-
-class NodeFilter(admin.SimpleListFilter):
-    """The node on which they are, by its short name."""
-
-    title = "node"
-    parameter_name = "node"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        ids = NodeRecord.objects.order_by("id").values_list("id", flat=True)
-        return [(id, host_and_pid(id)) for id in ids]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(node=self.value()) if self.value() else queryset
-
-
-def live_rows(request: HttpRequest, **wanted: Any) -> dict[str, dict[str, Any]]:
-    """Return what nodes know of sessions, by their ids; a request asks once, and first."""
-    known: dict[str, dict[str, Any]] | None = getattr(request, "live_rows", None)
-    if known is None:
-        answers = asked(request, "sessions", limit=MAX_SESSIONS, **wanted)
-        known = {row["id"]: row for row in answers.rows("sessions")}
-        request.live_rows = known  # type: ignore[attr-defined]
-    return known
-
-
-class SessionList(ChangeList):
-    """Rows of the database, each with what its node knows of it as ``live``, or None."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        records = list(self.result_list)
-        ids = [record.id for record in records]
-        rows = live_rows(request, ids=ids) if ids and request.method == "GET" else {}
-        for record in records:
-            record.live = rows.get(record.id)
-        self.result_list = records
 
 
 @admin.register(SessionRecord)
@@ -144,23 +93,17 @@ class SessionAdmin(LiveAdmin):
 
     @admin.display(description="user, address", ordering="user")
     def who(self, record: SessionRecord) -> SafeString:
-        user = record.user or mark_safe('<span class="quiet">anonymous</span>')
+        user = record.user or format_html('<span class="quiet">{}</span>', "anonymous")
         return _two_lines(user, record.address)
 
     @admin.display(description="topics")
     def hears(self, record: SessionRecord) -> str | SafeString:
         topics = record.topic_list
-        if not topics:
-            return NOTHING
-        more = len(topics) - _TOPICS
-        shown = format_html_join(
-            mark_safe("<br>"), '<span title="{0}">{0}</span>', [[each] for each in topics[:_TOPICS]]
-        )
-        return (
-            format_html('{} <b title="{}">+{}</b>', shown, "\n".join(topics), more)
-            if more > 0
-            else shown
-        )
+        first = [[each] for each in topics[:_TOPICS]]
+        shown = format_html_join(SafeString("<br>"), '<span title="{0}">{0}</span>', first)
+        if (more := len(topics) - _TOPICS) > 0:
+            return format_html('{} <b title="{}">+{}</b>', shown, "\n".join(topics), more)
+        return shown or NOTHING
 
     @admin.display(description="sent")
     def messages_in(self, record: SessionRecord) -> str:

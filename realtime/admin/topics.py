@@ -86,15 +86,15 @@ class TopicAdmin(LiveAdmin):
         answers = asked(request, "topics", text=text, order=order, limit=MAX_TOPICS)
         topics = _merged(answers)
         topics.sort(key=lambda topic: (-topic[order], topic["topic"]))
+        counts = [answer["count"] for answer in answers.by_node.values()]
         return self.render(
             request,
             "change_list",
             topics=topics[:MAX_TOPICS],
+            more=max([len(topics), *counts]) > MAX_TOPICS,
             text=text,
             order=order,
             orders=ORDERS,
-            more=max([len(topics), *(each["count"] for each in answers.by_node.values())])
-            > MAX_TOPICS,
         )
 
     def topic_view(self, request: HttpRequest, name: str) -> HttpResponse:

@@ -95,7 +95,7 @@ TRUSTED_PROXIES = env_list("TRUSTED_PROXIES", ["127.0.0.0/8", "::1"] if TRUST_PR
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "gateway.apps.GatewayAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -7,9 +7,7 @@ from django.urls import include, path
 from notifications.bridges.metrics import MetricsView
 
 from .console import ConsoleView
-from .login import AdminLoginForm, GatewayLoginView
-
-admin.site.login_form = AdminLoginForm
+from .login import GatewayLoginView
 
 urlpatterns = [
     path("", ConsoleView.as_view(), name="console"),

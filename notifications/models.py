@@ -33,3 +33,17 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class Bridge(models.Model):
+    """What the permission to look at bridges belongs to: the routing table has them, no table."""
+
+    id = models.CharField(max_length=300, primary_key=True)
+
+    class Meta:
+        managed = False
+        verbose_name = "bridge"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.id

@@ -62,4 +62,26 @@ class SessionRecord(models.Model):
         )
 
     def __str__(self) -> str:
+        return f"{self.id[:8]} of {self.user or 'nobody'}, {self.address}"
+
+    @property
+    def topic_list(self) -> list[str]:
+        """What it hears, as the node wrote it down."""
+        return self.topics.splitlines()
+
+
+class Topic(models.Model):
+    """
+    What permissions and the admin's log of topics belong to: which are heard, the nodes know, and
+    there is no table.
+    """
+
+    id = models.CharField(max_length=255, primary_key=True)
+
+    class Meta:
+        managed = False
+        verbose_name = "topic"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
         return self.id

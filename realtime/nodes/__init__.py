@@ -15,6 +15,7 @@ Nothing of it is in the database, and nothing is written for a message: who want
 ``board``     where nodes leave reports and answers: in Redis, for seconds
 ``report``    what a node tells of itself
 ``overview``  all reports as one
+``figures``   what is shown of these, and values as people read them
 ``inquiry``   :func:`ask` all nodes, or some, and gather their answers
 ``found``     sessions, topics and presence of all nodes as one, and what is done with sessions
 ``answers``   what a node answers: its sessions and topics, and what it is told to do with them

@@ -27,6 +27,7 @@ def overview() -> dict[str, Any]:
 
         at         Unix seconds
         nodes      their reports, see :class:`.Reporter`
+        topics     how many the node has that hears the most of them
         sums       sessions, subscriptions, slow, waiting_bytes, memory_bytes, processor
         per_second messages_in, published, delivered, dropped, bytes_in, bytes_out
         worst      publish_ms, delivery_ms (p50, p99), loop_ms, redis_ms: of the worst node
@@ -39,6 +40,7 @@ def overview() -> dict[str, Any]:
     return {
         "at": time.time(),
         "nodes": reports,
+        "topics": max((report["topics"] for report in reports), default=0),
         "sums": {name: sum(report[name] for report in reports) for name in _SUMS},
         "per_second": _sums_of([report["per_second"] for report in reports]),
         "worst": {

@@ -62,6 +62,19 @@ def people(variables: dict[str, str]) -> dict[str, dict[str, str]]:
     return {name: {"login": name, "passcode": f"secret of {name}"} for name in ("alice", "bob")}
 
 
+@pytest.fixture(scope="session")
+def operators(variables: dict[str, str]) -> None:
+    """Olga, who may do everything; and Norbert, of the staff, who may see nodes and sessions."""
+    code = (
+        "from django.contrib.auth.models import User\n"
+        "from tests.kit.users import make_user\n"
+        "User.objects.create_superuser('olga', password='olga')\n"
+        "make_user('norbert', 'realtime.view_noderecord', 'realtime.view_sessionrecord',"
+        " password='norbert', is_staff=True)\n"
+    )
+    manage("shell", "-v", "0", "-c", code, **variables)
+
+
 @pytest.fixture
 def own_variables(variables: dict[str, str], own_valkey: ValkeyServer) -> dict[str, str]:
     """The environment of processes on a Redis that the test has for itself, to stop and start."""

@@ -9,6 +9,7 @@ from django.views.generic import TemplateView
 from notifications.bridges.metrics import MetricsView
 
 from .login import AdminLoginForm, GatewayLoginView
+from .metrics import registry
 
 admin.site.login_form = AdminLoginForm
 
@@ -21,6 +22,6 @@ urlpatterns = [
     path("login/", GatewayLoginView.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("api/", include("notifications.api.urls")),
-    path("metrics", MetricsView.as_view(), name="metrics"),
+    path("metrics", MetricsView.as_view(registry=registry), name="metrics"),
     path("admin/", admin.site.urls),
 ]

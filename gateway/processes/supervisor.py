@@ -8,6 +8,7 @@ come twice. Without WORKERS this program becomes daphne, and nothing stands betw
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Callable
 
 from .child import DAPHNE
 from .keeper import Keeper
+from .shared import open_metrics_port, shared_by_workers
 from .sockets import open_sockets
 
 logger = logging.getLogger("gateway.workers")
@@ -27,13 +29,15 @@ def main() -> int:
     count = worker_count()
     host = os.environ.get("HOST") or "127.0.0.1"
     listeners = open_sockets(host, os.environ.get("PORT") or "8080", count)
+    metrics_listener = open_metrics_port()
     if not os.environ.get("WORKERS"):
         become_daphne(listeners[0])
     logging.basicConfig(
         level=os.environ.get("LOG_LEVEL") or "INFO",
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    return asyncio.run(supervise(listeners))
+    with shared_by_workers(), metrics_listener or contextlib.nullcontext():
+        return asyncio.run(supervise(listeners))
 
 
 def worker_count() -> int:

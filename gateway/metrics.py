@@ -7,6 +7,7 @@ import platform
 import socket
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -97,12 +98,11 @@ class ProcessesCollector(Collector):
             return ProcessCollector(registry=None).collect()
         families: dict[str, Metric] = {}
         for pid in shared.pids(folder):
-            for one in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+            for one in ProcessCollector(pid=partial(str, pid), registry=None).collect():
                 family = Metric(one.name, one.documentation, one.type)
-                for sample in one.samples:
-                    families.setdefault(one.name, family).add_sample(
-                        sample.name, {"pid": pid}, sample.value
-                    )
+                family = families.setdefault(one.name, family)
+                for name, _, value, *_ in one.samples:
+                    family.add_sample(name, {"pid": pid}, value)
         return families.values()
 
 

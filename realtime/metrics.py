@@ -148,7 +148,7 @@ COUNTERS: Final = (
     Metric(
         "gateway_resumes",
         "Subscriptions that went on after a message: whole, or why not",
-        lambda: {"whole": 0} | _by_key(counters.resumes),
+        lambda: {"whole": 0, **_by_key(counters.resumes)},
         "result",
     ),
     Metric(

@@ -68,6 +68,7 @@ def open_metrics_port() -> socket.socket | None:
     address = os.environ.get("METRICS_ADDRESS") or "127.0.0.1"
     check_port(address, port, "METRICS_PORT")
     listener = listen(address, int(port))
+    listener.setblocking(False)  # two may accept a connection, and one is too late
     os.set_inheritable(listener.fileno(), True)
     os.environ[SOCKET] = str(listener.fileno())
     return listener

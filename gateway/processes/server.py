@@ -15,7 +15,6 @@ from typing import Final
 from daphne.cli import CommandLineInterface
 from daphne.server import twisted_loop
 from twisted.internet import reactor
-from twisted.internet.task import LoopingCall
 from twisted.internet.tcp import Port
 
 LINE: Final = 0
@@ -31,16 +30,17 @@ def main() -> None:
     """Run daphne with the arguments of this program."""
     reactor.callWhenRunning(os.write, LINE, b"serving")
     reactor.callWhenRunning(show_figures)
+    reactor.addSystemEventTrigger("after", "shutdown", show_figures)
     twisted_loop.add_reader(LINE, hear)
     CommandLineInterface().run(sys.argv[1:])
 
 
 def show_figures() -> None:
-    """Let the other workers see what this one counts, until its end."""
+    """Let the other workers see what this one counts, again and again."""
     from gateway.metrics import write_figures  # Django is set up by now
 
-    LoopingCall(write_figures).start(FIGURES_SECONDS)
-    reactor.addSystemEventTrigger("after", "shutdown", write_figures)
+    twisted_loop.call_later(FIGURES_SECONDS, show_figures)
+    write_figures()
 
 
 def hear() -> None:

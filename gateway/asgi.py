@@ -16,6 +16,7 @@ from django.core import checks  # noqa: E402 (Django has to be set up first)
 from django.urls import re_path  # noqa: E402
 
 from gateway.login import LoginHandler, hashes  # noqa: E402
+from gateway.metrics import listen  # noqa: E402
 from notifications.api.handler import SynchronousHandler  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
@@ -30,6 +31,7 @@ if wrong := [
     # No server begins with it: where others serve, they stay.
     sys.exit("\n".join(["this can't be served:", *map(str, wrong)]))
 
+listen()
 api_application = SynchronousHandler()
 login_application = LoginHandler()
 

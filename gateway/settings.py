@@ -228,6 +228,10 @@ STOMP_MAX_REQUESTS_BYTES = env_int("STOMP_MAX_REQUESTS_BYTES", 64 * 1024 * 1024)
 STOMP_DRAIN_SECONDS = env_int("STOMP_DRAIN_SECONDS", 30)
 STOMP_DEAD_LETTERS = env_int("STOMP_DEAD_LETTERS", 1000)
 
+# Where /metrics is read without a login, besides its place among the pages; 0 for nowhere.
+METRICS_PORT = env_int("METRICS_PORT", 0)
+METRICS_ADDRESS = os.environ.get("METRICS_ADDRESS") or "127.0.0.1"
+
 # Escapes can make JSON six times as long as the text that it stands for.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int(
     "DATA_UPLOAD_MAX_MEMORY_SIZE", max(4 * 1024 * 1024, 6 * STOMP_MAX_BODY_BYTES + 4096)

@@ -70,8 +70,7 @@ def publish_many(messages: Iterable[Message | Checked], door: Door = "code") -> 
     answers = face_of(get_channel_layer()).publisher.publish_sync(list(map(_publication, checked)))
     if began is not None:
         sampler.published(began)
-    with counters.lock:
-        counters.published[door] += len(checked)
+    counters.add(counters.published, door, len(checked))
     return [id_of(each, answer) for each, answer in zip(checked, answers, strict=True)]
 
 

@@ -11,8 +11,10 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Final, Literal, TypeVar
+
+T = TypeVar("T", bound=Hashable)
 
 #: The ways in for messages: SEND, the API, a bridge, and Django code.
 Door = Literal["send", "api", "bridge", "code"]
@@ -79,12 +81,24 @@ class Counters:
         self.resumes: Counter[str] = Counter()
         #: Lost connections to Redis that were replaced.
         self.reconnections = 0
+        #: What was refused: by the rule that did, "none" where none covers it, and "unasked" where
+        #: no rule had to be asked.
+        self.refused: Counter[str] = Counter()
+        #: What the audit log was told, by the first word of its line.
+        self.audited: Counter[str] = Counter()
+        #: Answers to HTTP requests, by their status.
+        self.responses: Counter[int] = Counter()
         #: From the call that publishes until Redis has the message, and until this process has
         #: written it to its clients; of some messages each second.
         self.publish_seconds = Histogram()
         self.delivery_seconds = Histogram()
         #: By how much the event loop was late for the clock of the sessions.
         self.loop_seconds = Histogram()
+
+    def add(self, counter: Counter[T], key: T, count: int = 1) -> None:
+        """Count in one of these, in whatever thread."""
+        with self.lock:
+            counter[key] += count
 
 
 class Sampler:

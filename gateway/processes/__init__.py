@@ -15,6 +15,7 @@ Processes: who starts the programs that a gateway consists of, and keeps them ru
 ``sockets``     a listening socket for each of them
 ``keeper``      keeps a server on one socket, whichever process it is at the moment
 ``child``       that process from outside: started, heard, ended
+``shared``      what all of them have for ``/metrics``: each other's figures, and a port
 ``server``      that process from inside: daphne, and a line (``══``) to its supervisor
 
 Why so: each server has a socket of its own, and the supervisor keeps it open. The kernel spreads

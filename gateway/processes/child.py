@@ -18,6 +18,8 @@ import socket
 import sys
 from typing import Final
 
+from . import shared
+
 logger = logging.getLogger("gateway.workers")
 
 SERVER: Final = [sys.executable, "-m", "gateway.processes.server"]
@@ -47,10 +49,11 @@ class Child:
         line.setblocking(False)
         fd = listener.fileno()
         command = [*SERVER, "--fd", str(fd), *DAPHNE]
+        fds = [fd, *shared.inherited()]
         with its_end:
             # A group of its own: Ctrl-C reaches only the supervisor, which passes it on once.
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=its_end.fileno(), pass_fds=[fd], process_group=0
+                *command, stdin=its_end.fileno(), pass_fds=fds, process_group=0
             )
         return cls(process, line)
 
@@ -85,4 +88,5 @@ class Child:
     async def _wait(self) -> str:
         status = await self._process.wait()
         self._line.close()
+        shared.settle(self.pid)
         return f"exit status {status}" if status >= 0 else f"signal {-status}"

@@ -19,6 +19,9 @@ from twisted.internet.tcp import Port
 
 LINE: Final = 0
 
+#: Seconds between two looks at its figures by the other workers.
+FIGURES_SECONDS: Final = 1.0
+
 #: Seconds that the process has to end when its supervisor was killed.
 ORPHAN_SECONDS: Final = 5.0
 
@@ -26,8 +29,18 @@ ORPHAN_SECONDS: Final = 5.0
 def main() -> None:
     """Run daphne with the arguments of this program."""
     reactor.callWhenRunning(os.write, LINE, b"serving")
+    reactor.callWhenRunning(show_figures)
+    reactor.addSystemEventTrigger("after", "shutdown", show_figures)
     twisted_loop.add_reader(LINE, hear)
     CommandLineInterface().run(sys.argv[1:])
+
+
+def show_figures() -> None:
+    """Let the other workers see what this one counts, again and again."""
+    from gateway.metrics import write_figures  # Django is set up by now
+
+    twisted_loop.call_later(FIGURES_SECONDS, show_figures)
+    write_figures()
 
 
 def hear() -> None:

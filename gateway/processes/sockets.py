@@ -25,15 +25,16 @@ def open_sockets(host: str, port: str, count: int) -> list[socket.socket]:
     return [listen(host, int(port), shared=count > 1) for _ in range(count)]
 
 
-def check_port(host: str, port: str) -> None:
-    """End the program if the port is no port, or somebody uses it."""
+def check_port(host: str, port: str, variable: str = "PORT") -> None:
+    """End the program if the variable's port is no port, or somebody uses it."""
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        sys.exit(f"PORT is {port!r}: it has to be a number from 1 to 65535")
+        sys.exit(f"{variable} is {port!r}: it has to be a number from 1 to 65535")
     try:
         listen(host, int(port)).close()
     except OSError as error:
         other = 18080 if port != "18080" else 28080
-        sys.exit(f"can't use port {port} of {host}: {error.strerror}; set PORT, as in PORT={other}")
+        example = f"set {variable}, as in {variable}={other}"
+        sys.exit(f"can't use port {port} of {host}: {error.strerror}; {example}")
 
 
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:

@@ -8,6 +8,7 @@ come twice. Without WORKERS this program becomes daphne, and nothing stands betw
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from gateway.logs import LINE, formatter_named
 
 from .child import DAPHNE
 from .keeper import Keeper
+from .shared import open_metrics_port, shared_by_workers
 from .sockets import open_sockets
 
 logger = logging.getLogger("gateway.workers")
@@ -29,10 +31,12 @@ def main() -> int:
     count = worker_count()
     host = os.environ.get("HOST") or "127.0.0.1"
     listeners = open_sockets(host, os.environ.get("PORT") or "8080", count)
+    metrics_listener = open_metrics_port()
     if not os.environ.get("WORKERS"):
         become_daphne(listeners[0])
     log_to_stderr()
-    return asyncio.run(supervise(listeners))
+    with shared_by_workers(), metrics_listener or contextlib.nullcontext():
+        return asyncio.run(supervise(listeners))
 
 
 def log_to_stderr() -> None:

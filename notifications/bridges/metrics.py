@@ -1,28 +1,39 @@
-"""Metrics: how the bridges are doing, for Prometheus, whichever process is asked."""
+"""
+Metrics: whether Redis answers, and how the bridges are doing, for Prometheus, whichever process is
+asked. Where Redis does not answer soon, what it would tell is left out.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-from typing import Any, Final
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from django.http import HttpResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from redis import RedisError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from notifications.api.access import MayViewMetrics
-from notifications.api.errors import RedisAway
+from realtime.conf import conf
+from realtime.redis import REDIS_ERRORS, execute_all
 
 from .routes import incoming_routes
 from .status import RouteStatus, read_status
+from .store import client_to, key_of
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds that Redis has for each question: a scrape must not wait for one that is away.
+ANSWER_SECONDS: Final = 1.0
+
+#: What waits for Redis longer than that; what finds none of them free counts as not answered.
+_threads: Final = ThreadPoolExecutor(4, thread_name_prefix="metrics")
 
 #: Each is a number of :class:`.RouteStatus`.
 _GAUGES: Final = {
@@ -38,20 +49,47 @@ _COUNTERS: Final = {
 }
 
 
-class BridgeCollector(Collector):
-    """The routes that lead in; see :func:`.read_status`."""
+class RedisCollector(Collector):
+    """Redis, and the routes that lead in; see :func:`.read_status`."""
 
     def collect(self) -> Iterable[Metric]:
-        statuses = read_status(incoming_routes())
-        yield _owners(statuses)
-        yield _problems(statuses)
-        for name, text in _GAUGES.items():
-            yield _filled(
-                GaugeMetricFamily(f"bridge_{name}", text, labels=["route"]), statuses, name
-            )
-        for name, text in _COUNTERS.items():
-            counter = CounterMetricFamily(f"bridge_{name}", text, labels=["route"])
-            yield _filled(counter, statuses, name)
+        seconds = _in_time(_round_trip)
+        text = f"Whether the gateway's Redis answers within {ANSWER_SECONDS:g} s"
+        yield GaugeMetricFamily("gateway_redis_up", text, float(seconds is not None))
+        if seconds is None:
+            return
+        yield GaugeMetricFamily(
+            "gateway_redis_round_trip_seconds", "How long an answer took just now", seconds
+        )
+        statuses = _in_time(read_status, incoming_routes())
+        if statuses is not None:
+            yield from _families(statuses)
+
+
+def _in_time(ask: Callable[..., T], *args: object) -> T | None:
+    """Return what Redis answers, or None if it does not, or not soon."""
+    future = _threads.submit(ask, *args)
+    try:
+        return future.result(ANSWER_SECONDS)
+    except REDIS_ERRORS:
+        future.cancel()
+        return None
+
+
+def _round_trip() -> float:
+    began = time.perf_counter()
+    execute_all(client_to(conf.REDIS_URL), [("EXISTS", key_of("", "none"))])
+    return time.perf_counter() - began
+
+
+def _families(statuses: list[RouteStatus]) -> Iterable[Metric]:
+    yield _owners(statuses)
+    yield _problems(statuses)
+    for name, text in _GAUGES.items():
+        yield _filled(GaugeMetricFamily(f"bridge_{name}", text, labels=["route"]), statuses, name)
+    for name, text in _COUNTERS.items():
+        counter = CounterMetricFamily(f"bridge_{name}", text, labels=["route"])
+        yield _filled(counter, statuses, name)
 
 
 def _owners(statuses: Iterable[RouteStatus]) -> Metric:
@@ -85,17 +123,15 @@ class MetricsView(APIView):
     """Metrics for Prometheus, which sends a token as ``authorization``."""
 
     permission_classes = (MayViewMetrics,)
+    throttle_classes = ()  # they ask Redis
+    #: What is told; a project may have more to tell.
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(RedisCollector())
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """Let ``get`` choose among Prometheus' formats; errors are JSON."""
         return JSONRenderer(), JSONRenderer.media_type
 
     def get(self, request: Request) -> HttpResponse:
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(BridgeCollector())
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        try:
-            return HttpResponse(encode(registry), content_type=content_type)
-        except RedisError as error:
-            logger.warning("Redis did not tell how the bridges are: %s", error)
-            raise RedisAway from None
+        return HttpResponse(encode(self.registry), content_type=content_type)

@@ -19,6 +19,8 @@ import logging
 import time
 from typing import Final
 
+from realtime.counters import counters
+
 logger: Final = logging.getLogger("realtime.audit")
 
 #: Lines at once, and then in a second.
@@ -52,7 +54,8 @@ _rate = _Rate()
 
 
 def record(event: str, **fields: str) -> None:
-    """Write a line, unless there were too many lately."""
+    """Count what happened, and write a line, unless there were too many lately."""
+    counters.add(counters.audited, event)
     if not _rate.take():
         return
     if _rate.left_out:

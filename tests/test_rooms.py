@@ -23,7 +23,7 @@ def entries(folder: Path) -> set[str]:
 
 
 def test_there_are_few_entries_at_the_first_look(project: Path) -> None:
-    # 24 for messages; and `nodes`, `counters`, `metrics` and `presence`, for those who look at them.
+    # 24 for messages; and `nodes`, `counters`, `metrics`, `presence` for those who look at them.
     assert len(entries(project / "realtime")) <= 27
 
 

@@ -49,11 +49,13 @@ class CredentialsScheme(OpenApiAuthenticationExtension):
         return [{"bearer": []}, {"ticket": []}]  # the one or the other
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
-        token = "A JSON Web Token, or a token of Django REST framework; `Token KEY` means the same."
-        ticket = "What `POST /api/ticket` answered: good once."
+        in_header = (
+            "A JSON Web Token, or a token of Django REST framework; `Token KEY` means the same."
+        )
+        in_query = "What `POST /api/ticket` answered: good once."
         return [
-            {"type": "http", "scheme": "bearer", "description": token},
-            {"type": "apiKey", "in": "query", "name": "ticket", "description": ticket},
+            {"type": "http", "scheme": "bearer", "description": in_header},
+            {"type": "apiKey", "in": "query", "name": "ticket", "description": in_query},
         ]
 
 

@@ -18,6 +18,7 @@ of paths. It is compiled once; an entry that is wrong says so when it is made::
 ``rules``         who may do what
 ``applications``  who gets what is sent to ``/app/...``
 ``table``         all entries, compiled; each question is answered from memory
+``asyncapi``      what they let clients hear and send, as a document
 
 The first entry that fits counts. Other packages add entries of their own (the bridges do), and
 find them with :meth:`.Table.entries`.

@@ -1,0 +1,53 @@
+"""Nodes and presence on a cluster of Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from realtime.nodes import service
+from realtime.nodes.board import board
+from realtime.nodes.found import act, find_presence, find_sessions
+from realtime.presence import users_on
+from realtime.sessions.node import this_node
+from tests.kit.local_client import local_client, local_node
+from tests.kit.users import make_user
+from tests.kit.valkeys import Cluster, closing
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_cluster_has_nodes_and_presence(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "REPORT_SECONDS", 0.05)
+    settings.STOMP_ROUTING = "tests.routing"
+    await sync_to_async(make_user)("alice")
+    with closing(Cluster(tmp_path)) as cluster:
+        settings.CHANNEL_LAYERS = {
+            "default": {"BACKEND": "realtime.layer.TopicLayer", "CONFIG": {"hosts": [cluster.url]}}
+        }
+        async with local_node():
+            this_node().start()
+            async with asyncio.timeout(30):
+                while not await asyncio.to_thread(lambda: board().reports()):
+                    await asyncio.sleep(0.05)
+            async with local_client(login="alice", passcode="wonderland") as alice:
+                room = "/topic/rooms/on-a-cluster"
+                await alice.subscribe(f"{room}/$presence", id="who")
+                await alice.subscribe(room, id="room")
+                joined = await alice.frame("MESSAGE")
+                assert joined.body == b'{"event": "join", "user": "alice"}'
+                assert await asyncio.to_thread(users_on, room) == ["alice"]
+                found = await asyncio.to_thread(lambda: find_sessions(user="alice"))
+                assert (found.count, found.missing) == (1, [])
+                presence = await asyncio.to_thread(find_presence, room)
+                assert [each["user"] for each in presence["users"]] == ["alice"]
+                ids = [found.rows[0]["id"]]
+                done = await asyncio.to_thread(
+                    lambda: act("unsubscribe", ids, topic=room, reason="enough")
+                )
+                assert [row["id"] for row in done.rows] == ids

@@ -58,7 +58,7 @@ async def test_an_operator_finds_the_slow_one_and_disconnects_it_and_its_page_sa
         page = await stack.enter_async_context(
             admin_page(gateway, "olga", SLOW.removeprefix("/admin/"))
         )
-        for number in range(50):
+        for number in range(200):
             client = await stack.enter_async_context(StompClient(gateway.stomp))
             await client.subscribe(f"/topic/admin/{number}")
         slow, debugger = await open_slow_page(page.context, gateway.url)

@@ -168,7 +168,7 @@ async def test_a_bridge_says_what_it_carries_in_lines_of_json(
 
     def held() -> list[str]:
         lines = bridges.processes[holder].output.splitlines()
-        told = [json.loads(line) for line in lines if line.startswith("{")]
+        told = [json.loads(line) for line in lines if '"owned"' in line]
         return [each["id"] for line in told for each in line["owned"] if each["messages"]]
 
     await eventually(lambda: ROUTES[0] in held())

@@ -262,7 +262,8 @@ SPECTACULAR_SETTINGS = {
         "notifications.api.schema.complete",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from a CDN
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},
+    # Deep links are links inside of buttons, which keyboards and screen readers stumble over.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": False, "defaultModelsExpandDepth": 0},
 }
 
 LANGUAGE_CODE = "en-us"

@@ -57,7 +57,7 @@ async def test_so_are_those_to_a_cluster_and_to_a_primary_that_is_watched(
     kind: type[Cluster | Watched], tmp_path: Path
 ) -> None:
     with closing(kind(tmp_path)) as several:
-        servers = several.primaries if isinstance(several, Cluster) else [several.primary]
+        servers = several.servers if isinstance(several, Cluster) else [several.primary]
 
         def look() -> None:
             found = set().union(*(names(server.client) for server in servers))

@@ -31,7 +31,7 @@ from .http import GatewayHTTPFactory
 from .inbound import Inbox
 from .memory import Memory
 from .shutdown import Shutdown
-from .turns import bound_sockets
+from .traffic import bound_sockets
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)

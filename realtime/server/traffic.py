@@ -30,6 +30,9 @@ from .inbound import (
 #: After so many frames it is looked whether the client may send more.
 FRAMES_PER_TURN: Final = 256
 
+#: What comes of a socket, or that its client has gone, takes up to 0.2 ms.
+SOCKETS_PER_TURN: Final = 100
+
 #: In how many fragments a message may come.
 MAX_FRAGMENTS: Final = 4096
 
@@ -375,3 +378,30 @@ def _too_many(text: str) -> StompError:
 def _error_frame(error: StompError) -> bytes:
     headers = {"message": error.message, "code": error.code}
     return encode(Frame("ERROR", headers, f"{error.message}\n".encode()), "1.0")
+
+
+def bound_sockets(loop: Any) -> None:
+    """
+    Let a turn of the event loop look at some of the sockets that are ready; the kernel keeps the
+    others in line for the next.
+
+    When an attacker's process ends, its thousands of sockets are ready at once. asyncio (3.11) asks
+    for all that are, and has no setting for it.
+    """
+    selector: Any = getattr(loop, "_selector", None)
+    waits_for = getattr(selector, "_selector", None)
+    if hasattr(waits_for, "poll"):  # that of Linux; select and kqueue have no such method
+        selector._selector = _SomeOfEpoll(waits_for)
+
+
+class _SomeOfEpoll:
+    """An epoll that returns no more than so many events at once."""
+
+    def __init__(self, epoll: Any) -> None:
+        self._epoll = epoll
+        for name in ("register", "modify", "unregister", "close", "fileno"):
+            setattr(self, name, getattr(epoll, name))
+
+    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+        events: list[tuple[int, int]] = self._epoll.poll(timeout, min(most, SOCKETS_PER_TURN))
+        return events

@@ -1,18 +1,15 @@
-"""Turns: how much one turn of the event loop does: requests that begin, sockets that are ready."""
+"""Turns: how many requests begin in one turn of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 #: A WebSocket takes up to 1 ms from its handshake until it is closed for one that came later, and a
 #: message takes five turns of the loop: it is some 25 ms late, however many come at once.
 REQUESTS_PER_TURN: Final = 5
-
-#: What comes of a socket, or that its client has gone, takes up to 0.2 ms.
-SOCKETS_PER_TURN: Final = 100
 
 
 class Turns:
@@ -56,30 +53,3 @@ class Turns:
         if line:
             self._lines[address] = line  # behind the others
         return first
-
-
-def bound_sockets(loop: Any) -> None:
-    """
-    Let a turn of the event loop look at some of the sockets that are ready; the kernel keeps the
-    others in line for the next.
-
-    When an attacker's process ends, its thousands of sockets are ready at once. asyncio (3.11) asks
-    for all that are, and has no setting for it.
-    """
-    selector: Any = getattr(loop, "_selector", None)
-    waits_for = getattr(selector, "_selector", None)
-    if hasattr(waits_for, "poll"):  # that of Linux; select and kqueue have no such method
-        selector._selector = _SomeOfEpoll(waits_for)
-
-
-class _SomeOfEpoll:
-    """An epoll that returns no more than so many events at once."""
-
-    def __init__(self, epoll: Any) -> None:
-        self._epoll = epoll
-        for name in ("register", "modify", "unregister", "close", "fileno"):
-            setattr(self, name, getattr(epoll, name))
-
-    def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
-        events: list[tuple[int, int]] = self._epoll.poll(timeout, min(most, SOCKETS_PER_TURN))
-        return events

@@ -42,7 +42,7 @@ async def open_slow_page(context: BrowserContext, url: str) -> tuple[Page, CDPSe
 
 async def publish_until_slow(gateway: Gateway, page: Page) -> None:
     """Publish until the list of those who read too slowly has one."""
-    async with asyncio.timeout(60), StompClient(gateway.stomp) as publisher:
+    async with asyncio.timeout(180), StompClient(gateway.stomp) as publisher:
         while not await page.locator("#result_list tbody tr").count():
             for _ in range(4):
                 await publisher.request("SEND", {"destination": TOPIC}, b"x" * 32 * KIB)

@@ -7,7 +7,7 @@ import socket
 from contextlib import ExitStack
 
 from realtime.server.memory import CROWD, Memory
-from realtime.server.turns import SOCKETS_PER_TURN, bound_sockets
+from realtime.server.traffic import SOCKETS_PER_TURN, bound_sockets
 
 
 def test_a_turn_looks_at_some_sockets_and_all_have_theirs_in_order() -> None:

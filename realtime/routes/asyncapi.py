@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from realtime import __version__
 from realtime.destinations.names import APPLICATION
 
 from .applications import ApplicationRoute, ForwardRoute, SendRoute, SubscribeRoute
@@ -21,12 +20,16 @@ _ANY: Final = {"name": "message", "payload": {}, "description": "A text, JSON, o
 Document = dict[str, Any]
 
 
-def asyncapi(table: Table, host: str = "localhost:8080") -> Document:
+def asyncapi(table: Table, host: str, version: str) -> Document:
     """
     Return the AsyncAPI 3.0 document of a routing table, which JSON can say.
 
     An operation is the gateway's, as AsyncAPI wants it: ``receive`` is what clients SEND, ``send``
     what they hear. A rule that denies an action makes no operation of it.
+
+    Args:
+        host: Where the gateway is, with its port.
+        version: Its release.
     """
     channels: Document = {}
     operations: Document = {}
@@ -36,7 +39,7 @@ def asyncapi(table: Table, host: str = "localhost:8080") -> Document:
         operations.setdefault(key, {**operation, "channel": {"$ref": f"#/channels/{name}"}})
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "STOMP gateway", "version": __version__},
+        "info": {"title": "STOMP gateway", "version": version},
         "servers": {"gateway": {"host": host, "pathname": "/stomp", "protocol": "stomp"}},
         "channels": channels,
         "operations": operations,

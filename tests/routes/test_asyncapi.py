@@ -34,11 +34,11 @@ TABLE = Table(
 
 def test_it_is_valid(project: Path) -> None:
     schema = json.loads((project / SCHEMA).read_text())
-    jsonschema.Draft7Validator(schema).validate(asyncapi(TABLE))
+    jsonschema.Draft7Validator(schema).validate(asyncapi(TABLE, "localhost:8080", "1.0"))
 
 
 def test_it_says_what_clients_hear_and_send_and_who_may() -> None:
-    document = asyncapi(TABLE, "gateway.example")
+    document = asyncapi(TABLE, "gateway.example", "1.0")
     assert document["servers"]["gateway"] == {
         "host": "gateway.example", "pathname": "/stomp", "protocol": "stomp",
     }  # fmt: skip

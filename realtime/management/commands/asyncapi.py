@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from realtime import __version__
 from realtime.routes.asyncapi import asyncapi
 from realtime.routes.table import routing_table
 
@@ -16,5 +17,5 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="localhost:8080", help="where the gateway is")
 
     def handle(self, *args: Any, host: str, **options: Any) -> None:
-        document = asyncapi(routing_table(), host)
+        document = asyncapi(routing_table(), host, __version__)
         self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))

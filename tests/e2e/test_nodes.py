@@ -51,7 +51,7 @@ async def test_sessions_of_all_nodes_are_seen_and_put_out_from_anywhere(
         (row,) = json.loads(manage("topics", topic, "--json", **variables))["topics"]
         assert (row["topic"], row["subscribers"], row["nodes"]) == (topic, 2, 2)
         top = manage("top", "--once", **variables)
-        assert "published/s" in top and topic in top
+        assert "Delivered/s" in top and topic in top
         presence = asked(variables, f"asdict(find_presence({topic!r}))")
         assert (presence["count"], presence["anonymous"], presence["users"]) == (2, 2, [])
         done = asked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, Final
 
 from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
@@ -35,7 +35,7 @@ _decode: Final = json.JSONDecoder(parse_constant=strict_constant).raw_decode
 class ReadableBody(DefaultContentNegotiation):
     """DRF's choice of a parser, which says so of bodies that none can read."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         coding = request.META.get("HTTP_CONTENT_ENCODING", "identity")
         if coding.strip().lower() not in ("", "identity"):
             detail = f"bodies are read without a Content-Encoding, not with {coding[:40]!r}"

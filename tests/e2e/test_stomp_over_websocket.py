@@ -156,6 +156,68 @@ async def test_binary_bodies_pass_unchanged(gateway: Gateway) -> None:
     assert message.headers["content-type"] == "application/octet-stream"
 
 
+async def kinds(gateway: Gateway, *connect: str | bytes) -> list[type]:
+    """CONNECT with these messages, and return the kind of each answer up to the ERROR."""
+    received: list[str | bytes] = []
+
+    async def until(websocket: websockets.ClientConnection, text: bytes) -> None:
+        async with asyncio.timeout(15):
+            while True:
+                data = await websocket.recv()
+                received.append(data)
+                if text in (data.encode() if isinstance(data, str) else data):
+                    return
+
+    async with websockets.connect(gateway.stomp) as websocket:
+        for message in connect:
+            await websocket.send(message)
+        await until(websocket, b"CONNECTED")
+        await until(websocket, b"\n")  # a heart-beat
+        other = SUBSCRIBE if isinstance(connect[0], str) else SUBSCRIBE.decode()
+        await websocket.send(other)
+        await until(websocket, b"RECEIPT")
+        await websocket.send(SEND)
+        await until(websocket, b"MESSAGE")
+        await websocket.send("SEND\ndestination:/nowhere\n\n\0")
+        await until(websocket, b"ERROR")
+    return list(map(type, received))
+
+
+HEARTBEATS = "CONNECT\naccept-version:1.2\nheart-beat:0,1000\n\n\0"
+
+
+async def test_answers_come_in_the_kind_of_message_in_which_connect_came(gateway: Gateway) -> None:
+    for text in ([HEARTBEATS], ["\n", HEARTBEATS], [HEARTBEATS[:9], HEARTBEATS[9:]]):
+        binary = [part.encode() for part in text]
+        assert set(await kinds(gateway, *text)) == {str}
+        assert set(await kinds(gateway, *binary)) == {bytes}
+    await kinds(gateway, HEARTBEATS)
+
+
+async def test_clients_of_both_kinds_hear_the_same_topic(gateway: Gateway) -> None:
+    async with unconnected(gateway) as text, unconnected(gateway) as binary:
+        await text.websocket.send(CONNECT.decode() + SUBSCRIBE.decode())
+        await binary.websocket.send(CONNECT + SUBSCRIBE)
+        for client in (text, binary):
+            await client.frame("RECEIPT")
+        await text.websocket.send(SEND + SEND.replace("\u2713".encode(), b"\xff"))
+        for client, kind in ((text, str), (binary, bytes)):
+            assert type(await client.websocket.recv()) is kind
+            assert type(await client.websocket.recv()) is bytes
+
+
+@pytest.mark.daphne
+async def test_what_the_server_refuses_is_told_in_that_kind_too(gateway: Gateway) -> None:
+    async with unconnected(gateway) as client:
+        await client.websocket.send(CONNECT)
+        await client.frame("CONNECTED")
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await client.websocket.send(b"x" for _ in range(5000))
+        error = await client.websocket.recv()
+        assert isinstance(error, bytes)
+        assert b"code:too-many-frames" in error
+
+
 @pytest.mark.daphne
 async def test_a_shutdown_says_why_and_asks_to_reconnect(
     variables: dict[str, str], tmp_path: Path

@@ -52,7 +52,7 @@ async def test_connect_and_subscribe_and_send_may_come_in_one_message(gateway: G
 async def test_a_client_that_sends_garbage_gets_error_and_close_and_nobody_notices(
     gateway: Gateway,
 ) -> None:
-    garbage = [b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", b"\xff\xfe" * 40, b"\0", b"SEND\n\0"]
+    garbage = [b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", b"\xff\xfe" * 40, b"\0 \0", b"SEND\n\0"]
     async with StompClient(gateway.stomp) as witness:
         await witness.subscribe("/topic/witness")
         for data in garbage:
@@ -63,6 +63,17 @@ async def test_a_client_that_sends_garbage_gets_error_and_close_and_nobody_notic
                 assert await client.close_code() == 1002
             await witness.request("SEND", {"destination": "/topic/witness"}, data)
             assert (await witness.message()).body == data
+
+
+async def test_a_nul_more_than_a_frame_needs_means_nothing(gateway: Gateway) -> None:
+    async with unconnected(gateway) as client:
+        await client.websocket.send("\0" + CONNECT.decode() + "\0\n")
+        await client.frame("CONNECTED")
+        await client.websocket.send("\0")
+        await client.websocket.send("\n\0\r\n" + SUBSCRIBE.decode() + "\0\0")
+        await client.frame("RECEIPT")
+        await client.websocket.send(b"\0" + SEND + b"\0\n")
+        assert (await client.message()).body == "na\u00efve \u2713".encode()
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])

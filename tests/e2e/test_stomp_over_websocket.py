@@ -76,6 +76,19 @@ async def test_a_nul_more_than_a_frame_needs_means_nothing(gateway: Gateway) -> 
         assert (await client.message()).body == "na\u00efve \u2713".encode()
 
 
+@pytest.mark.parametrize("connected", [False, True])
+@pytest.mark.parametrize("parts", [[b"\xff"], [b"SEND\ndestination:/topic/\xc3", b"\n\n\0"]])
+async def test_a_text_message_that_is_no_utf_8_closes_the_websocket(
+    gateway: Gateway, connected: bool, parts: list[bytes]
+) -> None:
+    async with unconnected(gateway) as client:
+        if connected:
+            await client.websocket.send(CONNECT.decode())
+            await client.frame("CONNECTED")
+        await client.websocket.send(parts if len(parts) > 1 else parts[0], text=True)
+        assert await client.close_code() in (1002, 1007)
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 async def test_every_version_is_spoken(gateway: Gateway, version: str) -> None:
     async with StompClient(gateway.stomp, version=version) as client:

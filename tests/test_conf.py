@@ -16,7 +16,7 @@ from realtime.conf import NAMES, Conf, cached_setting, conf
 #: Django's own, and the channels package's: they need no default of ours.
 OF_OTHERS = {
     "ALLOWED_HOSTS", "CHANNEL_LAYERS", "DATABASES", "DATA_UPLOAD_MAX_MEMORY_SIZE", "DEBUG",
-    "SESSION_COOKIE_NAME", "SESSION_ENGINE", "USE_X_FORWARDED_HOST",
+    "SESSION_COOKIE_NAME", "SESSION_ENGINE",
 }  # fmt: skip
 
 #: Where the gateway, which README is about, has a default that suits nobody else.

@@ -36,7 +36,7 @@ def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
     ``ALLOWED_ORIGINS``. A client without one is not a browser, and free to log in. Cookies count
     from the gateway's own origin only: those of a strange page are not its visitor's will.
     """
-    same = origin is not None and _is_same_origin(origin, own_host(scope))
+    same = origin is not None and _is_same_origin(origin, header(scope, b"host") or "")
     if origin is not None and not same and not _is_allowed(origin):
         return None
     if same:
@@ -68,12 +68,6 @@ def _is_allowed(origin: str) -> bool:
     return "*" in allowed or origin.rstrip("/").lower() in {
         known.rstrip("/").lower() for known in allowed
     }
-
-
-def own_host(scope: dict[str, Any]) -> str:
-    """Return the host that a client asked for, as Django finds it out; "" if it names none."""
-    forwarded = header(scope, b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
-    return (header(scope, b"host") or "") if forwarded is None else forwarded
 
 
 def _is_same_origin(origin: str, host: str) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from realtime.access.addresses import address_of
 from realtime.access.authentication import authenticate
 from realtime.access.credentials import Login, of_request
-from realtime.access.origins import admit, header, own_host, refusal
+from realtime.access.origins import admit, header, refusal
 from realtime.conf import conf
 from realtime.destinations.names import DestinationError, LoginRequired, heard_destination
 from realtime.history.positions import Position
@@ -89,7 +89,7 @@ def _admit(scope: dict[str, Any]) -> dict[str, Any]:
     origin = header(scope, b"origin")
     site = header(scope, b"sec-fetch-site") or "same-origin"
     if origin is None and site in ("same-origin", "none"):
-        origin = f"http://{own_host(scope)}"
+        origin = f"http://{header(scope, b'host') or ''}"
     admitted = admit(scope, origin)
     if admitted is None:
         raise Refused(403, {"detail": refusal(scope, origin)})

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from realtime.access.limits import outage
 from realtime.layer.plain import face_of
 from realtime.redis import REDIS_ERRORS
 
@@ -22,8 +23,9 @@ async def health(scope: Any, receive: Any, send: Any) -> None:
     """
     Answer ``GET /healthz`` and ``GET /readyz``, for any host name: 200, or 503 with why not.
 
-    A process that lives need not be restarted when Redis is away: its clients stay, and it goes
-    on when Redis is back. It is not ready meanwhile for new ones.
+    A process that lives need not be restarted when Redis or the database is away: its clients stay,
+    and it goes on when that is back. It is not ready meanwhile for new ones. The database is not
+    asked for this: each node writes to it every few seconds anyway.
     """
     error = await _why_not_ready() if scope["path"] == READY else None
     content = {"status": "ok"} if error is None else {"status": "unavailable", "detail": error}
@@ -44,4 +46,4 @@ async def _why_not_ready() -> str | None:
             await face_of(get_channel_layer()).check()
     except REDIS_ERRORS as error:
         return f"Redis is away: {type(error).__name__}"
-    return None
+    return f"the database is away: {outage.reason}" if outage.reason else None

@@ -75,6 +75,8 @@ class GatewayServer(daphne.server.Server):
     """A server that keeps its clients apart and ends its sessions in order."""
 
     endpoints: list[str]
+    websocket_max_message_size: int
+    websocket_max_frame_size: int
 
     def __init__(self, *args: Any, websocket_connect_timeout: int = 20, **kwargs: Any) -> None:
         if websocket_connect_timeout < 0:  # "infinite"; daphne 4.2 rejects everybody

@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators format outdated clean
+.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -73,6 +73,9 @@ bench-compare: $(VENV)/dev ## measure another revision and this checkout by turn
 	  trap 'git worktree remove --force "$$folder/old"; rmdir "$$folder"' EXIT && \
 	  git worktree add -q --detach "$$folder/old" $(or $(REV),HEAD) && \
 	  $(BIN)/python -m benchmarks.compare --old "$$folder/old" --new . $(ARGS)
+
+screenshots: $(VENV)/dev ## look at every page: into build/screenshots, narrow and wide, light and dark
+	@SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -q tests/e2e/test_screenshots.py
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

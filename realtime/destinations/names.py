@@ -181,6 +181,7 @@ def heard_destination(destination: str, user_name: str) -> str:
     return user_destination(destination, user_name)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def is_pattern(destination: str) -> bool:
     """Return whether this is a pattern of topics: with ``*`` or ``**`` as segments."""
     return destination.startswith(TOPIC) and "*" in destination

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.kit.browser import needs_chromium, open_page
-from tests.kit.processes import Gateway, manage
+from tests.kit.processes import Gateway
 
 pytestmark = needs_chromium
 
@@ -19,17 +19,6 @@ document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`violated: ${event.effectiveDirective} by ${event.blockedURI}`);
 });
 """
-
-
-@pytest.fixture(scope="session")
-def accounts(variables: dict[str, str]) -> None:
-    """Carol, who may do everything, and Dave, who has no rights in the admin."""
-    code = (
-        "from django.contrib.auth.models import User\n"
-        "User.objects.create_superuser('carol', password='secret of carol')\n"
-        "User.objects.create_user('dave', password='secret of dave')\n"
-    )
-    manage("shell", "-v", "0", "-c", code, **variables)
 
 
 @asynccontextmanager

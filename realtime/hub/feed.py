@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 #: Returns the channel by which this process hears everything.
 OpenChannel = Callable[[], Awaitable[str]]
 
+#: Called with messages before they are handed on; what it returns, if anything, is called with how
+#: often they were. :mod:`realtime.tracing` sets it.
+trace: Callable[[Sequence[Message]], Callable[[int], None] | None] | None = None
+
 
 class Membership:
     """
@@ -195,6 +199,7 @@ class Feed:
 
     def deliver(self, messages: Sequence[Message]) -> int:
         """Hand messages to all who hear; return how often."""
+        tell = None if trace is None else trace(messages)
         shared = SharedFrames(*messages)
         self.messages += len(messages)
         count = 0
@@ -204,4 +209,6 @@ class Feed:
             counters.bytes_out += len(alike) * frames.size
             for subscription in tuple(alike):
                 subscription.deliver(frames)
+        if tell is not None:
+            tell(count)
         return count

@@ -206,12 +206,11 @@ def _begin_request(scope: Any) -> Span:
         "url.scheme": scope.get("scheme", "http"),
         "network.protocol.version": scope.get("http_version", "1.1"),
     }
-    name = "POST"
-    if route := _route(scope["path"].removeprefix(scope.get("root_path", ""))):
-        attributes["http.route"] = route
-        name = f"POST {route}"
     context = context_of(_trace_headers(scope["headers"])) or Context()
-    return _tracer().start_span(name, context, SpanKind.SERVER, attributes)
+    span = _tracer().start_span("POST", context, SpanKind.SERVER, attributes)
+    if span.is_recording():
+        _name_route(span, scope["path"].removeprefix(scope.get("root_path", "")))
+    return span
 
 
 def _trace_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -223,11 +222,13 @@ def _trace_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name: ",".join(values) for name, values in found.items()}
 
 
-def _route(path: str) -> str:
+def _name_route(span: Span, path: str) -> None:
     try:
-        return resolve(path).route
+        route = resolve(path).route
     except Resolver404:
-        return ""
+        return
+    span.set_attribute("http.route", route)
+    span.update_name(f"POST {route}")
 
 
 # Publishing

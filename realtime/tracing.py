@@ -2,20 +2,19 @@
 Tracing: spans of OpenTelemetry, from the POST that publishes a message to its deliveries.
 
 ========  ==============================  ====================================================
-SERVER    ``POST api/v1/publish``         a POST to the API, in the trace of its request
+SERVER    ``POST /api/v1/publish``        a POST to the API, in the trace of its request
 PRODUCER  ``publish``                     messages until Redis has them, in the trace of the
                                           POST, or in the one that each of them names
-CONSUMER  ``deliver``                     a message on one node, for all who hear it there
+CONSUMER  ``deliver``                     messages on one node, for all who hear one topic there
 ========  ==============================  ====================================================
 
 A trace travels as W3C's ``traceparent`` and ``tracestate``: headers of the request, and of the
 message, so that clients and services can begin it and go on with it. What is malformed is
 ignored. A message that is in no trace, or in one that is not sampled, is left as it is.
 
-Nobody imports this module, or anything of OpenTelemetry, unless ``STOMP_TRACING`` is on. Then
-:func:`start` puts hooks where messages pass, and :func:`traced` is around the API. Attributes have
-the names of OpenTelemetry's conventions; the child of a message's context is its delivery, not one
-that is linked.
+Nobody imports this module unless ``STOMP_TRACING`` is on. Then :func:`start` puts hooks where
+messages pass, and :func:`traced` is around the API. Attributes have the names of OpenTelemetry's
+conventions; a delivery is the child of what its message names, not linked to it.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from django.urls import Resolver404, resolve
@@ -65,16 +65,7 @@ TRACESTATE: Final = "tracestate"
 MAX_TRACESTATE: Final = 512
 
 _propagator: Final = TraceContextTextMapPropagator()
-_PUBLISH: Final = {
-    "messaging.system": "stomp",
-    "messaging.operation.name": "publish",
-    "messaging.operation.type": "send",
-}
-_DELIVER: Final = {
-    "messaging.system": "stomp",
-    "messaging.operation.name": "deliver",
-    "messaging.operation.type": "process",
-}
+_tracer = trace.get_tracer("realtime", __version__)
 
 
 # On and off
@@ -82,13 +73,19 @@ _DELIVER: Final = {
 
 def start() -> None:
     """Trace from now on; spans go where OpenTelemetry's own variables say."""
-    logging.getLogger("opentelemetry").addHandler(OneAMinute(logging.WARNING))
-    logging.getLogger("opentelemetry").propagate = False
+    logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # warns of what clients send
     if not isinstance(trace.get_tracer_provider(), TracerProvider):  # it may be somebody else's
-        trace.set_tracer_provider(open_provider())
-    services.append(_flush_at_the_end)
+        _start_sending()
     broker.trace = trace_publish
     feed.trace = trace_delivery
+
+
+def _start_sending() -> None:
+    logging.getLogger("opentelemetry").addHandler(OneAMinute(logging.WARNING))
+    logging.getLogger("opentelemetry").propagate = False
+    provider = open_provider()
+    trace.set_tracer_provider(provider)
+    services.append(partial(_flush_at_the_end, provider))
 
 
 def open_provider() -> TracerProvider:
@@ -108,16 +105,16 @@ class Batches(BatchSpanProcessor):
     """OpenTelemetry's, but it gives up at the end: its own waits 30 s for a collector (1.45)."""
 
     def shutdown(self) -> None:
-        self._batch_processor.shutdown(timeout_millis=int(FLUSH_SECONDS * 1000))
+        thread = threading.Thread(target=super().shutdown, daemon=True)
+        thread.start()
+        thread.join(FLUSH_SECONDS)
 
 
-async def _flush_at_the_end(node: object) -> None:
+async def _flush_at_the_end(provider: TracerProvider, node: object) -> None:
     """Send what waits when the node ends: not every server lets Python come to its exit."""
     try:
         await asyncio.Event().wait()
     finally:
-        provider = trace.get_tracer_provider()
-        assert isinstance(provider, TracerProvider)
         await asyncio.to_thread(provider.shutdown)
 
 
@@ -129,7 +126,7 @@ class OneAMinute(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")):
-            return  # what clients send is no matter of the log
+            return  # others quote what clients send, and headers for the collector
         if time.monotonic() - self._said_at < WARNING_SECONDS:
             self._unsaid += 1
             return
@@ -157,9 +154,37 @@ def _span_context(context: Context) -> SpanContext:
     return trace.get_current_span(context).get_span_context()
 
 
-@cache
-def _tracer() -> trace.Tracer:
-    return trace.get_tracer("realtime", __version__)
+def _by_trace(
+    messages: Sequence[Message], otherwise: Context
+) -> Iterable[tuple[Context, list[int]]]:
+    """
+    Return traces that are sampled, and where the messages of each are. Those that name none are
+    in ``otherwise``.
+    """
+    found: dict[tuple[int, int], tuple[Context, list[int]]] = {}
+    for place, message in enumerate(messages):
+        context = context_of(message.headers) or otherwise
+        parent = _span_context(context)
+        if parent.trace_flags.sampled:
+            found.setdefault((parent.trace_id, parent.span_id), (context, []))[1].append(place)
+    return found.values()
+
+
+def _attributes(name: str, kind: str, messages: Sequence[Message]) -> dict[str, str | int]:
+    """Return what a span says of messages: neither their bodies nor their headers."""
+    attributes: dict[str, str | int] = {
+        "messaging.system": "stomp",
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
+    }
+    destinations = {message.destination for message in messages}
+    if len(destinations) == 1:
+        attributes["messaging.destination.name"] = destinations.pop()
+    if len(messages) == 1:
+        attributes["messaging.message.id"] = messages[0].id
+    else:
+        attributes["messaging.batch.message_count"] = len(messages)
+    return attributes
 
 
 def _fail(span: Span, error: BaseException) -> None:
@@ -200,14 +225,9 @@ async def _send(span: Span, send: Callable[[Any], Awaitable[None]], message: Any
 
 
 def _begin_request(scope: Any) -> Span:
-    attributes = {
-        "http.request.method": "POST",
-        "url.path": scope["path"],
-        "url.scheme": scope.get("scheme", "http"),
-        "network.protocol.version": scope.get("http_version", "1.1"),
-    }
     context = context_of(_trace_headers(scope["headers"])) or Context()
-    span = _tracer().start_span("POST", context, SpanKind.SERVER, attributes)
+    attributes = {"http.request.method": "POST"}
+    span = _tracer.start_span("POST", context, SpanKind.SERVER, attributes)
     if span.is_recording():
         _name_route(span, scope["path"].removeprefix(scope.get("root_path", "")))
     return span
@@ -223,8 +243,9 @@ def _trace_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _name_route(span: Span, path: str) -> None:
+    """Say the route only: the path itself may name a user, and is as long as somebody likes."""
     try:
-        route = resolve(path).route
+        route = "/" + resolve(path).route.removesuffix("/?$")
     except Resolver404:
         return
     span.set_attribute("http.route", route)
@@ -259,18 +280,9 @@ Begun = tuple[Span, list[int]]
 
 
 def _begin_publishing(messages: Sequence[Checked]) -> list[Begun]:
-    traces: dict[tuple[int, int], tuple[Context, list[int]]] = {}
-    for place, checked in enumerate(messages):
-        context = context_of(checked.message.headers) or _current_context()
-        parent = _span_context(context)
-        if parent.trace_flags.sampled:
-            traces.setdefault((parent.trace_id, parent.span_id), (context, []))[1].append(place)
-    begun = []
-    for context, places in traces.values():
-        span = _begin_span(context, [messages[place] for place in places])
-        if span.is_recording():
-            begun.append((span, places))
-    return begun
+    traces = _by_trace([each.message for each in messages], _current_context())
+    begun = [(_begin_span(context, [messages[at] for at in own]), own) for context, own in traces]
+    return [(span, own) for span, own in begun if span.is_recording()]
 
 
 def _current_context() -> Context:
@@ -280,13 +292,8 @@ def _current_context() -> Context:
 
 
 def _begin_span(context: Context, messages: Sequence[Checked]) -> Span:
-    attributes: dict[str, str | int] = {**_PUBLISH}
-    destinations = {checked.message.destination for checked in messages}
-    if len(destinations) == 1:
-        attributes["messaging.destination.name"] = destinations.pop()
-    if len(messages) > 1:
-        attributes["messaging.batch.message_count"] = len(messages)
-    span = _tracer().start_span("publish", context, SpanKind.PRODUCER, attributes)
+    attributes = _attributes("publish", "send", [each.message for each in messages])
+    span = _tracer.start_span("publish", context, SpanKind.PRODUCER, attributes)
     if span.is_recording():
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, trace.set_span_in_context(span, Context()))
@@ -321,65 +328,16 @@ def _end_publishing(messages: Sequence[Checked], begun: Sequence[Begun], answers
 # Delivering
 
 
-class Delivery:
-    """What one node delivers of one trace to one destination; it may come in several parts."""
-
-    def __init__(self, span: Span) -> None:
-        self.span = span
-        self._ids: set[str] = set()
-        self._deliveries = 0
-
-    def add(self, ids: Sequence[str], subscriptions: int) -> None:
-        """Take note of messages that were handed to so many subscriptions."""
-        self._ids.update(ids)
-        self._deliveries += len(ids) * subscriptions
-
-    def end(self) -> None:
-        """End the span."""
-        if len(self._ids) == 1:
-            self.span.set_attribute("messaging.message.id", *self._ids)
-        else:
-            self.span.set_attribute("messaging.batch.message_count", len(self._ids))
-        self.span.set_attribute("stomp.subscriptions", self._deliveries // len(self._ids))
-        self.span.end()
-
-
-#: Those that have begun, by traceparent and destination.
-_deliveries: Final[dict[tuple[str, str], Delivery]] = {}
-
-
-def trace_delivery(messages: Sequence[Message]) -> Callable[[int], None] | None:
-    """Return what has to be told how often messages were handed on, or None: they have no trace."""
-    traces: dict[tuple[str, str], list[Message]] = {}
-    for message in messages:
-        if isinstance(parent := message.headers.get(TRACEPARENT), str):
-            traces.setdefault((parent, message.destination), []).append(message)
-    return partial(_delivered, traces, time.time_ns(), len(messages)) if traces else None
-
-
-def _delivered(
-    traces: Mapping[tuple[str, str], Sequence[Message]], began: int, count: int, deliveries: int
-) -> None:
-    for key, messages in traces.items():
-        delivery = _deliveries.get(key) or _begin_span_of(key, messages[0], began)
-        if delivery is not None:
-            delivery.add([message.id for message in messages], deliveries // count)
-
-
-def _begin_span_of(key: tuple[str, str], message: Message, began: int) -> Delivery | None:
-    """Begin a span that ends when the outboxes have written: in the turn after the next."""
-    context = context_of(message.headers)
-    if context is None or not _span_context(context).trace_flags.sampled:
-        return None
-    attributes = {**_DELIVER, "messaging.destination.name": message.destination}
-    span = _tracer().start_span("deliver", context, SpanKind.CONSUMER, attributes, start_time=began)
-    if not span.is_recording():
-        return None
-    delivery = _deliveries[key] = Delivery(span)
+def trace_delivery(messages: Sequence[Message], subscriptions: int) -> None:
+    """
+    Make a CONSUMER span for those messages in each trace that is sampled, which are about to be
+    handed to so many. It ends when the outboxes have written: in the turn after the next.
+    """
+    if not subscriptions:
+        return
     loop = asyncio.get_running_loop()
-    loop.call_soon(loop.call_soon, _end_delivery, key)
-    return delivery
-
-
-def _end_delivery(key: tuple[str, str]) -> None:
-    _deliveries.pop(key).end()
+    for context, own in _by_trace(messages, Context()):
+        attributes = _attributes("deliver", "process", [messages[at] for at in own])
+        attributes["stomp.subscriptions"] = subscriptions
+        span = _tracer.start_span("deliver", context, SpanKind.CONSUMER, attributes)
+        loop.call_soon(loop.call_soon, span.end)

@@ -31,12 +31,39 @@ def exporter() -> InMemorySpanExporter:
 def provider(exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> TracerProvider:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing, "_tracer", lambda: provider.get_tracer("tests"))
+    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("tests"))
     return provider
 
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
+
+
+@pytest.mark.parametrize(
+    "path, name",
+    [
+        ("/api/v1/publish", "POST /api/v1/publish"),
+        ("/api/v1/publish/", "POST /api/v1/publish"),
+        ("/api/v1/sessions/alice/messages", "POST /api/v1/sessions/(?P<id>[^/]+)/messages"),
+        ("/api/alice", "POST /api/<path:path>"),
+        ("/alice", "POST"),
+    ],
+)
+async def test_a_request_is_named_by_its_route_and_never_by_its_path(
+    exporter: InMemorySpanExporter, path: str, name: str
+) -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503})
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"method": "POST", "path": path, "query_string": b"alice", "headers": []}
+    await tracing.traced(answer)(scope, None, send)
+    [span] = exporter.get_finished_spans()
+    assert span.name == name
+    assert attributes_of(span)["error.type"] == "503"
+    assert "alice" not in span.to_json()
 
 
 def test_publishing_that_fails_is_a_span_that_failed(exporter: InMemorySpanExporter) -> None:
@@ -102,7 +129,7 @@ def test_what_the_sampler_leaves_out_is_left_as_it_is(
     monkeypatch: pytest.MonkeyPatch, exporter: InMemorySpanExporter
 ) -> None:
     never = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
-    monkeypatch.setattr(tracing, "_tracer", lambda: never.get_tracer("tests"))
+    monkeypatch.setattr(tracing, "_tracer", never.get_tracer("tests"))
     checked = check(Message("/topic/a", b"x", {"traceparent": TRACEPARENT, "tracestate": "a=1"}))
     before = dict(checked.envelope["headers"])
     tracing.trace_publish([checked], lambda: [b"e-1"])
@@ -143,6 +170,7 @@ def test_opentelemetry_says_something_once_a_minute_and_nothing_that_clients_sen
         handler.emit(logging.LogRecord(name, 40, "", 1, text, (), None))
 
     say("opentelemetry.trace.span", "Member doesn't match: evil")
+    say("opentelemetry.util.re", "Header format invalid! secret")
     for text in ("away", "away", "away", "x" * 1000):
         say("opentelemetry.exporter.otlp", text)
     now[0] += 61

@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 #: Returns the channel by which this process hears everything.
 OpenChannel = Callable[[], Awaitable[str]]
 
-#: Called with messages before they are handed on; what it returns, if anything, is called with how
-#: often they were. :mod:`realtime.tracing` sets it.
-trace: Callable[[Sequence[Message]], Callable[[int], None] | None] | None = None
+#: Called with messages before they are handed to subscriptions, and with how many these are.
+#: :mod:`realtime.tracing` sets it.
+trace: Callable[[Sequence[Message], int], None] | None = None
 
 
 class Membership:
@@ -199,7 +199,8 @@ class Feed:
 
     def deliver(self, messages: Sequence[Message]) -> int:
         """Hand messages to all who hear; return how often."""
-        tell = None if trace is None else trace(messages)
+        if trace is not None:
+            trace(messages, sum(map(len, self._hearing.values())))
         shared = SharedFrames(*messages)
         self.messages += len(messages)
         count = 0
@@ -209,6 +210,4 @@ class Feed:
             counters.bytes_out += len(alike) * frames.size
             for subscription in tuple(alike):
                 subscription.deliver(frames)
-        if tell is not None:
-            tell(count)
         return count

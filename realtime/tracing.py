@@ -340,4 +340,4 @@ def trace_delivery(messages: Sequence[Message], subscriptions: int) -> None:
         attributes = _attributes("deliver", "process", [messages[at] for at in own])
         attributes["stomp.subscriptions"] = subscriptions
         span = _tracer.start_span("deliver", context, SpanKind.CONSUMER, attributes)
-        loop.call_soon(loop.call_soon, span.end)
+        loop.call_soon(partial(loop.call_soon, span.end))

@@ -333,6 +333,23 @@ async def test_a_process_that_ends_sends_what_waits(
         await asyncio.to_thread(collector.spans_of, trace, 2)
 
 
+async def test_so_does_a_bridge(
+    own_variables: dict[str, str], own_client: redis.Redis, tmp_path: Path
+) -> None:
+    with Collector() as collector:
+        own = {**own_variables, **collector.variables, "OTEL_BSP_SCHEDULE_DELAY": "3600000"}
+        with Process(procfile("bridge"), tmp_path / "log", **own) as bridge:
+            bridge.wait_for_output("channel:ANSWERS: consumed by this process")
+            traceparent, trace, _ = new_trace()
+            content = {
+                "destination": new_topic(), "body": "x", "headers": {"traceparent": traceparent}
+            }  # fmt: skip
+            own_client.publish("ANSWERS", json.dumps(content))
+            await asyncio.sleep(SILENCE)
+            assert collector.spans == []
+        await asyncio.to_thread(collector.spans_of, trace, 1)
+
+
 async def test_where_nothing_is_configured_messages_gain_no_header(
     gateway: Gateway, second_gateway: Gateway
 ) -> None:

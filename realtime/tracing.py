@@ -46,6 +46,9 @@ from realtime.messages.message import Checked, Message
 from realtime.sessions.node import services
 
 logger = logging.getLogger(__name__)
+#: OpenTelemetry's own; and what warns of each malformed header of a client.
+theirs = logging.getLogger("opentelemetry")
+clients_fault = logging.getLogger("opentelemetry.trace")
 
 T = TypeVar("T")
 
@@ -73,7 +76,7 @@ _tracer = trace.get_tracer("realtime", __version__)
 
 def start() -> None:
     """Trace from now on; spans go where OpenTelemetry's own variables say."""
-    logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)  # warns of what clients send
+    clients_fault.setLevel(logging.ERROR)
     if not isinstance(trace.get_tracer_provider(), TracerProvider):  # it may be somebody else's
         _start_sending()
     broker.trace = trace_publish
@@ -81,8 +84,8 @@ def start() -> None:
 
 
 def _start_sending() -> None:
-    logging.getLogger("opentelemetry").addHandler(OneAMinute(logging.WARNING))
-    logging.getLogger("opentelemetry").propagate = False
+    theirs.addHandler(OneAMinute(logging.WARNING))
+    theirs.propagate = False
     provider = open_provider()
     trace.set_tracer_provider(provider)
     services.append(partial(_flush_at_the_end, provider))
@@ -95,8 +98,8 @@ def open_provider() -> TracerProvider:
         "service.version": __version__,
         "service.instance.id": f"{socket.gethostname()[:60]}-{os.getpid()}",
     }
-    theirs = OTELResourceDetector().detect().attributes
-    provider = TracerProvider(resource=Resource.create({**ours, **theirs}))
+    said = OTELResourceDetector().detect().attributes
+    provider = TracerProvider(resource=Resource.create({**ours, **said}))
     provider.add_span_processor(Batches(OTLPSpanExporter()))
     return provider
 

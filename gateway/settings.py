@@ -49,6 +49,16 @@ def env_secret(name: str, default: str = "") -> str:
     return Path(file).read_text().strip() if file else os.environ.get(name, default)
 
 
+def env_tracing() -> bool:
+    """Return whether OpenTelemetry's own variables ask for traces."""
+    if env_bool("OTEL_SDK_DISABLED", False) or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return False
+    return any(
+        os.environ.get(name)
+        for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
+
+
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY", "insecure-and-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
@@ -63,6 +73,16 @@ CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
+
+# Traces, for whoever sets the variables of OpenTelemetry: docs/operations.md.
+STOMP_TRACING = env_bool("STOMP_TRACING", env_tracing())
+if STOMP_TRACING:
+    CORS_ALLOW_HEADERS += ["traceparent", "tracestate"]
+    if (os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf") != "http/protobuf":
+        raise ImproperlyConfigured(
+            "OTEL_EXPORTER_OTLP_PROTOCOL has to be http/protobuf, for which collectors mostly"
+            " listen on port 4318"
+        )
 
 # HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.
 HTTPS = env_bool("HTTPS", not DEBUG)

@@ -21,7 +21,7 @@ from notifications.api.handler import SynchronousHandler  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
 from realtime.conf import conf  # noqa: E402
-from realtime.consumers import StompConsumer  # noqa: E402
+from realtime.consumers import StompConsumer, upgrade_required  # noqa: E402
 from realtime.nodes.health import LIVE, READY, health  # noqa: E402
 from realtime.sessions.node import this_node  # noqa: E402
 from realtime.sse.view import event_stream  # noqa: E402
@@ -44,6 +44,8 @@ login_application = LoginHandler()
 async def http_application(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"] in (LIVE, READY):
         await health(scope, receive, send)
+    elif scope["path"].removesuffix("/") == "/stomp":
+        await upgrade_required(scope, receive, send)
     elif scope["path"].removesuffix("/") == "/api/events":
         await event_stream(scope, receive, send)
     elif hashes(scope):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import IO, Any, Final
+from io import BytesIO
+from typing import Any, Final
 
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
@@ -51,7 +52,7 @@ class LoginHandler(SynchronousHandler):
             left.cancel()
             response.cancel()
 
-    async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+    async def _respond(self, scope: Any, body: BytesIO) -> HttpResponseBase:
         network = neighbourhood(address_of(scope))
         job = None
         try:

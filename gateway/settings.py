@@ -267,6 +267,7 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "notifications.api.parsers.ReadableBody",
     "DEFAULT_THROTTLE_CLASSES": ["notifications.api.throttle.RequestThrottle"],
     "EXCEPTION_HANDLER": "notifications.api.views.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

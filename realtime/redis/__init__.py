@@ -21,6 +21,7 @@ Why so:
 * The subscribing connection is our own: redis-py's re-subscription leaks and races under churn.
 * A command is never sent twice: after a broken link nobody knows whether Redis took it. What a node
   of a cluster answers with MOVED, ASK or TRYAGAIN was not executed, and goes on to the right one.
+  So it is with NOSCRIPT, after a neighbour's SCRIPT FLUSH: the call is sent again with its text.
 * Links ask whether they lead where they should, every second behind sentinels: a PUBLISH on a
   primary that is cut off succeeds, and nobody hears it.
 * Not redis-py's cluster client: it connects anew whenever it looks at the nodes, its pipeline

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
+from redis.exceptions import NoScriptError
 
 from .commands import Command, Joined, Script, preparation, server_run
 from .pipeline import Alone, join
@@ -41,21 +42,31 @@ def execute_each(
 
 
 def _exchange(connection: Any, joined: list[Joined], run: str, replicas: int) -> list[Any]:
-    packed = [together.pack(run) for together in joined]
-    if replicas:
-        packed.append(Alone(wait_command(replicas)).pack(""))
-    connection.send_packed_command([b"".join(packed)])
-    answers = [together.answers(_read(connection)) for together in joined]
+    answers = _ask(connection, [together.pack(run) for together in joined], replicas)
+    forgotten = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if forgotten:  # nothing ran
+        whole = [joined[at].pack(run, whole=True) for at in forgotten]
+        for at, answer in zip(forgotten, _ask(connection, whole, replicas), strict=True):
+            answers[at] = answer
+    given = [each.answers(answer) for each, answer in zip(joined, answers, strict=True)]
+    return list(itertools.chain.from_iterable(given))
+
+
+def _ask(connection: Any, packed: list[bytes], replicas: int) -> list[Any]:
+    """Return the answers to commands that are sent together, once so many replicas have it all."""
+    wait = [Alone(wait_command(replicas)).pack("")] if replicas else []
+    connection.send_packed_command([b"".join([*packed, *wait])])
+    answers = [_read(connection) for _ in packed]
     if replicas:
         check_replicas(connection.read_response(), replicas)
-    return list(itertools.chain.from_iterable(answers))
+    return answers
 
 
 def _read(connection: Any) -> Any:
     try:
         return connection.read_response()
-    except (redis.exceptions.NoScriptError, redis.ReadOnlyError):
-        raise  # a new connection loads the scripts, or finds the primary
+    except redis.ReadOnlyError:
+        raise  # a new connection finds the primary
     except redis.ResponseError as error:
         return error
 

@@ -53,6 +53,11 @@ class Batch:
         """The WAIT that ends the batch."""
         return wait_command(self._replicas)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether some commands have no answer yet."""
+        return any(not taken.done() for taken, _ in self._held)
+
     def hold(self, given: asyncio.Future[Any], replicas: int) -> asyncio.Future[Any]:
         """Return the future for the answer of a command, which ``given`` gets in time."""
         self._replicas = max(self._replicas, replicas)

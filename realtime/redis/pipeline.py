@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -24,7 +25,7 @@ from .commands import (
     Script,
 )
 from .link import Link, Pool
-from .replicas import Batch
+from .replicas import ROLE, ROLE_SECONDS, Batch, check_role
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,12 @@ class Pipeline(Backpressure):
         self._by_slot = by_slot
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
+        self._asked_at = -math.inf  # for the role of its server
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._unsent: list[_Waiting] = []
-        self._unanswered: deque[tuple[Joined, list[_Waiting]]] = deque()
+        #: What was sent, and who waits; None was asked for the role.
+        self._unanswered: deque[tuple[Joined | None, list[_Waiting]]] = deque()
         self._batch: Batch | None = None  # of what is unsent
         self._sent_batch: Batch | None = None
         self._commands = 0
@@ -131,7 +134,12 @@ class Pipeline(Backpressure):
             self._look_later(ANSWER_SECONDS)
         unsent, run = self._take_unsent(), self._link.run
         joined = join([command for command, *_ in unsent], self._by_slot)
-        self._link.write(b"".join([together.pack(run) for together in joined]))
+        packed = [together.pack(run) for together in joined]
+        if not self._by_slot and self._loop.time() - self._asked_at > ROLE_SECONDS:
+            self._asked_at = self._loop.time()
+            packed.insert(0, ROLE)
+            self._unanswered.append((None, []))
+        self._link.write(b"".join(packed))
         waiting = iter(unsent)
         for together in joined:
             self._unanswered.append((together, list(itertools.islice(waiting, len(together)))))
@@ -151,6 +159,7 @@ class Pipeline(Backpressure):
                 self._pool, self._answered, self._scripts, purpose="pipeline"
             )
             self._link.lost.add_done_callback(self._lost)
+            self._asked_at = -math.inf
             self._send()
         except Exception as error:
             if not isinstance(error, REDIS_ERRORS):
@@ -160,13 +169,20 @@ class Pipeline(Backpressure):
             self._connecting = None
 
     def _answered(self, answer: Any) -> None:
+        assert self._link is not None
         together, waiting = self._unanswered.popleft()
+        if together is None:
+            try:
+                check_role(answer)
+            except redis.ReadOnlyError as error:
+                self._link.leave(error)
+            return
         if isinstance(answer, NoScriptError) or self._is_early(waiting):
             self._send_again(together, waiting)
             return
         answers = together.answers(answer)
-        if self._link is not None and isinstance(answers[0], redis.ReadOnlyError):
-            self._link.close()  # it is no primary now
+        if isinstance(answers[0], redis.ReadOnlyError):
+            self._link.leave(answers[0])
         for each, given in zip(waiting, answers, strict=True):
             self._settle(each, given)
         if self.waiting:

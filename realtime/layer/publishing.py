@@ -215,7 +215,7 @@ class Bundle:
         self._size = size
         return True
 
-    def pack(self, run: str) -> bytes:
+    def pack(self, run: str, *, whole: bool = False) -> bytes:
         payloads = self._payloads
         payload = payloads[0] if len(payloads) == 1 else bundle(payloads)
         command: tuple[Any, ...] = ("PUBLISH", self._channel, payload)
@@ -292,7 +292,7 @@ class ScriptCall:
         self._size = size
         return True
 
-    def pack(self, run: str) -> bytes:
+    def pack(self, run: str, *, whole: bool = False) -> bytes:
         keys: list[str] = []
         arguments: list[Any] = []
         for messages in self._sections:
@@ -304,7 +304,7 @@ class ScriptCall:
             arguments.append(len(messages))
             for message in messages:
                 arguments += (message.payload, message.id, message.entry)
-        return pack_call(PUBLISH, keys, run, arguments)
+        return pack_call(PUBLISH, keys, run, arguments, whole)
 
     def answers(self, answer: Any) -> list[Any]:
         if isinstance(answer, Exception):

@@ -1,6 +1,7 @@
 // Notifying: POST /api/notification, as a service does it.
 
 import { isJson } from "./json.js";
+import { gettext, gettextNodes } from "./language.js";
 import { notificationAccepted } from "./latency.js";
 import { byId, element, loginLink, onSubmit, say, since } from "./page.js";
 import { rememberField } from "./settings.js";
@@ -32,19 +33,25 @@ export const notifyForm = () => ({
 /** Tell whether the message is the JSON that the form says it is, where it is written. */
 function checkMessage() {
   const { message, json } = notifyForm();
-  byId("notify-message").setCustomValidity(json && !isJson(message) ? "This is not JSON." : "");
+  byId("notify-message").setCustomValidity(json && !isJson(message) ? gettext("This is not JSON.") : "");
+}
+
+function answerText({ status, statusText }, duration) {
+  const values = { answer: `${status} ${statusText}`, duration, link: loginLink() };
+  return [401, 403].includes(status)
+    ? gettextNodes("%(answer)s, after %(duration)s: %(link)s first.", values)
+    : gettextNodes("%(answer)s, after %(duration)s", values);
 }
 
 onSubmit("notify-form", async () => {
   const start = performance.now();
-  say("notify-result", "", "Waiting for the answer…");
+  say("notify-result", "", gettext("Waiting for the answer…"));
   try {
     const { response, text } = await notify(notification(notifyForm()));
-    const status = `${response.status} ${response.statusText}, after ${since(start)}`;
-    const login = [401, 403].includes(response.status) ? [": ", loginLink(), " first."] : [];
-    say("notify-result", response.ok ? "good" : "bad", status, ...login, element("pre", {}, text));
+    say("notify-result", response.ok ? "good" : "bad",
+      ...answerText(response, since(start)), element("pre", {}, text));
   } catch (error) {
-    say("notify-result", "bad", `No answer: ${error.message}`);
+    say("notify-result", "bad", gettext("No answer: %(reason)s", { reason: error.message }));
   }
 });
 

@@ -26,9 +26,9 @@ AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
 
 
 @asynccontextmanager
-async def console(gateway: Gateway) -> AsyncIterator[Page]:
+async def console(gateway: Gateway, *, locale: str = "en-US") -> AsyncIterator[Page]:
     """Open the console, connected; its policy must never be violated."""
-    async with strict_page(gateway.url) as page:
+    async with strict_page(gateway.url, locale=locale) as page:
         await expect(page.locator("#state")).to_have_attribute("data-state", "connected")
         await expect(page.locator("#subscriptions [data-state=subscribed]")).to_have_count(2)
         yield page

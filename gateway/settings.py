@@ -242,6 +242,11 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["notifications.api.access.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": [
+        "notifications.api.parsers.BoundedJSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_THROTTLE_CLASSES": ["notifications.api.throttle.RequestThrottle"],
     "EXCEPTION_HANDLER": "notifications.api.views.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -256,10 +261,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "What services ask of the gateway: publish to browsers, and look back.",
     "VERSION": __version__,
     "SCHEMA_PATH_PREFIX": "/api/",
-    "PREPROCESSING_HOOKS": ["notifications.api.schema.keep_api"],
+    "PREPROCESSING_HOOKS": ["notifications.api.schema.document.keep_api"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "notifications.api.schema.complete",
+        "notifications.api.schema.document.complete",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",  # from here, not from a CDN
     # Deep links are links inside of buttons, which keyboards and screen readers stumble over.

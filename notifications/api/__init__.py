@@ -9,11 +9,12 @@ API: ``/api/v1/`` for services, and ``/api/notification``, which is older than v
 ``views``        PublishView, and NotificationView: the same with fewer fields, and forms
 ``history``      what was published lately
 ``tickets``      ways in for pages
+``parsers``      JSON, read value by value
 ``serializers``  what a message looks like, for views and for forms
 ``access``       who calls, and what they may do
 ``errors``       what is answered when something is wrong, or away
-``schema``       what the OpenAPI document says of each operation
-``docs``         that document, and the page that shows it
+``live``         sessions, topics, users and nodes, as the nodes know them now
+``schema``       the OpenAPI document, and the page that shows it
 ``handler``      SynchronousHandler: Django's stack on one thread
 ``throttle``     how many requests a user may make
 ``urls``         where it is

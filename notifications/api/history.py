@@ -18,9 +18,9 @@ from realtime.history.positions import Position
 from realtime.layer.pages import Page, read_page
 from realtime.messages.json import as_notification
 
-from . import schema
 from .access import check_rule
 from .errors import RedisAway
+from .schema import operations
 
 
 class HistoryView(APIView):
@@ -31,7 +31,7 @@ class HistoryView(APIView):
     without it, the newest. `next` is the address of the following page, while there is one.
     """
 
-    @schema.history
+    @operations.history
     def get(self, request: Request) -> Response:
         return Response(read_history(request))
 

@@ -15,8 +15,8 @@ from realtime.access.credentials import Login
 from realtime.destinations.names import DestinationError
 from realtime.layer import tickets
 
-from . import schema
 from .errors import RedisAway
+from .schema import operations
 from .serializers import TicketSerializer
 
 #: How long a ticket is good.
@@ -36,7 +36,7 @@ class TicketView(APIView):
         """Return the serializer, for the forms of the browsable API too."""
         return TicketSerializer(*args, **kwargs)
 
-    @schema.ticket
+    @operations.ticket
     def post(self, request: Request) -> Response:
         if not request.user.is_authenticated:
             raise NotAuthenticated

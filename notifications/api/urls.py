@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from django.urls import include, path, re_path
 
-from .docs import DocsView, SchemaView
 from .history import HistoryView
-from .live import (
+from .live.views import (
     MessagesView,
     NodesView,
     PresenceView,
@@ -21,6 +20,7 @@ from .live import (
     TopicsView,
     UserView,
 )
+from .schema.pages import DocsView, SchemaView
 from .tickets import TicketView
 from .views import NotificationView, PublishView, not_found
 

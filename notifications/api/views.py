@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from redis import RedisError
 from rest_framework import serializers, status
 from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
-from rest_framework.parsers import BaseParser, FormParser, JSONParser, MultiPartParser
+from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -32,15 +32,13 @@ from realtime.messages.message import Checked, Message, MessageTooLarge, check
 from realtime.nodes.found import find_delivery
 from realtime.routes.rules import NEEDS_PUBLISH
 
-from . import schema
 from .access import MayPublish, address_of, check_rule
 from .errors import Away, RedisAway, TooLarge, TooMany, asked
 from .history import read_history
+from .parsers import MAX_ITEMS, BoundedJSONParser
+from .schema import operations
 from .serializers import MessageSerializer, NotificationSerializer
 from .throttle import account_of
-
-#: How many notifications one list may have.
-MAX_NOTIFICATIONS: Final = 1000
 
 #: How long a request may wait until its message is delivered.
 MAX_WAIT_SECONDS: Final = 10
@@ -69,7 +67,7 @@ class PublishView(APIView):
     """
 
     permission_classes = (MayPublish,)
-    parser_classes: tuple[type[BaseParser], ...] = (JSONParser,)
+    parser_classes: tuple[type[BaseParser], ...] = (BoundedJSONParser,)
     serializer_class: type[NotificationSerializer] = MessageSerializer
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> NotificationSerializer:
@@ -85,7 +83,7 @@ class PublishView(APIView):
                 record_refused(request, address_of(request), "publish", NEEDS_PUBLISH)
             raise
 
-    @schema.publish
+    @operations.publish
     def post(self, request: Request) -> Response:
         seconds = _seconds_to_wait(request)
         answer = self.publish(request)
@@ -126,16 +124,16 @@ class NotificationView(PublishView):
     not published again. `GET` with `?topic=` shows what was published lately.
     """
 
-    parser_classes = (JSONParser, FormParser, MultiPartParser)
+    parser_classes = (BoundedJSONParser, FormParser, MultiPartParser)
     serializer_class = NotificationSerializer
 
-    @schema.look_back
+    @operations.look_back
     def get(self, request: Request) -> Response:
         if "topic" in request.query_params:
             return Response(read_history(request))
         return Response({"detail": "POST a topic and a message, and subscribers get it."})
 
-    @schema.notify
+    @operations.notify
     def post(self, request: Request) -> Response:
         return self.publish(request)
 
@@ -190,8 +188,8 @@ def _idempotency_key(request: Request) -> str | None:
 def _answer_list(request: Request, read: Callable[..., Message], key: str | None) -> Response:
     """Publish the good ones of a list, and answer with one result for each."""
     items = request.data
-    if not 0 < len(items) <= MAX_NOTIFICATIONS:
-        error = f"a list has 1 to {MAX_NOTIFICATIONS} notifications, not {len(items)}"
+    if not items:
+        error = f"a list has 1 to {MAX_ITEMS} messages, not 0"
         raise ValidationError({"non_field_errors": [error]})
     refused = cache(partial(_refused, request))
     all_read = [

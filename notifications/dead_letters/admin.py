@@ -12,12 +12,12 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from redis import RedisError
 
 from notifications.bridges.routes import IncomingRoute, incoming_routes
 from notifications.models import DeadLetter
+from realtime.admin.live import PageAdmin
 
 from . import letters as dead_letters
 from .letters import Key, Outcome
@@ -43,7 +43,7 @@ def unless_redis_is_away(view: View) -> View:
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(admin.ModelAdmin):
+class DeadLetterAdmin(PageAdmin):
     """
     Pages as for any model, but made from Redis. Who may change a dead letter may publish it again;
     who may delete it may drop it.
@@ -60,21 +60,16 @@ class DeadLetterAdmin(admin.ModelAdmin):
             ),
         ]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
     @unless_redis_is_away
     def list_view(self, request: HttpRequest) -> HttpResponse:
         """Show letters, the newest first; with POST, do something with those that are selected."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        self.check_view_permission(request)
         return self._act(request) if request.method == "POST" else self._list(request)
 
     @unless_redis_is_away
     def letter_view(self, request: HttpRequest, key: str) -> HttpResponse:
         """Show one letter."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        self.check_view_permission(request)
         letter = dead_letters.one(_key(unquote(key)))
         if letter is None:
             messages.warning(request, "That dead letter is not there any more.")
@@ -90,19 +85,11 @@ class DeadLetterAdmin(admin.ModelAdmin):
     def render(
         self, request: HttpRequest, template: str, status: int = 200, **context: Any
     ) -> HttpResponse:
-        """Return a page of the admin."""
-        return TemplateResponse(
-            request,
-            f"admin/notifications/deadletter/{template}.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "title": "Dead letters",
-                "may_redrive": self.has_change_permission(request),
-                "may_drop": self.has_delete_permission(request),
-                **context,
-            },
-            status=status,
+        """Return a page, which knows what may be done with letters."""
+        may_redrive = self.has_change_permission(request)
+        may_drop = self.has_delete_permission(request)
+        return super().render(
+            request, template, status, may_redrive=may_redrive, may_drop=may_drop, **context
         )
 
     def _list(self, request: HttpRequest) -> HttpResponse:

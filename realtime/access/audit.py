@@ -1,5 +1,6 @@
 """
-Audit: failed logins, and what was refused, in a log of its own: ``realtime.audit``.
+Audit: failed logins, what was refused, and what operators did, in a log of its own:
+``realtime.audit``.
 
 A line has a word and fields, ``NAME=VALUE``, each value as JSON, so that no client can forge a
 line::
@@ -8,6 +9,7 @@ line::
     login-held-back address="192.0.2.7" login="alice" seconds="8"
     refused action="subscribe" user="bob" address="192.0.2.7" destination="/topic/a" rule="none"
     refused action="publish" user="bob" address="192.0.2.7" reason="publishing needs ..."
+    disconnect user="olga" address="192.0.2.9" reason="maintenance" sessions="5f..."
 
 The rate is bounded: after a burst only so many a second are written, and how many were not.
 """

@@ -1,28 +1,27 @@
 """
-Acts: what operators do to sessions, on whichever nodes those are.
+Acts: the forms for what operators do to sessions, and what they are told of it.
 
 ::
 
-    a form: to which sessions, how and why ──> ask(...) ──> the log: who did what ──> what is told
+    a form: to which sessions, how and why ──> nodes.acts.act(...) ──> what is told
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.http import HttpRequest
 from redis import RedisError
 
 from realtime.conf import conf
 from realtime.models import SessionRecord
-from realtime.nodes.inquiry import Answers, ask
+from realtime.nodes.acts import Operator, Outcome, act
+from realtime.nodes.figures import names_of
 
-from .live import names_of
+from .live import tell_redis_is_away
 
 #: So many sessions at once, at most.
 MAX_SESSIONS: Final = 1000
@@ -58,10 +57,6 @@ class ActForm(forms.Form):
         """Return what nodes are asked with, besides the ids."""
         raise NotImplementedError
 
-    def summary(self) -> str:
-        """Return what is done, for the log."""
-        raise NotImplementedError
-
 
 class DisconnectForm(ActForm):
     question, title, done = "disconnect", "Disconnect", "Disconnected"
@@ -81,10 +76,6 @@ class DisconnectForm(ActForm):
         again = self.cleaned_data["then"] == "reconnect"
         return {"reason": self.cleaned_data["reason"], "reconnect": again}
 
-    def summary(self) -> str:
-        then = dict(self.fields["then"].choices)[self.cleaned_data["then"]]  # type: ignore[attr-defined]
-        return f"Disconnected, {then}: {self.cleaned_data['reason']}"
-
 
 class UnsubscribeForm(ActForm):
     question, title, done = "unsubscribe", "Unsubscribe", "Unsubscribed"
@@ -98,9 +89,6 @@ class UnsubscribeForm(ActForm):
 
     def arguments(self, operator: str) -> dict[str, Any]:
         return {name: self.cleaned_data[name] for name in ("topic", "reason")}
-
-    def summary(self) -> str:
-        return f"Unsubscribed from {self.cleaned_data['topic']}: {self.cleaned_data['reason']}"
 
 
 class MessageForm(ActForm):
@@ -128,74 +116,22 @@ class MessageForm(ActForm):
         asked = {name: self.cleaned_data[name] for name in ("topic", "text")}
         return {**asked, "headers": {"sender": operator}}
 
-    def summary(self) -> str:
-        return f"Sent to {self.cleaned_data['topic']}: {self.cleaned_data['text']}"
 
-
-#: All acts, by what nodes are asked; each has its permission, ``realtime.NAME_session``.
-ACTS: Final[Mapping[str, type[ActForm]]] = {
+#: The forms, by what nodes are asked.
+FORMS: Final[Mapping[str, type[ActForm]]] = {
     form.question: form for form in (DisconnectForm, UnsubscribeForm, MessageForm)
 }
 
 
-@dataclass
-class Outcome:
-    """
-    What became of sessions.
-
-    Args:
-        done: To which it was done.
-        untouched: Those whose nodes answered, and did nothing.
-        unknown: Those whose nodes did not answer: it may have been done, or not.
-        missing: These nodes.
-    """
-
-    done: list[SessionRecord] = field(default_factory=list)
-    untouched: list[SessionRecord] = field(default_factory=list)
-    unknown: list[SessionRecord] = field(default_factory=list)
-    missing: Sequence[str] = ()
-
-
-def act(request: HttpRequest, form: ActForm, records: Sequence[SessionRecord]) -> Outcome:
-    """Do to sessions what a valid form says, write it to the admin's log, and tell the operator."""
-    nodes = {record.node_id for record in records}
+def act_on(request: HttpRequest, form: ActForm, records: Sequence[SessionRecord]) -> None:
+    """Do to sessions what a valid form says, and tell the operator what became of it."""
+    operator = Operator(request.user, request.META.get("REMOTE_ADDR", ""))
+    arguments = form.arguments(operator.user.get_username())
     try:
-        answers = ask(
-            form.question,
-            nodes=nodes,
-            ids=[record.id for record in records],
-            **form.arguments(request.user.get_username()),
-        )
+        _tell(request, form, act(form.question, records, operator, **arguments))
     except RedisError as error:
-        messages.error(request, f"Redis is away, so the nodes can't be asked: {error}")
-        answers = Answers(missing=sorted(nodes))
-    outcome = _outcome(records, answers)
-    _log(request, form, outcome)
-    _tell(request, form, outcome)
-    return outcome
-
-
-def _outcome(records: Sequence[SessionRecord], answers: Answers) -> Outcome:
-    done = {id for answer in answers.by_node.values() for id in answer["done"]}
-    outcome = Outcome(missing=answers.missing)
-    for record in records:
-        if record.id in done:
-            outcome.done.append(record)
-        elif record.node_id in answers.missing:
-            outcome.unknown.append(record)
-        else:
-            outcome.untouched.append(record)
-    return outcome
-
-
-def _log(request: HttpRequest, form: ActForm, outcome: Outcome) -> None:
-    """Write who did what to whom, and why; also what may have been done."""
-    assert request.user.is_authenticated
-    summary = form.summary()
-    attempt = f"{summary} (no answer from {names_of(outcome.missing)})"
-    for records, said in ((outcome.done, summary), (outcome.unknown, attempt)):
-        if records:
-            LogEntry.objects.log_actions(request.user.pk, records, CHANGE, said)
+        tell_redis_is_away(request, error)
+        messages.error(request, _unsure(records))
 
 
 def _tell(request: HttpRequest, form: ActForm, outcome: Outcome) -> None:
@@ -204,11 +140,12 @@ def _tell(request: HttpRequest, form: ActForm, outcome: Outcome) -> None:
     if outcome.untouched:
         messages.warning(request, f"{sessions(outcome.untouched)} {form.untouched}.")
     if outcome.unknown:
-        missing = names_of(outcome.missing)
-        messages.error(
-            request,
-            f"No answer from {missing}: {sessions(outcome.unknown)} may be as before; look again.",
-        )
+        names = names_of(outcome.missing)
+        messages.error(request, f"No answer from {names}: {_unsure(outcome.unknown)}")
+
+
+def _unsure(records: Sequence[Any]) -> str:
+    return f"{sessions(records)} may be as before; look again."
 
 
 def sessions(records: Sequence[Any]) -> str:

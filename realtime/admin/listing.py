@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from realtime.models import NodeRecord
 from realtime.nodes.figures import host_and_pid
+from realtime.nodes.found import find_sessions
 
 from .acts import MAX_SESSIONS
 from .live import asked
@@ -49,8 +50,8 @@ def live_rows(request: HttpRequest, **wanted: Any) -> dict[str, dict[str, Any]]:
     """Return what nodes know of sessions, by their ids; a request asks once, and first."""
     known: dict[str, dict[str, Any]] | None = getattr(request, "live_rows", None)
     if known is None:
-        answers = asked(request, "sessions", limit=MAX_SESSIONS, **wanted)
-        known = {row["id"]: row for row in answers.rows("sessions")}
+        found = asked(request, find_sessions, limit=MAX_SESSIONS, **wanted)
+        known = {row["id"]: row for row in found.rows} if found is not None else {}
         request.live_rows = known  # type: ignore[attr-defined]
     return known
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -11,23 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from redis import RedisError
 
-from realtime.nodes.figures import host_and_pid
-from realtime.nodes.inquiry import Answers, ask
-
-#: Seconds that nodes have to answer what a page asks.
-PATIENCE_SECONDS: Final = 1.0
+from realtime.nodes.figures import names_of
 
 
-class LiveAdmin(admin.ModelAdmin):
-    """Pages on which nothing is added, changed or deleted as rows are."""
+class PageAdmin(admin.ModelAdmin):
+    """Pages of its own in place of a model's: what they show is in no table."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def check_view_permission(self, request: HttpRequest) -> None:
@@ -40,43 +30,61 @@ class LiveAdmin(admin.ModelAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
 
-    def render(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+    def render(
+        self, request: HttpRequest, template: str, status: int = 200, **context: Any
+    ) -> HttpResponse:
         """Return a page of this model."""
         return TemplateResponse(
             request,
-            f"admin/realtime/{self.opts.model_name}/{template}.html",
+            f"admin/{self.opts.app_label}/{self.opts.model_name}/{template}.html",
             {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
                 "title": str(self.opts.verbose_name_plural).capitalize(),
                 **context,
             },
+            status=status,
         )
 
 
-def asked(request: HttpRequest, question: str, **arguments: Any) -> Answers:
+class LiveAdmin(PageAdmin):
+    """Pages on which nothing is changed or deleted as rows are."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class Answered(Protocol):
+    """What nodes answered, and which did not."""
+
+    @property
+    def missing(self) -> Sequence[str]: ...
+
+
+Found = TypeVar("Found", bound=Answered)
+
+
+def asked(request: HttpRequest, find: Callable[..., Found], **arguments: Any) -> Found | None:
     """
     Ask nodes what a page shows; those that do not answer are named on it.
 
     Returns:
-        No answers while Redis is away, which the page says.
+        None while Redis is away, which the page says.
     """
     try:
-        answers = ask(question, seconds=PATIENCE_SECONDS, **arguments)
+        found = find(**arguments)
     except RedisError as error:
         tell_redis_is_away(request, error)
-        return Answers()
-    if answers.missing:
-        names = names_of(answers.missing)
-        messages.warning(request, f"No answer from {names}: what it knows is missing here.")
-    return answers
+        return None
+    if found.missing:
+        text = f"No answer from {names_of(found.missing)}: what it knows is missing here."
+        messages.warning(request, text)
+    return found
 
 
 def tell_redis_is_away(request: HttpRequest, error: RedisError) -> None:
     """Say on a page why it shows nothing of what nodes know."""
     messages.error(request, f"Redis is away, so the nodes can't be asked: {error}")
-
-
-def names_of(nodes: Iterable[str]) -> str:
-    """Return the names of nodes in words."""
-    return ", ".join(map(host_and_pid, nodes))

@@ -18,8 +18,9 @@ from django.utils.safestring import SafeString
 
 from realtime.models import NodeRecord, SessionRecord
 from realtime.nodes.figures import NOTHING, data_size, host_and_pid, number
+from realtime.nodes.inquiry import ask
 
-from .acts import ACTS, MAX_SESSIONS, ActForm, act, sessions
+from .acts import FORMS, MAX_SESSIONS, ActForm, act_on, sessions
 from .listing import NodeFilter, SessionList, SlowFilter
 from .live import LiveAdmin, asked
 from .shown import moment, moment_and_time, short
@@ -75,7 +76,7 @@ class SessionAdmin(LiveAdmin):
                 view(partial(self.act_view, name)),
                 name=f"realtime_sessionrecord_{name}",
             )
-            for name in ACTS
+            for name in FORMS
         ] + super().get_urls()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -146,9 +147,9 @@ class SessionAdmin(LiveAdmin):
         if record is None:
             messages.warning(request, f"The session {short(object_id)} is not there any more.")
             return HttpResponseRedirect(self._list_url())
-        answers = asked(request, "session", nodes=[record.node_id], id=record.id)
-        live = next(iter(answers.rows("sessions")), None)
-        if live is None and answers.by_node:
+        answers = asked(request, partial(ask, "session"), nodes=[record.node_id], id=record.id)
+        live = next(iter(answers.rows("sessions")), None) if answers is not None else None
+        if live is None and answers is not None and answers.by_node:
             messages.warning(request, "The session has just ended.")
         return self.render(
             request,
@@ -158,7 +159,7 @@ class SessionAdmin(LiveAdmin):
             about=_about(record, live),
             live=live,
             heard=_heard(live) if live is not None else None,
-            acts=[(name, ACTS[name]) for name in ACTS if self._may(request, name)],
+            acts=[(name, FORMS[name]) for name in FORMS if self._may(request, name)],
             may_see_topics=request.user.has_perm("realtime.view_topic"),
         )
 
@@ -192,7 +193,7 @@ class SessionAdmin(LiveAdmin):
         if request.method != "POST":
             ids = request.GET.get("ids", "").split(",")[:MAX_SESSIONS]
             return self._form_page(request, name, self._records(request, ids))
-        form = ACTS[name](request.POST)
+        form = FORMS[name](request.POST)
         valid = form.is_valid()
         records = self._records(request, form.cleaned_data.get("ids", ()))
         if not valid:
@@ -200,7 +201,7 @@ class SessionAdmin(LiveAdmin):
         if not records:
             messages.warning(request, "These sessions are not there any more.")
         else:
-            act(request, form, records)
+            act_on(request, form, records)
         return HttpResponseRedirect(self._url_after(name, records))
 
     def _may(self, request: HttpRequest, name: str) -> bool:
@@ -232,7 +233,7 @@ class SessionAdmin(LiveAdmin):
             return HttpResponseRedirect(self._list_url())
         if form is None:
             ids = ",".join(record.id for record in records)
-            form = ACTS[name](initial={"ids": ids, "topic": request.GET.get("topic", "")})
+            form = FORMS[name](initial={"ids": ids, "topic": request.GET.get("topic", "")})
         form.topics = sorted({topic for record in records for topic in record.topic_list})
         return self.render(
             request,

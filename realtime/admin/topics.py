@@ -24,8 +24,8 @@ from realtime.layer.pages import read_page
 from realtime.messages.json import as_notification
 from realtime.messages.message import Message
 from realtime.models import Topic
-from realtime.nodes.figures import data_size
-from realtime.nodes.inquiry import Answers
+from realtime.nodes.figures import NOTHING, data_size, host_and_pid
+from realtime.nodes.found import Audience, find_presence, find_topics
 from realtime.routes.rules import PUBLISH, Action
 
 from .live import LiveAdmin, asked, tell_redis_is_away
@@ -83,15 +83,13 @@ class TopicAdmin(LiveAdmin):
         self.check_view_permission(request)
         text, order = request.GET.get("q", "").strip(), request.GET.get("o", "")
         order = order if order in ORDERS else "subscribers"
-        answers = asked(request, "topics", text=text, order=order, limit=MAX_TOPICS)
-        topics = _merged(answers)
-        topics.sort(key=lambda topic: (-topic[order], topic["topic"]))
-        counts = [answer["count"] for answer in answers.by_node.values()]
+        found = asked(request, find_topics, text=text, order=order, limit=MAX_TOPICS)
+        topics = found.rows if found is not None else []
         return self.render(
             request,
             "change_list",
-            topics=topics[:MAX_TOPICS],
-            more=max([len(topics), *counts]) > MAX_TOPICS,
+            topics=[{**each, "page": quote(each["topic"])} for each in topics],
+            more=found is not None and found.count > MAX_TOPICS,
             text=text,
             order=order,
             orders=ORDERS,
@@ -104,16 +102,15 @@ class TopicAdmin(LiveAdmin):
         if request.method == "POST":
             return self._publish_again(request, topic)
         kept = _history(request, topic)
-        answers = asked(request, "presence", topic=topic)
+        audience = asked(request, find_presence, topic=topic) or Audience(topic)
         return self.render(
             request,
             "change_form",
             title=topic,
             topic=topic,
-            count=answers.total("count"),
-            anonymous=answers.total("anonymous"),
-            users=_users(answers),
-            by_node=[(node, answer["count"]) for node, answer in answers.by_node.items()],
+            audience=audience,
+            users=[{**each, "since": _since(each["since"])} for each in audience.users],
+            by_node=[(host_and_pid(node), count) for node, count in audience.nodes.items()],
             kept=kept,
             entries=[_entry(message) for message in kept.messages],
             may_publish=request.user.has_perm(PUBLISH),
@@ -154,32 +151,8 @@ class TopicAdmin(LiveAdmin):
         messages.success(request, f"{said}.")
 
 
-def _merged(answers: Answers) -> list[dict[str, Any]]:
-    """Return topics of all nodes as one: those who hear add up, what comes is the same on each."""
-    merged: dict[str, dict[str, Any]] = {}
-    for row in answers.rows("topics"):
-        first = {**row, "subscribers": 0, "page": quote(row["topic"])}
-        topic = merged.setdefault(row["topic"], first)
-        topic["subscribers"] += row["subscribers"]
-        topic["per_second"] = max(topic["per_second"], row["per_second"])
-        topic["position"] = _furthest(topic["position"], row["position"])
-    return list(merged.values())
-
-
-def _furthest(*texts: str | None) -> str | None:
-    """Return the position with the greatest offset: another node is not as far yet."""
-    positions = [each for text in texts if text and (each := Position.parse(text)) is not None]
-    return str(max(positions, key=lambda each: each.offset)) if positions else None
-
-
-def _users(answers: Answers) -> list[dict[str, Any]]:
-    """Return the users who hear a topic on any node, each once, by their names."""
-    users: dict[str, dict[str, Any]] = {}
-    for row in answers.rows("users"):
-        user = users.setdefault(row["user"], {**row, "sessions": 0})
-        user["sessions"] += row["sessions"]
-        user["since"] = min(user["since"], row["since"])
-    return [{**users[name], "since": moment(users[name]["since"])} for name in sorted(users)]
+def _since(at: float | None) -> str:
+    return NOTHING if at is None else moment(at)
 
 
 def _history(request: HttpRequest, topic: str) -> Kept:

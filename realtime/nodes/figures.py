@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,11 @@ _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 def host_and_pid(node: str) -> str:
     """Return a node's id without what only programs need."""
     return node.rpartition("-")[0] or node
+
+
+def names_of(nodes: Iterable[str]) -> str:
+    """Return the short names of nodes in words."""
+    return ", ".join(map(host_and_pid, nodes))
 
 
 def duration(seconds: float) -> str:
@@ -92,6 +97,7 @@ NODE_FIGURES: Final = (
     Figure("Topics", "topics", "number"),
     Figure("In/s", "per_second.messages_in", "number"),
     Figure("Delivered/s", "per_second.delivered", "number"),
+    Figure("Delivered p99", "delivery_ms.1", "ms"),
     Figure("Slow", "slow", "number"),
     Figure("Waiting", "waiting_bytes", "bytes"),
     Figure("Loop late", "loop_ms", "ms"),

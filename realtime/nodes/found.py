@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from realtime.history.positions import Position
 from realtime.presence import users_on
 from realtime.routes.table import topic_options
 
@@ -60,8 +60,9 @@ def find_session(id: str) -> Row | None:
 
 def find_topics(*, text: str = "", order: str = "subscribers", limit: int = 100) -> Found:
     """
-    Return topics that are heard anywhere: ``subscribers`` of all nodes, ``nodes`` that hear it, and
-    ``messages``, ``per_second`` and ``position`` of the node that heard the most.
+    Return topics that are heard anywhere: ``subscribers`` of all nodes, ``nodes`` that hear it,
+    ``messages`` and ``per_second`` of the node that heard the most, and the ``position`` that is
+    furthest: the others are on their way there.
 
     Raises:
         redis.RedisError: If Redis is away.
@@ -70,25 +71,42 @@ def find_topics(*, text: str = "", order: str = "subscribers", limit: int = 100)
     by_topic: dict[str, Row] = {}
     for row in answers.rows("topics"):
         known = by_topic.setdefault(row["topic"], {**row, "subscribers": 0, "nodes": 0})
-        if row["messages"] > known["messages"]:
-            known.update(messages=row["messages"], position=row["position"])
+        known["messages"] = max(known["messages"], row["messages"])
         known["per_second"] = max(known["per_second"], row["per_second"])
+        known["position"] = _furthest(known["position"], row["position"])
         known["subscribers"] += row["subscribers"]
         known["nodes"] += 1
         known.pop("node", None)
-    rows = sorted(by_topic.values(), key=lambda row: row[order], reverse=True)
-    return Found(len(rows), rows[:limit], answers.missing, len(answers.by_node))
+    rows = sorted(by_topic.values(), key=lambda row: (-row[order], row["topic"]))
+    count = max([len(rows), *(answer["count"] for answer in answers.by_node.values())])
+    return Found(count, rows[:limit], answers.missing, len(answers.by_node))
 
 
-def find_presence(topic: str) -> Row:
+@dataclass(frozen=True)
+class Audience:
     """
-    Return who hears a topic, over all nodes::
+    Who hears a topic, over all nodes.
 
-        count       sessions
-        anonymous   of them, those without a user
-        users       user, sessions, since (Unix seconds), by name; where the routing table gives the
-                    topic presence, also who has left a moment ago, with 0 sessions
-        missing     nodes that did not answer
+    Args:
+        count: Sessions that hear it, also by patterns.
+        anonymous: Of them, those without a user.
+        users: ``user``, ``sessions``, ``since`` (Unix seconds) of each, by name; where the routing
+            table gives the topic presence, also who has left a moment ago, with 0 sessions.
+        nodes: How many sessions each node has of them, by its id.
+        missing: Nodes that did not answer.
+    """
+
+    topic: str
+    count: int = 0
+    anonymous: int = 0
+    users: list[Row] = field(default_factory=list)
+    nodes: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+def find_presence(topic: str) -> Audience:
+    """
+    Return who hears a topic.
 
     Raises:
         redis.RedisError: If Redis is away.
@@ -96,19 +114,20 @@ def find_presence(topic: str) -> Row:
     answers = ask("presence", topic=topic)
     users: dict[str, Row] = {}
     for row in answers.rows("users"):
-        known = users.setdefault(row["user"], {"user": row["user"], "sessions": 0, "since": None})
+        known = users.setdefault(row["user"], _absent(row["user"]))
         known["sessions"] += row["sessions"]
-        known["since"] = _earliest(known["since"], row["since"])
+        known["since"] = min(known["since"] or row["since"], row["since"])
     if topic_options(topic).presence:
         for user in users_on(topic):
-            users.setdefault(user, {"user": user, "sessions": 0, "since": None})
-    return {
-        "topic": topic,
-        "count": answers.total("count"),
-        "anonymous": answers.total("anonymous"),
-        "users": [users[name] for name in sorted(users)],
-        "missing": answers.missing,
-    }
+            users.setdefault(user, _absent(user))
+    return Audience(
+        topic,
+        answers.total("count"),
+        answers.total("anonymous"),
+        [users[name] for name in sorted(users)],
+        {node: answer["count"] for node, answer in answers.by_node.items()},
+        answers.missing,
+    )
 
 
 def find_delivery(topic: str, message_id: str, seconds: float) -> Row:
@@ -126,18 +145,11 @@ def find_delivery(topic: str, message_id: str, seconds: float) -> Row:
     return {**sums, "missing": answers.missing}
 
 
-def act(what: str, ids: Iterable[str], **arguments: Any) -> Found:
-    """
-    Let nodes do something with sessions: ``disconnect``, ``unsubscribe`` or ``message``, see
-    :mod:`.answers`. The rows are the sessions with which it was done: each has an ``id``.
-
-    Raises:
-        redis.RedisError: If Redis is away.
-    """
-    answers = ask(what, ids=list(ids), **arguments)
-    done = sorted(id for answer in answers.by_node.values() for id in answer["done"])
-    return Found(len(done), [{"id": id} for id in done], answers.missing, len(answers.by_node))
+def _absent(user: str) -> Row:
+    return {"user": user, "sessions": 0, "since": None}
 
 
-def _earliest(known: float | None, since: float) -> float:
-    return since if known is None else min(known, since)
+def _furthest(*texts: str | None) -> str | None:
+    """Return the position with the greatest offset."""
+    positions = [each for text in texts if text and (each := Position.parse(text)) is not None]
+    return str(max(positions, key=lambda each: each.offset)) if positions else None

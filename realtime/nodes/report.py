@@ -60,27 +60,16 @@ class Reporter:
         self._before = now
         return {
             **_identity(self._node.id),
-            **self._state(),
+            **self._node.load()._asdict(),
+            "topics": len(self._node.hub.destinations - _NOTICES),
             "per_second": now.rates_since(before),
             "publish_ms": _quantiles(counters.publish_seconds.quantiles(0.5, 0.99)),
             "delivery_ms": _quantiles(counters.delivery_seconds.quantiles(0.5, 0.99)),
             "loop_ms": _milliseconds(_most(counters.loop_seconds)),
             "redis_ms": _milliseconds(self.redis_seconds),
-            "memory_bytes": _memory_bytes(),
+            "memory_bytes": memory_bytes(),
             "processor": now.processor_since(before),
             "totals": _totals(),
-        }
-
-    def _state(self) -> dict[str, int]:
-        loop_now = self._node.loop.time()
-        members = self._node.members
-        outboxes = [outbox for each in members if (outbox := each.session.outbox) is not None]
-        return {
-            "sessions": len(members),
-            "subscriptions": sum([len(each.session.heard) for each in members]),
-            "topics": len(self._node.hub.destinations - _NOTICES),
-            "slow": sum([outbox.is_slow(loop_now) for outbox in outboxes]),
-            "waiting_bytes": sum([outbox.unsent_bytes for outbox in outboxes]),
         }
 
 
@@ -142,7 +131,7 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 2)
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
     """Return what the process has in memory now; where /proc is missing, at most so far."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES

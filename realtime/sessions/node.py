@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakSet
 
 from realtime.access.limits import again_in, refusals
@@ -57,6 +57,15 @@ class Member(Protocol):
 
     def tell(self, key: str, message: Message) -> None:
         """Send it a message, which others don't get, on one of its subscriptions."""
+
+
+class Load(NamedTuple):
+    """How much a node has to do: its sessions, what they hear, and what waits for them."""
+
+    sessions: int
+    subscriptions: int
+    slow: int  # sessions that read more slowly than messages come for them
+    waiting_bytes: int
 
 
 #: What else runs on each node, as long as it does; the app adds what lies above.
@@ -145,6 +154,18 @@ class Node:
     def members(self) -> list[Member]:
         """The sessions that live here."""
         return list(self._due)
+
+    def load(self) -> Load:
+        """Return how much there is to do now; from any thread."""
+        now = self.loop.time()
+        sessions = [member.session for member in self.members]
+        outboxes = [session.outbox for session in sessions if session.outbox is not None]
+        return Load(
+            len(sessions),
+            sum([session.subscriptions for session in sessions]),
+            sum([outbox.is_slow(now) for outbox in outboxes]),
+            sum([outbox.unsent_bytes for outbox in outboxes]),
+        )
 
     def wake(self, member: Member) -> None:
         """Look at this session's clock at the next tick: something changed."""

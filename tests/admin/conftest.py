@@ -12,8 +12,8 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from realtime.admin import live
-from realtime.nodes import service
+from realtime.admin import sessions
+from realtime.nodes import found, inquiry, service
 from realtime.sessions import records
 from realtime.sessions.node import this_node
 from tests.kit.local_client import local_node
@@ -98,6 +98,7 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(question)
         return original(question, **arguments)
 
-    original = live.ask
-    monkeypatch.setattr(live, "ask", ask)
+    original = inquiry.ask
+    for module in (found, sessions):
+        monkeypatch.setattr(module, "ask", ask)
     return asked

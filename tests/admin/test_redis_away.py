@@ -62,5 +62,5 @@ async def test_what_may_have_been_done_is_in_the_log(alice: Browser, session: No
     )
     assert "1 session may be as before" in page
     assert [each[2:] for each in await log()] == [
-        (ID, "Disconnected, it may reconnect: x (no answer from host-1)")
+        (ID, "Disconnected, it may reconnect: x (Redis is away)")
     ]

@@ -61,7 +61,7 @@ async def test_subscribers_on_all_nodes_add_up(
                    {"a": one, "b": two, "c": none}.items()}  # fmt: skip
         return Answers(by_node, [])
 
-    monkeypatch.setattr("realtime.admin.live.ask", answer)
+    monkeypatch.setattr("realtime.nodes.found.ask", answer)
     page = await bob.get(LIST)
     assert listed(page) == [("/topic/a", "9")]
     assert ">2.5<" in page and "<code>e-10</code>" in page

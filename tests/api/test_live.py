@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.admin.models import LogEntry
 from rest_framework.test import APIClient
 
 from realtime.nodes import service
@@ -118,8 +119,11 @@ async def test_a_session_is_ended_with_a_reason_by_those_who_may(caplog: Any) ->
     error = await client.frame("ERROR")
     assert (error.headers["message"], error.headers["code"]) == ("maintenance", "disconnected")
     assert (await client.close())["code"] == 4006
-    line = 'disconnect user="dora" address="127.0.0.1" session='
-    assert line in caplog.text and 'reason="maintenance"' in caplog.text
+    line = f'disconnect user="dora" address="127.0.0.1" reason="maintenance" sessions="{id}"'
+    assert line in caplog.text
+    entry = await LogEntry.objects.select_related("user").aget(object_id=id)
+    assert entry.user.get_username() == "dora"
+    assert entry.change_message == "Disconnected, it may reconnect: maintenance"
     assert (await acting("delete", f"sessions/{uuid4()}")).status_code == 404
 
 

@@ -20,6 +20,7 @@ def asked(variables: dict[str, str], call: str) -> Any:
     """Return what a call says that is made in a process of its own."""
     code = (
         "import json\n"
+        "from dataclasses import asdict\n"
         "from realtime.nodes.inquiry import ask\n"
         "from realtime.nodes.overview import overview\n"
         "from realtime.nodes.found import find_presence\n"
@@ -50,8 +51,8 @@ async def test_sessions_of_all_nodes_are_seen_and_put_out_from_anywhere(
         (row,) = json.loads(manage("topics", topic, "--json", **variables))["topics"]
         assert (row["topic"], row["subscribers"], row["nodes"]) == (topic, 2, 2)
         top = manage("top", "--once", **variables)
-        assert "published/s" in top and topic in top
-        presence = asked(variables, f"find_presence({topic!r})")
+        assert "Delivered/s" in top and topic in top
+        presence = asked(variables, f"asdict(find_presence({topic!r}))")
         assert (presence["count"], presence["anonymous"], presence["users"]) == (2, 2, [])
         done = asked(
             variables, f"ask('disconnect', ids={sorted(ids)}, reason='maintenance').by_node"

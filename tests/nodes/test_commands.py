@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from realtime.management import tables
 from realtime.nodes.found import Found
 from tests.nodes.test_overview import report
 
@@ -59,7 +58,7 @@ def test_sessions_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None
         "text": "x", "user": "", "topic": None, "address": None, "slow": True,
         "order": "waiting", "limit": 3,
     }  # fmt: skip
-    assert "1 of 7 sessions" in shown and "a, b, c +2" in shown and "3.0 KiB" in shown
+    assert "1 of 7 sessions" in shown and "a, b, c +2" in shown and "3.0 KB" in shown
     assert "[bold]alice" in shown  # what a client calls itself is no markup
     assert json.loads(printed("sessions", "--json")) == {"count": 7, "sessions": [row()]}
 
@@ -88,18 +87,3 @@ def test_top_shows_nodes_topics_problems_and_slow_sessions(
         assert text in shown
     told = json.loads(printed("top", "--json"))
     assert told["topics"] == [topic] and told["slow_sessions"] == [row()]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (172800, "2 d")]
-)
-def test_ages_have_one_unit(monkeypatch: pytest.MonkeyPatch, seconds: int, text: str) -> None:
-    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
-    assert tables.age(1_000_000.0 - seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0"), (1023, "1023"), (1024, "1.0 KiB"), (1024**3, "1.0 GiB")]
-)
-def test_sizes_are_for_people(count: int, text: str) -> None:
-    assert tables.size(count) == text

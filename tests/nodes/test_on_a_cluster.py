@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
+from realtime.models import SessionRecord
 from realtime.nodes import service
+from realtime.nodes.acts import Operator, act
 from realtime.nodes.board import board
-from realtime.nodes.found import act, find_presence, find_sessions
+from realtime.nodes.found import find_presence, find_sessions
 from realtime.presence import users_on
 from realtime.sessions.node import this_node
 from tests.kit.local_client import local_client, local_node
@@ -25,7 +27,7 @@ async def test_a_cluster_has_nodes_and_presence(
 ) -> None:
     monkeypatch.setattr(service, "REPORT_SECONDS", 0.05)
     settings.STOMP_ROUTING = "tests.routing"
-    await sync_to_async(make_user)("alice")
+    alice = await sync_to_async(make_user)("alice")
     with closing(Cluster(tmp_path)) as cluster:
         settings.CHANNEL_LAYERS = {
             "default": {"BACKEND": "realtime.layer.TopicLayer", "CONFIG": {"hosts": [cluster.url]}}
@@ -35,19 +37,20 @@ async def test_a_cluster_has_nodes_and_presence(
             async with asyncio.timeout(30):
                 while not await asyncio.to_thread(lambda: board().reports()):
                     await asyncio.sleep(0.05)
-            async with local_client(login="alice", passcode="wonderland") as alice:
+            async with local_client(login="alice", passcode="wonderland") as client:
                 room = "/topic/rooms/on-a-cluster"
-                await alice.subscribe(f"{room}/$presence", id="who")
-                await alice.subscribe(room, id="room")
-                joined = await alice.frame("MESSAGE")
+                await client.subscribe(f"{room}/$presence", id="who")
+                await client.subscribe(room, id="room")
+                joined = await client.frame("MESSAGE")
                 assert joined.body == b'{"event": "join", "user": "alice"}'
                 assert await asyncio.to_thread(users_on, room) == ["alice"]
                 found = await asyncio.to_thread(lambda: find_sessions(user="alice"))
                 assert (found.count, found.missing) == (1, [])
                 presence = await asyncio.to_thread(find_presence, room)
-                assert [each["user"] for each in presence["users"]] == ["alice"]
-                ids = [found.rows[0]["id"]]
-                done = await asyncio.to_thread(
-                    lambda: act("unsubscribe", ids, topic=room, reason="enough")
+                assert [each["user"] for each in presence.users] == ["alice"]
+                record = SessionRecord(id=found.rows[0]["id"])
+                operator = Operator(alice, "192.0.2.9")
+                outcome = await sync_to_async(act)(
+                    "unsubscribe", [record], operator, topic=room, reason="enough"
                 )
-                assert [row["id"] for row in done.rows] == ids
+                assert outcome.done == [record]

@@ -6,7 +6,9 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
-from realtime.server.memory import CROWD, Memory
+import pytest
+
+from realtime.server.memory import CROWD, FLOOD_BYTES, Memory
 from realtime.server.traffic import SOCKETS_PER_TURN, bound_sockets
 
 
@@ -45,6 +47,21 @@ def test_memory_is_given_back_when_a_crowd_has_gone_and_not_before() -> None:
     memory._trim = given.append
     assert [memory.look(count) for count in (10, CROWD + 20, 21)] == [False, False, False]
     assert memory.look(20)
+    assert not memory.look(0)
+    assert given == [0]
+
+
+def test_memory_is_given_back_after_a_flood_once_it_grows_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = iter([100, 100 + FLOOD_BYTES - 1, 200 + FLOOD_BYTES, 200 + FLOOD_BYTES, 150, 151, 151])
+    monkeypatch.setattr("realtime.server.memory.memory_bytes", lambda: next(sizes))
+    memory = Memory()  # of 100 bytes
+    given: list[int] = []
+    memory._trim = given.append
+    assert [memory.look(0) for _ in range(2)] == [False, False]  # too little, and still growing
+    assert memory.look(0)  # which leaves 150
+    assert not memory.look(0)
     assert not memory.look(0)
     assert given == [0]
 

@@ -40,7 +40,7 @@ class Command(InquiringCommand):
         busy = self.get(lambda: find_topics(order="per_second", limit=ROWS))
         slow = self.get(lambda: find_sessions(slow=True, order="waiting", limit=ROWS))
         shown: list[RenderableType] = [
-            nodes_table(content["nodes"]),
+            nodes_table(content),
             *problems(content["problems"]),
             topics_table(busy.rows, busy.count),
             *([sessions_table(slow.rows, slow.count)] if slow.rows else []),

@@ -53,9 +53,14 @@ async def nested_json(attacker: Attacker) -> None:
 
 @attack()
 async def wide_json(attacker: Attacker) -> None:
-    """8 connections POST 4 MB of "[],[]," to the API: a list of a million, which is refused."""
-    body = b"[" + b"[]," * (LARGEST // 3 - 1) + b"[]]"
-    await attacker.by_many(8, lambda _: post(attacker, lambda: body))
+    """8 connections POST 4 MB of "[],[]," to the API, as a list, and as a message; both refused."""
+    wide = b"[" + b"[]," * (LARGEST // 3 - 30) + b"[]]"
+    bodies = (wide, b'{"topic": "/topic/wide", "message": ' + wide + b"}")
+
+    async def send(number: int) -> None:
+        await post(attacker, lambda: bodies[number % 2])
+
+    await attacker.by_many(8, send)
 
 
 @attack()

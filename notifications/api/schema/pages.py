@@ -1,4 +1,4 @@
-"""Docs: the OpenAPI document of the API, and the page that shows it, for whoever is logged in."""
+"""Pages: the OpenAPI document of the API, and what shows it, for whoever is logged in."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from . import schema
-from .access import IsAuthenticated
+from notifications.api.access import IsAuthenticated
+
+from . import operations
 
 
 class SchemaView(SpectacularAPIView):
@@ -20,7 +21,7 @@ class SchemaView(SpectacularAPIView):
 
     permission_classes = (IsAuthenticated,)
 
-    @schema.document
+    @operations.document
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 

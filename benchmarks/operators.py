@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sqlite3
 import statistics
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .clients import StompClient, connect
 from .load import in_batches
@@ -49,8 +52,77 @@ def questions(sessions: int) -> Questions:
         "sessions, by text": lambda: checked(find_sessions(text="operators/8").count, 11 * some),
         "sessions, slow": lambda: checked(find_sessions(slow=True).count, 0),
         "topics": lambda: checked(find_topics(limit=50).rows[0]["subscribers"], some),
-        "presence": lambda: checked(find_presence(topic(9))["count"], some),
+        "presence": lambda: checked(find_presence(topic(9)).count, some),
     }
+
+
+class Pages:
+    """
+    What an operator asks over HTTP: the API, with a token, and the admin, with a cookie.
+
+    Args:
+        address: The host and port of a node.
+    """
+
+    def __init__(self, address: str) -> None:
+        from django.contrib.auth.models import User
+        from django.test import Client
+        from rest_framework.authtoken.models import Token
+
+        operator = User.objects.create_superuser("operator", password=None)
+        browser = Client()
+        browser.force_login(operator)
+        self._address = address
+        self._headers = {
+            "Authorization": f"Bearer {Token.objects.create(user=operator)}",
+            "Cookie": f"sessionid={browser.cookies['sessionid'].value}",
+        }
+
+    def get(self, path: str) -> bytes:
+        """Return an answer, over a connection of its own."""
+        connection = HTTPConnection(self._address, timeout=30)
+        header = "Authorization" if path.startswith("/api/") else "Cookie"
+        connection.request("GET", path, headers={header: self._headers[header]})
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        assert response.status == 200, f"{path}: {response.status}"
+        return content
+
+    def questions(self, sessions: int) -> Questions:
+        """Return what is asked, each with a check that the answer is right."""
+        from django.contrib.admin.utils import quote
+
+        def count(path: str, expected: int) -> Callable[[], None]:
+            def ask() -> None:
+                answer = json.loads(self.get(f"/api/v1/{path}"))["count"]
+                assert answer == expected, f"{path}: {answer}, not {expected}"
+
+            return ask
+
+        def page(path: str, text: str) -> Callable[[], None]:
+            def ask() -> None:
+                assert text in self.get(f"/admin/{path}").decode(), path
+
+            return ask
+
+        some = sessions // TOPICS
+        list_of = "realtime/sessionrecord/"
+        return {
+            "API, sessions": count("sessions?limit=50", sessions),
+            "API, sessions of a topic": count(f"sessions?topic={topic(7)}", some),
+            "API, slow sessions": count("sessions?slow=true", 0),
+            "API, topics": count("topics?limit=50", TOPICS),
+            "API, presence": count(f"presence?topic={topic(9)}", some),
+            "API, nodes": lambda: self.get("/api/v1/nodes") and None,
+            "admin, overview": page("", f"{sessions:,}"),
+            "admin, sessions": page(list_of, str(sessions)),
+            "admin, sessions by topic": page(f"{list_of}?q={topic(7)}", topic(7)),
+            "admin, slow sessions": page(f"{list_of}?slow=1", "0 sessions"),
+            "admin, topics": page("realtime/topic/", topic(7)),
+            "admin, a topic": page(f"realtime/topic/{quote(topic(7))}/change/", str(some)),
+            "admin, nodes": page("realtime/noderecord/", "Memory"),
+        }
 
 
 def topic(number: int) -> str:
@@ -115,7 +187,8 @@ async def run(site: Site, sessions: int) -> None:
     clients = await open_sessions(server, sessions)
     await settled(path, sessions)
     await asyncio.sleep(3)  # the next reports
-    for name, call in questions(sessions).items():
+    pages = await asyncio.to_thread(Pages, urlsplit(server.stomp[0]).netloc)
+    for name, call in {**questions(sessions), **pages.questions(sessions)}.items():
         median, most = await timed(call)
         print(f"  {name:<28}{median:8.1f} ms, {most:8.1f} ms at most", flush=True)
         assert most < 1000 * MOST_SECONDS, name

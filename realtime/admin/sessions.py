@@ -107,12 +107,12 @@ class SessionAdmin(LiveAdmin):
         return shown or NOTHING
 
     @admin.display(description="sent")
-    def messages_in(self, record: SessionRecord) -> str:
-        return _live(record, "messages_in", number)
+    def messages_in(self, record: SessionRecord) -> SafeString:
+        return _counted(record, "in")
 
     @admin.display(description="got")
-    def messages_out(self, record: SessionRecord) -> str:
-        return _live(record, "messages_out", number)
+    def messages_out(self, record: SessionRecord) -> SafeString:
+        return _counted(record, "out")
 
     @admin.display(description="waiting")
     def waiting(self, record: SessionRecord) -> str | SafeString:
@@ -267,6 +267,16 @@ def _live(record: Any, name: str, show: Any) -> Any:
     return NOTHING if live is None else show(live[name])
 
 
+def _counted(record: Any, way: str) -> SafeString:
+    """Return how many messages went one way, and how many a second lately."""
+    count = _live(record, f"messages_{way}", number)
+    return _two_lines(count, _live(record, f"{way}_per_second", _rate))
+
+
+def _rate(per_second: float) -> str:
+    return f"{number(per_second)}/s"
+
+
 def _about(record: SessionRecord, live: dict[str, Any] | None) -> list[tuple[str, Any]]:
     """Return what is known of a session, with what it is called."""
     record.live = live  # type: ignore[attr-defined]
@@ -282,7 +292,9 @@ def _about(record: SessionRecord, live: dict[str, Any] | None) -> list[tuple[str
         ("Connected", moment_and_time(record.connected_at.timestamp())),
         ("Heard", _live(record, "heard_at", moment_and_time)),
         ("Messages sent", _live(record, "messages_in", number)),
+        ("Sent a second", _live(record, "in_per_second", number)),
         ("Messages got", _live(record, "messages_out", number)),
+        ("Got a second", _live(record, "out_per_second", number)),
         ("Waiting for it", _live(record, "waiting_bytes", data_size)),
     ]
 

@@ -19,7 +19,7 @@ def sessions_table(rows: Iterable[Row], count: int) -> Table:
     table = _table(f"{len(rows)} of {count} sessions")
     for name in ("session", "user", "address", "version", "since", "heard", "topics"):
         table.add_column(name, no_wrap=name != "topics", overflow="ellipsis")
-    for name in ("in", "out", "waiting"):
+    for name in ("in", "in/s", "out", "out/s", "waiting"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
@@ -31,7 +31,9 @@ def sessions_table(rows: Iterable[Row], count: int) -> Table:
             f"{shown(row['heard_at'], 'age')} ago",
             Text(some(row["topics"], row["subscriptions"])),
             str(row["messages_in"]),
+            f"{row['in_per_second']:.1f}",
             str(row["messages_out"]),
+            f"{row['out_per_second']:.1f}",
             shown(row["waiting_bytes"], "bytes"),
             style="yellow" if row["slow"] else "",
         )

@@ -17,8 +17,10 @@ Nothing of it is in the database, and nothing is written for a message: who want
 ``overview``  all reports as one
 ``figures``   what is shown of these, and values as people read them
 ``inquiry``   :func:`ask` all nodes, or some, and gather their answers
-``found``     sessions, topics and presence of all nodes as one, and what is done with sessions
+``found``     sessions, topics and presence of all nodes as one
+``acts``      what operators do to sessions, and that it is written down
 ``answers``   what a node answers: its sessions and topics, and what it is told to do with them
+``rates``     how many messages a second each session sends and gets
 ``service``   what runs for this on each node
 ``health``    ``GET /healthz`` and ``GET /readyz``: does this process live, is it ready for clients?
 

@@ -22,6 +22,8 @@ from realtime.messages.message import Message
 from realtime.sessions.node import Member, Node
 from realtime.stomp import AccessDenied, Disconnected, Dismissed
 
+from .rates import rates_of
+
 #: After so many sessions the event loop has its turn.
 SESSIONS_PER_TURN: Final = 500
 
@@ -62,6 +64,7 @@ async def sessions(
         limit: How many rows.
         wanted: As :func:`_is_wanted` takes it.
     """
+    await rates_of(node).look(node.members)
     found = [each async for each in _members(node) if _is_wanted(each, node, **wanted)]
     found.sort(key=ORDERS[order].key, reverse=True)
     return {"count": len(found), "sessions": [_row(each, node) for each in found[: _most(limit)]]}
@@ -69,6 +72,7 @@ async def sessions(
 
 async def session(node: Node, *, id: str) -> dict[str, Any]:
     """Return all there is to say of a session: a list of one row, or of none if it is not here."""
+    await rates_of(node).look(node.members)
     return {"sessions": [_details(each, node) async for each in _members(node, [id])]}
 
 
@@ -244,6 +248,7 @@ def _texts(member: Member) -> Sequence[str]:
 def _row(member: Member, node: Node) -> dict[str, Any]:
     """Return what is shown of a session in a list; times are Unix seconds."""
     session = member.session
+    rate = rates_of(node).of(session)
     return {
         "id": session.id,
         "user": session.user_name,
@@ -256,6 +261,8 @@ def _row(member: Member, node: Node) -> dict[str, Any]:
         "topics": sorted(session.destinations)[:MAX_DESTINATIONS],
         "messages_in": session.messages_in,
         "messages_out": session.messages_out,
+        "in_per_second": rate.messages_in,
+        "out_per_second": rate.messages_out,
         "waiting_bytes": _unsent(member),
         "slow": _is_slow(member, node),
     }

@@ -206,7 +206,7 @@ async def test_what_goes_wrong_is_a_missing_node_and_not_a_silence(caplog: Any) 
 
 async def test_who_does_not_answer_in_time_is_missing() -> None:
     here = this_node().id
-    answers = await on_a_thread(ask, "sessions", nodes=[here, "gone"], seconds=0.3)
+    answers = await on_a_thread(ask, "sessions", nodes=[here, "gone"], seconds=1)
     assert (list(answers.by_node), answers.missing) == ([here], ["gone"])
     assert (answers.total("count"), answers.rows("sessions")) == (0, [])
 

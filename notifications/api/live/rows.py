@@ -35,6 +35,8 @@ class SessionSerializer(serializers.Serializer[Any]):
     topics = serializers.ListField(child=serializers.CharField(), help_text="The first of them.")
     messages_in = serializers.IntegerField()
     messages_out = serializers.IntegerField()
+    in_per_second = serializers.FloatField(help_text="Since somebody looked before.")
+    out_per_second = serializers.FloatField(help_text="Since somebody looked before.")
     waiting_bytes = serializers.IntegerField()
     slow = serializers.BooleanField()
 
@@ -112,6 +114,8 @@ SESSION: Final = {
     "topics": ["/topic/toast"],
     "messages_in": 0,
     "messages_out": 3,
+    "in_per_second": 0.0,
+    "out_per_second": 0.2,
     "waiting_bytes": 0,
     "slow": False,
 }

@@ -16,12 +16,15 @@ const CLOSE_MEANINGS = {
   1006: gettext("no answer: the gateway is away, or refuses this page’s origin"),
   1008: gettext("access denied"),
   1009: gettext("too large"),
+  1011: gettext("the gateway’s own fault"),
   1012: gettext("the gateway restarts"),
   4001: gettext("not available now"),
   4002: gettext("the gateway heard no heart-beat"),
   4003: gettext("this page reads too slowly"),
   4004: gettext("messages are lost for good"),
   4005: gettext("the login has come to its end"),
+  4006: gettext("an operator ended the session"),
+  4500: gettext("an operator ended the session, and asks to stay away"),
 };
 
 export const url = `${location.origin.replace(/^http/, "ws")}/stomp`;
@@ -91,7 +94,7 @@ function connected(frame) {
   const { session: id, version, "user-name": user } = frame.headers;
   showState("connected", user ? gettext("Connected as %(user)s", { user }) : gettext("Connected"));
   byId("session").replaceChildren(
-    ...gettextNodes("Session %(id)s, STOMP %(version)s", { id: element("code", {}, id ?? "?"), version }));
+    ...gettextNodes("Session %(id)s, STOMP %(version)s", { id: element("code", { title: id ?? "" }, id ?? "?"), version }));
   tell("connected");
 }
 
@@ -116,10 +119,14 @@ function adviceFor(code) {
   if (code === "login-required") {
     return gettext("Enter login and passcode above, or log in to this gateway.");
   }
+  if (code === "dismissed") {
+    return gettext("This page stays away until you connect it again.");
+  }
   return gettext("The gateway closes the connection after each ERROR frame; this page connects again.");
 }
 
 function closed(event) {
+  if (event.code >= 4500 && event.code <= 4999) client.deactivate(); // asked to stay away
   const text = closeText(event);
   if (refusal !== null) addToBanner(text);
   else if (client.active) {

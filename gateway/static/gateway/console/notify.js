@@ -12,11 +12,19 @@ export async function notify(content) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   const token = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1];
   if (token) headers["X-CSRFToken"] = token;
-  const response = await fetch(byId("notify-form").action, { method: "POST", headers, body: content });
+  const response = await post({ method: "POST", headers, body: content });
   const text = await response.text();
   const id = response.ok ? JSON.parse(text).id : null;
   if (id) notificationAccepted(id, start);
   return { response, text, id };
+}
+
+async function post(request) {
+  try {
+    return await fetch(byId("notify-form").action, request);
+  } catch { // it says no more, in words that differ from browser to browser
+    throw new Error(gettext("No answer: the gateway is away."));
+  }
 }
 
 /** Return the JSON of a notification; a message that is JSON stays as it is written. */
@@ -51,7 +59,7 @@ onSubmit("notify-form", async () => {
     say("notify-result", response.ok ? "good" : "bad",
       ...answerText(response, since(start)), element("pre", {}, text));
   } catch (error) {
-    say("notify-result", "bad", gettext("No answer: %(reason)s", { reason: error.message }));
+    say("notify-result", "bad", error.message);
   }
 });
 

@@ -30,7 +30,9 @@ async function whyNotReady() {
     const response = await fetch("/readyz", { signal: AbortSignal.timeout(ANSWER_MS) });
     if (response.ok) return "";
     const { detail } = await response.json().catch(() => ({}));
-    return detail ?? gettext("/readyz answers %(status)s", { status: response.status });
+    return detail
+      ? gettext("not ready: %(reason)s", { reason: detail })
+      : gettext("/readyz answers %(status)s", { status: response.status });
   } catch {
     return gettext("/readyz does not answer");
   }

@@ -129,6 +129,21 @@ async def subscribe_again(page: Page, destination: str) -> None:
     await expect(page.locator("#subscribe-result")).to_contain_text("已经订阅了")
 
 
+async def test_a_gateway_that_is_away_is_told_of_in_chinese(gateway: Gateway) -> None:
+    detail = "Redis is away: ConnectionError"
+    async with chinese_console(gateway) as page:
+        await page.route(
+            "**/readyz", lambda route: route.fulfill(status=503, json={"detail": detail})
+        )
+        await page.route("**/api/notification", lambda route: route.abort())
+        await page.click("#check-notification-run")
+        await page.click("#notify-form .primary")
+        for result in ("#check-notification-result", "#notify-result"):
+            await expect(page.locator(result)).to_have_text("没有响应：网关不可用。")
+        reason = page.locator("#state-reason")
+        await expect(reason).to_have_text(f"未就绪：{detail}", timeout=15_000)
+
+
 async def test_the_language_is_switched_and_remembered(
     gateway: Gateway, people: dict[str, dict[str, str]]
 ) -> None:

@@ -122,6 +122,6 @@ conf: Final = Conf()
 
 def cached_setting(derive: Callable[P, T]) -> Callable[P, T]:
     """Let a function that derives something from settings do so once, until a test changes one."""
-    cached = lru_cache(maxsize=65536)(derive)
+    cached = lru_cache(maxsize=8192)(derive)  # by destination, most: as REMEMBERED of these
     setting_changed.connect(lambda **_: cached.cache_clear(), weak=False)
     return cast(Callable[P, T], cached)

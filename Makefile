@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format outdated clean
+.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -80,6 +80,9 @@ screenshots: $(VENV)/dev ## look at every page: into build/screenshots, narrow a
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+translations: $(VENV)/dev ## bring the catalogues up to date with what pages and scripts say, and compile them
+	@$(BIN)/python -m tests.kit.catalogues
 
 outdated: $(VENV)/dev ## list pinned packages that have newer versions
 	$(BIN)/pip list --outdated

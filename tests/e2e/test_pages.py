@@ -22,10 +22,10 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 
 @asynccontextmanager
-async def strict_page(url: str) -> AsyncIterator[Page]:
+async def strict_page(url: str, *, locale: str = "en-US") -> AsyncIterator[Page]:
     """Open a page that fails the test at any violation of its policy."""
     told: list[str] = []
-    async with open_page("about:blank") as page:
+    async with open_page("about:blank", locale=locale) as page:
         page.on("console", lambda message: told.append(message.text))
         await page.add_init_script(LISTEN)
         response = await page.goto(url)

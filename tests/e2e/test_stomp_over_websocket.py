@@ -52,7 +52,12 @@ async def test_connect_and_subscribe_and_send_may_come_in_one_message(gateway: G
 async def test_a_client_that_sends_garbage_gets_error_and_close_and_nobody_notices(
     gateway: Gateway,
 ) -> None:
-    garbage = [b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", b"\xff\xfe" * 40, b"\0 \0", b"SEND\n\0"]
+    garbage = [
+        b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        b"\xff\xfe" * 40,
+        b"\0 \0",
+        b"SEND\n\0",
+    ]
     async with StompClient(gateway.stomp) as witness:
         await witness.subscribe("/topic/witness")
         for data in garbage:

@@ -21,6 +21,7 @@ Nothing of it is in the database, and nothing is written for a message: who want
 ``answers``   what a node answers: its sessions and topics, and what it is told to do with them
 ``service``   what runs for this on each node
 ``health``    ``GET /healthz`` and ``GET /readyz``: does this process live, is it ready for clients?
+``readiness`` a publish and a subscription, tried on each part of Redis
 
 May import ``sessions`` and all below.
 """

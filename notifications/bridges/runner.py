@@ -19,7 +19,7 @@ from .channels import consume_channels
 from .lease import RENEW_SECONDS, SCRIPTS, Lease, LeaseLost
 from .publisher import Publisher
 from .routes import IncomingRoute, Kind
-from .store import STORED_AS
+from .store import STORED_AS, Life
 from .streams import consume_stream
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Runner:
         self._since = time.time()
         for name, stored in STORED_AS.items():
             self._publisher.counts[name] = int(status.get(stored, 0))
+        self._publisher.life = Life.of(status)
         self._seen = (time.monotonic(), self.messages)
 
     async def _renew(self) -> None:
@@ -118,6 +119,7 @@ class Runner:
     def _status(self) -> dict[str, str]:
         return {
             **{stored: str(self._publisher.counts[name]) for name, stored in STORED_AS.items()},
+            **(self._publisher.life.status if self.route.kind == "stream" else {}),
             "rate": f"{self.rate:.1f}",
             "holder": self.lease.owner,
             "since": f"{self._since:.3f}",

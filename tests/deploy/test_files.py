@@ -241,6 +241,25 @@ def test_the_image_has_what_it_runs_and_no_secrets(project: Path) -> None:
     assert re.search(r"^USER 10001$", dockerfile(), re.MULTILINE)
 
 
+def test_the_commands_of_the_page_name_what_is_there(compose: Composed) -> None:
+    page = (DEPLOY / "README.md").read_text()
+    commands = re.findall(r"docker compose ((?:run|exec|up|--profile)[^`\n]*)", page)
+    assert len(commands) >= 5
+    profiles = {name for each in compose.services.values() for name in each.get("profiles", [])}
+    known = {*compose.services, *profiles, "run", "exec", "up", "python", "manage.py"}
+    words = {word for each in commands for word in each.split() if not word.startswith("--")}
+    assert words - known == {"createsuperuser"}
+
+
+def test_the_page_lists_what_compose_alone_reads(project: Path) -> None:
+    page = (DEPLOY / "README.md").read_text()
+    settings_read = (project / "README.md").read_text()
+    read = set(re.findall(r"\$\{([A-Z_]+)", (project / "docker-compose.yml").read_text()))
+    assert {"HTTPS_PORT", "REDIS_MEMORY"} <= read
+    told = {name for name in read if f"`{name}`" in page or f"`{name}`" in settings_read}
+    assert read - told == {"REQUIREMENTS"}
+
+
 # Monitoring
 
 

@@ -4,7 +4,7 @@ FROM python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd218179
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
 
 FROM base AS installed
-# Another of the files whose names begin so, or one of your own, installs more.
+# requirements-opentelemetry.txt is with what traces need.
 ARG REQUIREMENTS=requirements.txt
 COPY requirements*.txt /
 RUN python -m venv /venv \

@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators format outdated clean
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -83,9 +83,15 @@ bench-compare: $(VENV)/dev ## measure another revision and this checkout by turn
 	  git worktree add -q --detach "$$folder/old" $(or $(REV),HEAD) && \
 	  $(BIN)/python -m benchmarks.compare --old "$$folder/old" --new . $(ARGS)
 
+screenshots: $(VENV)/dev ## look at every page: into build/screenshots, narrow and wide, light and dark
+	@SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -q tests/e2e/test_screenshots.py
+
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+translations: $(VENV)/dev ## bring the catalogues up to date with what pages and scripts say, and compile them
+	@$(BIN)/python -m tests.kit.catalogues
 
 outdated: $(VENV)/dev ## list pinned packages that have newer versions
 	$(BIN)/pip list --outdated
@@ -106,7 +112,7 @@ $(VENV)/run: requirements-run.txt requirements.txt | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-run.txt
 	@touch $@
 
-$(VENV)/dev: requirements-dev.txt $(VENV)/run
+$(VENV)/dev: requirements-dev.txt requirements-opentelemetry.txt $(VENV)/run
 	@echo "installing what requirements-dev.txt lists (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import IO, Any, Final
+from io import BytesIO
+from typing import Any, Final
 
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import RequestAborted, ValidationError
 from django.http import HttpResponse, HttpResponseBase
+from django.utils.translation import gettext, gettext_lazy
 
 from notifications.api.handler import SynchronousHandler
 from realtime.access.addresses import address_of, neighbourhood
@@ -51,7 +53,7 @@ class LoginHandler(SynchronousHandler):
             left.cancel()
             response.cancel()
 
-    async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+    async def _respond(self, scope: Any, body: BytesIO) -> HttpResponseBase:
         network = neighbourhood(address_of(scope))
         job = None
         try:
@@ -80,7 +82,9 @@ class _HoldsBack(AuthenticationForm):
             hold_back(address, self.cleaned_data.get("username") or "")
         except Unavailable as error:
             raise ValidationError(
-                f"Too many logins failed: try again in {error.retry_after} s.", code="held-back"
+                gettext("Too many logins failed: try again in %(seconds)s s."),
+                code="held-back",
+                params={"seconds": error.retry_after},
             ) from None
         return super().clean()
 
@@ -90,13 +94,15 @@ class LoginForm(_HoldsBack):
 
     error_messages: dict[str, Any] = {
         **AuthenticationForm.error_messages,
-        "invalid_login": "Wrong login or password. Capital and small letters count in both.",
+        "invalid_login": gettext_lazy(
+            "Wrong login or password. Capital and small letters count in both."
+        ),
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["username"].error_messages["required"] = "Enter your login."
-        self.fields["password"].error_messages["required"] = "Enter your password."
+        self.fields["username"].error_messages["required"] = gettext("Enter your login.")
+        self.fields["password"].error_messages["required"] = gettext("Enter your password.")
 
 
 class AdminLoginForm(_HoldsBack, AdminAuthenticationForm):

@@ -52,6 +52,16 @@ def env_secret(name: str, default: str = "") -> str:
     return Path(file).read_text().strip() if file else default
 
 
+def env_tracing() -> bool:
+    """Return whether OpenTelemetry's own variables ask for traces."""
+    if env_bool("OTEL_SDK_DISABLED", False) or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return False
+    return any(
+        os.environ.get(name)
+        for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
+
+
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY", "insecure-and-for-development-only" if DEBUG else "")
 if not SECRET_KEY:
@@ -66,6 +76,16 @@ CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
+
+# Traces, for whoever sets the variables of OpenTelemetry: docs/operations.md.
+STOMP_TRACING = env_bool("STOMP_TRACING", env_tracing())
+if STOMP_TRACING:
+    CORS_ALLOW_HEADERS += ["traceparent", "tracestate"]
+    if (os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf") != "http/protobuf":
+        raise ImproperlyConfigured(
+            "OTEL_EXPORTER_OTLP_PROTOCOL has to be http/protobuf, for which collectors mostly"
+            " listen on port 4318"
+        )
 
 # HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.
 HTTPS = env_bool("HTTPS", not DEBUG)
@@ -255,6 +275,7 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "notifications.api.parsers.ReadableBody",
     "DEFAULT_THROTTLE_CLASSES": ["notifications.api.throttle.RequestThrottle"],
     "EXCEPTION_HANDLER": "notifications.api.views.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -279,7 +300,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": False, "defaultModelsExpandDepth": 0},
 }
 
-LANGUAGE_CODE = "en-us"
+# What pages of the gateway's own are written in; gateway/language.py says which.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "gateway" / "locale"]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = HTTPS
 TIME_ZONE = "UTC"
 USE_TZ = True
 LOGIN_URL = "login"

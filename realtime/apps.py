@@ -37,6 +37,11 @@ class RealtimeConfig(AppConfig):
         checks.register(check_layer, TAG)
         checks.register(check_proxies, TAG)
         checks.register(check_jwt, TAG)
+        checks.register(check_tracing, TAG)
+        if conf.STOMP_TRACING and not check_tracing(None):
+            from .tracing import start
+
+            start()
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -183,3 +188,24 @@ def check_jwt(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     except ValueError as error:
         return [checks.Error(f"STOMP_JWT: {error}", id="realtime.E011")]
     return []
+
+
+def check_tracing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E012: traces are wanted, and OpenTelemetry is not installed."""
+    if not conf.STOMP_TRACING or _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        return []
+    return [
+        checks.Error(
+            "STOMP_TRACING is on, and OpenTelemetry is not installed",
+            hint="pip install -r requirements-opentelemetry.txt, or the extra of the wheel:"
+            ' pip install "stomp-gateway[opentelemetry]". Or set STOMP_TRACING=0.',
+            id="realtime.E012",
+        )
+    ]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False

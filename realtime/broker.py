@@ -16,7 +16,8 @@ checked one by one with :func:`realtime.messages.check` and goes through :func:`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -28,6 +29,10 @@ from .layer.plain import face_of
 from .layer.publishing import Publication
 from .messages.message import Checked, Message, check
 from .routes.table import topic_options
+
+#: Called with messages, at least one, and with what publishes them; returns what that does.
+#: :mod:`realtime.tracing` sets it.
+trace: Callable[[Sequence[Checked], Callable[[], Any]], Any] | None = None
 
 
 def publish(
@@ -67,7 +72,12 @@ def publish_many(messages: Iterable[Message | Checked], door: Door = "code") -> 
     """
     checked = [each if isinstance(each, Checked) else check(each) for each in messages]
     began = sampler.begin(checked[0].message.id) if sampler.armed and checked else None
-    answers = face_of(get_channel_layer()).publisher.publish_sync(list(map(_publication, checked)))
+    publications = list(map(_publication, checked))
+    publish_sync = face_of(get_channel_layer()).publisher.publish_sync
+    if trace is None or not checked:
+        answers = publish_sync(publications)
+    else:
+        answers = trace(checked, partial(publish_sync, publications))
     if began is not None:
         sampler.published(began)
     counters.add(counters.published, door, len(checked))
@@ -112,7 +122,10 @@ def apublish_many(
         publications = [_publication(each) for each in messages]
     else:
         publications = list(map(_publication, messages, fences))
-    future = publisher.publish(publications)
+    if trace is None:
+        future = publisher.publish(publications)
+    else:
+        future = trace(messages, partial(publisher.publish, publications))
     if sampler.armed:
         began = sampler.begin(messages[0].message.id)
         future.add_done_callback(lambda _: sampler.published(began))

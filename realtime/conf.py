@@ -95,6 +95,8 @@ class Conf:
     STOMP_MAX_REQUESTS_BYTES: int = 64 * 1024 * 1024
     #: Seconds that a process which is told to end takes at most to say goodbye to its clients.
     STOMP_DRAIN_SECONDS: float = 30
+    #: Whether spans are made and sent, as :mod:`realtime.tracing` says.
+    STOMP_TRACING: bool = False
     #: About how many dead letters are kept for each bridge.
     STOMP_DEAD_LETTERS: int = 1000
     #: Where the bridges find the gateway's own Redis.
@@ -122,6 +124,6 @@ conf: Final = Conf()
 
 def cached_setting(derive: Callable[P, T]) -> Callable[P, T]:
     """Let a function that derives something from settings do so once, until a test changes one."""
-    cached = lru_cache(maxsize=65536)(derive)
+    cached = lru_cache(maxsize=8192)(derive)  # by destination, most: as REMEMBERED of these
     setting_changed.connect(lambda **_: cached.cache_clear(), weak=False)
     return cast(Callable[P, T], cached)

@@ -29,7 +29,7 @@ from realtime.access.signing import verify
 from realtime.routes.rules import ACTIONS, Action, Rule, group, service
 from realtime.routes.table import Table
 from realtime.sessions.session import Login, Session
-from realtime.stomp import AccessDenied
+from realtime.stomp import AccessDenied, StompError
 from tests.kit.users import make_user
 
 
@@ -52,6 +52,18 @@ def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
     documented = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", table)) - {"message", "code"}
     documented -= {"receipt-id", "retry-after"}
     assert documented == used
+
+
+def test_the_protocol_and_the_console_know_every_close_code(project: Path) -> None:
+    errors = [StompError]
+    for error in errors:  # it grows meanwhile
+        errors += error.__subclasses__()
+    codes = {1000, *(error.close_code for error in errors)}
+    protocol = (project / "docs" / "protocol.md").read_text()
+    assert set(map(int, re.findall(r"^\| (\d{4}) \|", protocol, re.M))) == codes
+    script = (project / "gateway/static/gateway/console/connection.js").read_text()
+    known = set(map(int, re.findall(r"^  (\d{4}): gettext\(", script, re.M)))
+    assert known == {*codes, 1006}  # which is no close code: browsers say it where there was none
 
 
 def test_the_tests_leave_the_ports_that_the_documents_name_alone(project: Path) -> None:

@@ -23,8 +23,8 @@ def entries(folder: Path) -> set[str]:
 
 
 def test_there_are_few_entries_at_the_first_look(project: Path) -> None:
-    # 24 for messages; and `nodes`, `counters`, `metrics`, `presence` for those who look at them.
-    assert len(entries(project / "realtime")) <= 27
+    # 24 for messages; `nodes`, `counters`, `metrics`, `presence`, `tracing` for who looks at them.
+    assert len(entries(project / "realtime")) <= 28
 
 
 @pytest.mark.parametrize("room", ROOMS)

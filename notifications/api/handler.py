@@ -15,7 +15,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import RequestAborted
@@ -55,7 +55,7 @@ class SynchronousHandler(ASGIHandler):
             return
         await self.send_response(await self._respond(scope, body), send)
 
-    async def read_body(self, receive: Any) -> IO[bytes]:
+    async def read_body(self, receive: Any) -> BytesIO:
         """Read a body into memory: Django's own writes a large one to the disk, in the loop."""
         body, more = BytesIO(), True
         while more:
@@ -67,14 +67,14 @@ class SynchronousHandler(ASGIHandler):
         body.seek(0)
         return body
 
-    async def _respond(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+    async def _respond(self, scope: Any, body: BytesIO) -> HttpResponseBase:
         large = body.seek(0, os.SEEK_END) >= LARGE_BYTES
         body.seek(0)
         work = self._respond_large if large else self._respond_sync
         threads = _large_thread if large else _threads
         return await sync_to_async(work, thread_sensitive=False, executor=threads)(scope, body)
 
-    def _respond_large(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+    def _respond_large(self, scope: Any, body: BytesIO) -> HttpResponseBase:
         """Do as :meth:`_respond_sync`, without the garbage collector: JSON makes no cycles."""
         began = time.thread_time()
         gc.disable()
@@ -84,11 +84,13 @@ class SynchronousHandler(ASGIHandler):
             gc.enable()
             _large_thread.submit(time.sleep, RESTS * (time.thread_time() - began))
 
-    def _respond_sync(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
+    def _respond_sync(self, scope: Any, body: BytesIO) -> HttpResponseBase:
         set_script_prefix(get_script_prefix(scope))
         request_started.send(sender=self.__class__, scope=scope)
         request, response = self.create_request(scope, body)
         if request is not None:
+            # What comes in chunks has no length, by which Django and DRF know that there is a body.
+            request.META["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
             response = self.get_response(request)
         assert response is not None  # it is the one or the other
         response.close()  # which ends the request for the database too

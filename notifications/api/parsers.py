@@ -1,14 +1,16 @@
-"""Parsers: JSON that services send, read value by value."""
+"""Parsers: JSON that services send, read value by value; and which bodies can be read at all."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, Final
 
-from rest_framework.exceptions import ParseError, ValidationError
-from rest_framework.parsers import JSONParser
+from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.request import Request
 from rest_framework.utils.json import strict_constant
 
 from realtime.conf import conf
@@ -28,6 +30,20 @@ _CUT: Final = 8
 
 _blank: Final = re.compile(r"[ \t\n\r]*")
 _decode: Final = json.JSONDecoder(parse_constant=strict_constant).raw_decode
+
+
+class ReadableBody(DefaultContentNegotiation):
+    """DRF's choice of a parser, which says so of bodies that none can read."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        coding = request.META.get("HTTP_CONTENT_ENCODING", "identity")
+        if coding.strip().lower() not in ("", "identity"):
+            detail = f"bodies are read without a Content-Encoding, not with {coding[:40]!r}"
+            raise UnsupportedMediaType("", detail)
+        if not request.content_type:
+            detail = "a body needs a Content-Type, as in Content-Type: application/json"
+            raise UnsupportedMediaType("", detail)
+        return super().select_parser(request, parsers)
 
 
 class BoundedJSONParser(JSONParser):

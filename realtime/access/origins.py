@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.http.request import validate_host
+from django.http.request import split_domain_port, validate_host
 
 from realtime.conf import conf
 
@@ -15,7 +15,7 @@ from .limits import refusals
 #: Characters of an origin that are repeated.
 MAX_CHARACTERS: Final = 100
 
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
 async def deny(scope: Any, receive: Any, send: Any, reason: str = "nothing is here") -> Any:
@@ -36,7 +36,7 @@ def admit(scope: dict[str, Any], origin: str | None) -> dict[str, Any] | None:
     ``ALLOWED_ORIGINS``. A client without one is not a browser, and free to log in. Cookies count
     from the gateway's own origin only: those of a strange page are not its visitor's will.
     """
-    same = origin is not None and _is_same_origin(origin, header(scope, b"host"))
+    same = origin is not None and _is_same_origin(origin, header(scope, b"host") or "")
     if origin is not None and not same and not _is_allowed(origin):
         return None
     if same:
@@ -70,7 +70,7 @@ def _is_allowed(origin: str) -> bool:
     }
 
 
-def _is_same_origin(origin: str, host: str | None) -> bool:
+def _is_same_origin(origin: str, host: str) -> bool:
     """
     Compare host and port; the scheme is the proxy's business and unknown here.
 
@@ -79,17 +79,17 @@ def _is_same_origin(origin: str, host: str | None) -> bool:
     """
     try:
         parts = urlsplit(origin)
-        port = _DEFAULT_PORTS.get(parts.scheme)
-        if host is None or port is None or parts.hostname is None:
-            return False
-        own = urlsplit(f"//{host}")
-        if not validate_host(own.hostname or "", settings.ALLOWED_HOSTS or _local_hosts()):
-            return False
-        return (parts.hostname, parts.port or port) == (own.hostname, own.port or port)
     except ValueError:
         return False
+    usual = _DEFAULT_PORTS.get(parts.scheme, "")
+    # Django's reading, which keeps the brackets of [::1], as ALLOWED_HOSTS does.
+    domain, port = split_domain_port(host)
+    if not usual or not validate_host(domain, settings.ALLOWED_HOSTS or _local_hosts()):
+        return False
+    named, named_port = split_domain_port(parts.netloc)
+    return (named, named_port or usual) == (domain, port or usual)
 
 
 def _local_hosts() -> list[str]:
     """Return what Django allows where ``ALLOWED_HOSTS`` is empty."""
-    return [".localhost", "127.0.0.1", "[::1]", "::1"] if settings.DEBUG else []
+    return [".localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else []

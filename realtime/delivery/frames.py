@@ -89,14 +89,16 @@ class StompEncoder(NamedTuple):
         version: The STOMP version of the session.
         subscription: The header of that name; None in STOMP 1.0 without id.
         acknowledged: Whether the client has to acknowledge them.
+        binary: Whether all go in binary messages.
     """
 
     version: str
     subscription: str | None
     acknowledged: bool = False
+    binary: bool = False
 
     def encode(self, shared: SharedFrames, told: Mapping[str, str] | None = None) -> Frames:
-        version, subscription, acknowledged = self
+        version, subscription, acknowledged, binary = self
         heads = shared.heads(version)
         if told:
             lines = "".join([f"{name}:{value}\n" for name, value in told.items()]).encode()
@@ -110,7 +112,7 @@ class StompEncoder(NamedTuple):
             lines = line
             if acknowledged and version == "1.2":
                 lines += encode_header("ack", ack_id(subscription or "", message.id), version)
-            parts.append(in_websocket_frame(b"%b%b\n%b\0" % (head, lines, message.body)))
+            parts.append(in_websocket_frame(b"%b%b\n%b\0" % (head, lines, message.body), binary))
         return Frames(parts, shared.messages, self)
 
 
@@ -156,9 +158,9 @@ class SharedFrames:
         return heads
 
 
-def in_websocket_frame(data: bytes) -> bytes:
-    """Return a STOMP frame as a WebSocket message of its own."""
-    return frame_head(len(data), _is_text(data)) + data
+def in_websocket_frame(data: bytes, binary: bool = False) -> bytes:
+    """Return a STOMP frame as a WebSocket message of its own: text, if it can and may be."""
+    return frame_head(len(data), not binary and _is_text(data)) + data
 
 
 def frame_head(size: int, text: bool) -> bytes:

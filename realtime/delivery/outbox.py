@@ -71,6 +71,8 @@ class Outbox:
         abandon: Called when not even the close can be sent.
     """
 
+    #: Whether the client speaks in binary messages, and so is answered; None until it has spoken.
+    binary: bool | None = None
     #: Whether the client has to be waited for.
     blocked = False
     #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
@@ -186,7 +188,7 @@ class Outbox:
         if at_once:
             self._drop_all()
         if last is not None:
-            self._waiting.append(Frames((in_websocket_frame(last),)))
+            self._waiting.append(Frames((in_websocket_frame(last, bool(self.binary)),)))
         self._last = {"type": "websocket.close", "code": code, "reason": reason}
         self._schedule()
 

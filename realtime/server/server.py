@@ -18,6 +18,7 @@ from daphne.cli import CommandLineInterface
 from daphne.management.commands import runserver
 from django.conf import settings
 from twisted.internet import defer, reactor
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 
 from realtime import __version__
 from realtime.access.addresses import heed_proxy
@@ -95,6 +96,7 @@ class GatewayServer(daphne.server.Server):
         # The names by which daphne 4.2 makes its factories.
         daphne.server.HTTPFactory = GatewayHTTPFactory
         daphne.server.WebSocketFactory = GatewayWebSocketFactory
+        daphne.server.serverFromString = endpoint_of
         _shorten_pauses()
         bound_sockets(daphne.server.twisted_loop)
         reactor.callLater(0, lambda: this_node().start())  # once the event loop runs
@@ -197,19 +199,23 @@ class GatewayServer(daphne.server.Server):
 
 def log_start(port: Any) -> None:
     """Say what this process is, and where it listens; it needs the event loop."""
-    host = port.getHost()
-    address = f"{host.host}:{host.port}" if hasattr(host, "port") else os.fsdecode(host.name)
     logger.info(
         "listening",
         extra={
             "version": __version__,
-            "address": address,
+            "address": _address_shown(port.getHost()),
             "pid": os.getpid(),
             "node": this_node().id,
             "redis": _redis_shown(),
             "database": _database_shown(),
         },
     )
+
+
+def _address_shown(host: Any) -> str:
+    if not hasattr(host, "port"):
+        return os.fsdecode(host.name)
+    return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
 
 
 def _redis_shown() -> str:
@@ -223,6 +229,20 @@ def _database_shown() -> str:
     engine = database["ENGINE"].rpartition(".")[2]
     server = ":".join(str(database[key]) for key in ("HOST", "PORT") if database.get(key))
     return f"{engine} {server}/{database['NAME']}" if server else f"{engine} {database['NAME']}"
+
+
+def endpoint_of(reactor: Any, description: str) -> Any:
+    """
+    Return the endpoint that a description names; an inherited socket with the family that it has.
+
+    Twisted 26.10 takes each for one of IPv4, and reads the addresses of IPv6 clients, which are
+    longer, from memory that is not theirs.
+    """
+    endpoint = serverFromString(reactor, description)
+    if isinstance(endpoint, AdoptedStreamServerEndpoint):
+        with socket.socket(fileno=os.dup(endpoint.fileno)) as inherited:
+            endpoint.addressFamily = inherited.family
+    return endpoint
 
 
 def _with_backlog(endpoint: str) -> str:

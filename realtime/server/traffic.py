@@ -16,6 +16,7 @@ from realtime.stomp import AccessDenied, Frame, StompError, encode
 from .budget import BYTES_PER_FRAME, Budget
 from .flow import Paced
 from .inbound import (
+    BINARY,
     CLOSE,
     CONTINUATION,
     PING,
@@ -63,6 +64,9 @@ class Traffic(Paced, WebSocketProtocol):
 
     #: Whether the client is read from.
     reading = True
+
+    #: Whether the client's first message was a binary one; None until it has come.
+    binary: bool | None = None
 
     #: Called when all that was written has left, after a :meth:`write` that returned False.
     resume: Callable[[], None] | None = None
@@ -147,10 +151,11 @@ class Traffic(Paced, WebSocketProtocol):
 
     def _take(self, data: bytes, at: int, taken: list[bytes]) -> int:
         """Take whole frames from at on; return where the rest begins."""
-        deliver = partial(self._collect, taken) if self.attached else self._deliver
+        collect = partial(self._collect, taken) if self.attached else self._deliver
         while at < len(data) and self.reading and not self._deaf:
             start, frames = at, 0
             if self._fragments is None and self.state == self.STATE_OPEN:
+                deliver = self._deliver_first if self.binary is None else collect
                 at, frames = take_messages(data, at, self.largest, FRAMES_PER_TURN, deliver)
             if not frames:
                 self._hand_over(taken)
@@ -230,6 +235,10 @@ class Traffic(Paced, WebSocketProtocol):
         self.onMessage(data, not text)
         return self.reading and not self._deaf and self.state == self.STATE_OPEN
 
+    def _deliver_first(self, data: bytes, text: bool) -> bool:
+        self._deliver(data, text)
+        return False
+
     def _collect(self, taken: list[bytes], data: bytes, text: bool) -> bool:
         """Add a message to those that an application which writes bytes takes together."""
         if text and not data.isascii():
@@ -247,8 +256,14 @@ class Traffic(Paced, WebSocketProtocol):
             self.application_queue.put_nowait(self._received(payload, not isBinary))
 
     def _received(self, payload: bytes, text: bool) -> dict[str, Any]:
-        """Return the event of a message; an application that writes bytes gets bytes, too."""
-        if self.attached:
+        """
+        Return the event of a message. An application that writes bytes gets bytes, too, but for the
+        first message: by it the application knows in which kind its client wants the answers.
+        """
+        first = self.binary is None
+        if first:
+            self.binary = not text
+        if self.attached and not first:
             if text and not payload.isascii():
                 payload.decode()
             return {"type": "websocket.receive", "bytes": payload}
@@ -294,7 +309,7 @@ class Traffic(Paced, WebSocketProtocol):
             return
         self.server.refusals.note(error.code, self.client_addr, error.message)
         if self.attached:
-            self.sendFrame(opcode=TEXT, payload=_error_frame(error))
+            self.sendFrame(opcode=BINARY if self.binary else TEXT, payload=_error_frame(error))
         self._fail_connection(error.close_code, error.message)
 
     # Reading or not

@@ -14,7 +14,8 @@ TICK_SECONDS: Final = 0.5
 #: Silence of so many heart-beat intervals ends a session.
 MISSED_HEARTBEATS: Final = 3
 
-_HEARTBEAT: Final = Frames((in_websocket_frame(HEARTBEAT),))
+#: In text messages, and in binary ones.
+_HEARTBEATS: Final = [Frames((in_websocket_frame(HEARTBEAT, binary),)) for binary in (False, True)]
 _NEVER: Final = float("inf")
 
 
@@ -66,6 +67,6 @@ class Heartbeats:
             return _NEVER
         ahead = interval - TICK_SECONDS  # the next look would be too late
         if now >= self._outbox.last_sent + ahead:
-            self._outbox.write(_HEARTBEAT)
+            self._outbox.write(_HEARTBEATS[bool(self._outbox.binary)])
             return now + ahead
         return self._outbox.last_sent + ahead

@@ -121,6 +121,8 @@ class StompSession:
                     await self._accept()
                 else:
                     text = message.get("text")
+                    if self.outbox.binary is None:
+                        self.outbox.binary = text is None
                     await self.receive(message["bytes"] if text is None else text.encode())
         except asyncio.CancelledError:
             if not self._abandoned:
@@ -262,12 +264,13 @@ class StompSession:
             subscription = None
         else:
             return False
-        encoder = StompEncoder(self.connection.version, subscription)
+        binary = bool(self.outbox.binary)
+        encoder = StompEncoder(self.connection.version, subscription, binary=binary)
         self.outbox.write(SharedFrames(told).frames_for(encoder))
         return True
 
     def _write(self, frame: bytes) -> None:
-        self.outbox.write(Frames((in_websocket_frame(frame),)))
+        self.outbox.write(Frames((in_websocket_frame(frame, bool(self.outbox.binary)),)))
 
     # What the client asks for
 

@@ -192,7 +192,8 @@ class Subscriptions:
         )
 
     def _encoder(self, id: str | None, ack: str = "auto") -> StompEncoder:
-        return StompEncoder(self._connection.version, id, ack != "auto")
+        binary = bool(self._outbox.binary)
+        return StompEncoder(self._connection.version, id, ack != "auto", binary)
 
     def _queue(self, event: events.Subscribe, destination: str) -> Queue:
         """Return what messages go through before the outbox."""

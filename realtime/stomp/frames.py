@@ -19,7 +19,8 @@ SECRET_HEADERS: Final = frozenset({"passcode", "authorization", "cookie", "ticke
 _UNESCAPED_COMMANDS: Final = frozenset({"CONNECT", "STOMP", "CONNECTED"})
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _PLAIN_HEAD: Final = re.compile(rb"([A-Z]{3,11})\n((?:[^\0\r\n\\:]++:[^\0\r\n\\]*+\n)*+)\n")
-_LINE_ENDS: Final = re.compile(rb"[\r\n]*")
+#: What may stand between frames: line ends, and the NUL that some clients send once more after one.
+_BETWEEN: Final = re.compile(rb"[\r\n\0]*")
 _RECEIPT: Final = re.compile(rb"(?:(?!\r?\n)[^\n]*\n)*?receipt:([^\n]*)\n")
 _LENGTH: Final = "content-length"
 _LONGEST_COMMAND: Final = len("UNSUBSCRIBE\r")
@@ -127,8 +128,8 @@ class FrameDecoder:
         head = self._head
         try:
             if head is None:
-                if not self._scanned and buffer[0] in b"\r\n":
-                    self._skip_line_ends()
+                if not self._scanned and buffer[0] in b"\r\n\0":
+                    self._skip_to_frame()
                 head = self._head = self._plain_head() or self._next_head()
                 if head is None:
                     return None
@@ -159,10 +160,10 @@ class FrameDecoder:
         except FrameError:
             return value
 
-    def _skip_line_ends(self) -> None:
-        line_ends = _LINE_ENDS.match(self._buffer)
-        count = line_ends.end() if line_ends else 0
-        del line_ends  # it pins the buffer
+    def _skip_to_frame(self) -> None:
+        between = _BETWEEN.match(self._buffer)
+        count = between.end() if between else 0
+        del between  # it pins the buffer
         del self._buffer[:count]
 
     def _plain_head(self) -> _Head | None:

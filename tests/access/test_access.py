@@ -57,13 +57,21 @@ async def open_from(origin: str | None, host: str = "gateway.example") -> dict[s
         ("http://[", "gateway.example", False, False),
         ("file://gateway.example", "gateway.example", False, False),
         ("https://rebound.example", "rebound.example", False, False),
+        ("http://[::1]:8080", "[::1]:8080", True, True),
+        ("https://[::1]", "[::1]:443", True, True),
+        ("http://[::1]:8080", "[::1]", False, False),
+        ("http://[::2]:8080", "[::2]:8080", False, False),
+        ("http://GATEWAY.example.", "gateway.example.", True, True),
+        ("http://me@gateway.example", "gateway.example", False, False),
+        ("http://gateway.example:x", "gateway.example:x", False, False),
+        ("http://", "", False, False),
     ],
 )
 async def test_pages_of_other_origins_are_refused_and_cookies_are_ours_alone(
     settings: Any, origin: str | None, host: str, let_in: bool, cookie: bool
 ) -> None:
     settings.ALLOWED_ORIGINS = ["https://friend.example"]
-    settings.ALLOWED_HOSTS = ["gateway.example"]
+    settings.ALLOWED_HOSTS = ["gateway.example", "[::1]"]
     scope = await open_from(origin, host)
     assert (scope is not None) == let_in
     if scope is not None:

@@ -82,6 +82,10 @@ def test_a_client_that_stops_reading_is_waited_for_and_costs_little(server: Serv
 @pytest.mark.daphne
 def test_to_whom_writes_by_itself_what_is_read_together_comes_together(server: Server) -> None:
     client = server.upgraded("/show")
+    client.sendall(b"\x89\x80\0\0\0\0\x81\x82\0\0\0\0ki\x82\x82\0\0\0\0nd")
+    server.wait_for_output("came ki")  # as it was sent: so it is known how to answer
+    server.wait_for_output("came b'nd'")
+    client.recv(100)
     client.sendall(b"\x81\x81\0\0\0\0a\x82\x81\0\0\0\0\xff\x81\x82\0\0\0\0\xc3\xa9")
     server.wait_for_output(f"came {b'a' + bytes([0xFF, 0xC3, 0xA9])!r}")
     client.sendall(b"\x81\x82\0\0")  # a message that comes in parts

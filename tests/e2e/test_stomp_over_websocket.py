@@ -52,7 +52,12 @@ async def test_connect_and_subscribe_and_send_may_come_in_one_message(gateway: G
 async def test_a_client_that_sends_garbage_gets_error_and_close_and_nobody_notices(
     gateway: Gateway,
 ) -> None:
-    garbage = [b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", b"\xff\xfe" * 40, b"\0", b"SEND\n\0"]
+    garbage = [
+        b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        b"\xff\xfe" * 40,
+        b"\0 \0",
+        b"SEND\n\0",
+    ]
     async with StompClient(gateway.stomp) as witness:
         await witness.subscribe("/topic/witness")
         for data in garbage:
@@ -63,6 +68,30 @@ async def test_a_client_that_sends_garbage_gets_error_and_close_and_nobody_notic
                 assert await client.close_code() == 1002
             await witness.request("SEND", {"destination": "/topic/witness"}, data)
             assert (await witness.message()).body == data
+
+
+async def test_a_nul_more_than_a_frame_needs_means_nothing(gateway: Gateway) -> None:
+    async with unconnected(gateway) as client:
+        await client.websocket.send("\0" + CONNECT.decode() + "\0\n")
+        await client.frame("CONNECTED")
+        await client.websocket.send("\0")
+        await client.websocket.send("\n\0\r\n" + SUBSCRIBE.decode() + "\0\0")
+        await client.frame("RECEIPT")
+        await client.websocket.send(b"\0" + SEND + b"\0\n")
+        assert (await client.message()).body == "na\u00efve \u2713".encode()
+
+
+@pytest.mark.parametrize("connected", [False, True])
+@pytest.mark.parametrize("parts", [[b"\xff"], [b"SEND\ndestination:/topic/\xc3", b"\n\n\0"]])
+async def test_a_text_message_that_is_no_utf_8_closes_the_websocket(
+    gateway: Gateway, connected: bool, parts: list[bytes]
+) -> None:
+    async with unconnected(gateway) as client:
+        if connected:
+            await client.websocket.send(CONNECT.decode())
+            await client.frame("CONNECTED")
+        await client.websocket.send(parts if len(parts) > 1 else parts[0], text=True)
+        assert await client.close_code() in (1002, 1007)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
@@ -154,6 +183,68 @@ async def test_binary_bodies_pass_unchanged(gateway: Gateway) -> None:
         message = await client.message()
     assert message.body == body
     assert message.headers["content-type"] == "application/octet-stream"
+
+
+async def kinds(gateway: Gateway, *connect: str | bytes) -> list[type]:
+    """CONNECT with these messages, and return the kind of each answer up to the ERROR."""
+    received: list[str | bytes] = []
+
+    async def until(websocket: websockets.ClientConnection, text: bytes) -> None:
+        async with asyncio.timeout(15):
+            while True:
+                data = await websocket.recv()
+                received.append(data)
+                if text in (data.encode() if isinstance(data, str) else data):
+                    return
+
+    async with websockets.connect(gateway.stomp) as websocket:
+        for message in connect:
+            await websocket.send(message)
+        await until(websocket, b"CONNECTED")
+        await until(websocket, b"\n")  # a heart-beat
+        other = SUBSCRIBE if isinstance(connect[0], str) else SUBSCRIBE.decode()
+        await websocket.send(other)
+        await until(websocket, b"RECEIPT")
+        await websocket.send(SEND)
+        await until(websocket, b"MESSAGE")
+        await websocket.send("SEND\ndestination:/nowhere\n\n\0")
+        await until(websocket, b"ERROR")
+    return list(map(type, received))
+
+
+HEARTBEATS = "CONNECT\naccept-version:1.2\nheart-beat:0,1000\n\n\0"
+
+
+async def test_answers_come_in_the_kind_of_message_in_which_connect_came(gateway: Gateway) -> None:
+    for text in ([HEARTBEATS], ["\n", HEARTBEATS], [HEARTBEATS[:9], HEARTBEATS[9:]]):
+        binary = [part.encode() for part in text]
+        assert set(await kinds(gateway, *text)) == {str}
+        assert set(await kinds(gateway, *binary)) == {bytes}
+    await kinds(gateway, HEARTBEATS)
+
+
+async def test_clients_of_both_kinds_hear_the_same_topic(gateway: Gateway) -> None:
+    async with unconnected(gateway) as text, unconnected(gateway) as binary:
+        await text.websocket.send(CONNECT.decode() + SUBSCRIBE.decode())
+        await binary.websocket.send(CONNECT + SUBSCRIBE)
+        for client in (text, binary):
+            await client.frame("RECEIPT")
+        await text.websocket.send(SEND + SEND.replace("\u2713".encode(), b"\xff"))
+        for client, kind in ((text, str), (binary, bytes)):
+            assert type(await client.websocket.recv()) is kind
+            assert type(await client.websocket.recv()) is bytes
+
+
+@pytest.mark.daphne
+async def test_what_the_server_refuses_is_told_in_that_kind_too(gateway: Gateway) -> None:
+    async with unconnected(gateway) as client:
+        await client.websocket.send(CONNECT)
+        await client.frame("CONNECTED")
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await client.websocket.send(b"x" for _ in range(5000))
+        error = await client.websocket.recv()
+        assert isinstance(error, bytes)
+        assert b"code:too-many-frames" in error
 
 
 @pytest.mark.daphne

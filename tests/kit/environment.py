@@ -24,9 +24,8 @@ def free_port() -> int:
 valkey = ValkeyServer(save='""', port=free_port(), data_dir=Path(mkdtemp(prefix="gateway-tests-")))
 valkey.start()
 
-for name in [
-    name for name in os.environ if name.startswith(("STOMP_", "BRIDGE_", "REDIS_", "METRICS_"))
-]:
+OURS = ("STOMP_", "BRIDGE_", "REDIS_", "METRICS_", "OTEL_")
+for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
 for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUSTED_PROXIES", "HOST", "PORT", "WORKERS"):
     os.environ.pop(name, None)

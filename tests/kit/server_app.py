@@ -119,7 +119,7 @@ async def show(scope: Any, receive: Any, send: Any) -> None:
     """Be attached, and show what comes."""
     await accept(receive, send, **{"realtime.attach": lambda transport: None})
     while (message := await receive())["type"] == "websocket.receive":
-        see("came", message["bytes"])
+        see("came", message["bytes"] if "bytes" in message else message["text"])
     see("gone", message["code"])
 
 

@@ -272,6 +272,7 @@ def test_without_extras_nothing_of_realtime_is_missing_but_what_daphne_runs(bare
     assert missing["realtime.server.server"] == "daphne"
     on_a_terminal = {module for module in missing if module.startswith("realtime.management.")}
     assert {missing[module] for module in on_a_terminal} == {"rich"}
+    assert missing.pop("realtime.tracing") == "opentelemetry"
     assert all(module.startswith("realtime.server.") for module in set(missing) - on_a_terminal)
 
 
@@ -370,4 +371,5 @@ async def test_the_scripts_of_the_page_do_what_it_says(
 
 def test_with_the_other_extras_nothing_is_missing(site: Site, packages: str) -> None:
     site.run(said(f'pip install "{WHEEL}[daphne,drf,metrics,terminal]"'))
+    site.run(f'pip install "{WHEEL}[opentelemetry]"')
     assert site.missing() == {}

@@ -95,6 +95,17 @@ def test_line_ends_between_frames_mean_nothing(line_ends: bytes, version: str) -
     assert decode(data, version=version) == [Frame("SEND", {"a": "b"}, b"x")] * 2
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+@pytest.mark.parametrize("between", [b"\0", b"\0\n", b"\n\0\r\n\0\0", b"\0" * 1000])
+def test_so_do_nuls(between: bytes, version: str) -> None:
+    one, long = b"SEND\na:b\n\nx\0", b"SEND\ncontent-length:2\n\n\0y\0"
+    data = between + one + between + long + between + one + between
+    expected = [Frame("SEND", {"a": "b"}, b"x"), Frame("SEND", {"content-length": "2"}, b"\0y")]
+    assert decode(data, version=version) == [*expected, expected[0]]
+    cut = (data[at : at + 1] for at in range(len(data)))
+    assert decode(*cut, version=version) == [*expected, expected[0]]
+
+
 def test_a_heart_beat_is_one_line_feed_and_no_frame() -> None:
     assert HEARTBEAT == b"\n"
     assert decode(HEARTBEAT, HEARTBEAT, b"\r\n") == []
@@ -108,8 +119,8 @@ def test_a_heart_beat_is_one_line_feed_and_no_frame() -> None:
         b"DISCONNECT\r\n\0",
         b"DISCONNECT\nreceipt:77\n\0",
         b"SEND\na:b\0\n\nbody\0",
-        b"\0",
-        b"\n\0",
+        b"\0 \0",
+        b"SEND\0",
     ],
 )
 def test_a_frame_without_its_blank_line_is_refused(data: bytes) -> None:

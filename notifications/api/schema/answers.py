@@ -136,7 +136,10 @@ ERRORS: Final = {
         "A message, or the request, is over its limit.",
         "a body of 70000 bytes is over the limit of 65536",
     ),
-    415: _error("Another content type.", 'Unsupported media type "text/plain" in request.'),
+    415: _error(
+        "A body of another content type, of none, or with a content coding.",
+        'Unsupported media type "text/plain" in request.',
+    ),
     429: _error("Too many requests, or new topics.", "Request was throttled."),
     503: _error("Redis or the database is away, or busy.", "Redis is away: try again."),
 }

@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -21,6 +21,15 @@ run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, WORKERS=,
 demo: $(VENV)/run ## the same with a back end that answers, examples/backend.py
 	@$(BIN)/python manage.py migrate -v 0
 	@$(BIN)/python -m gateway --demo
+
+gateway: $(VENV)/run ## one more gateway, beside `make run`; PORT=8081
+	@exec $(BIN)/python -m gateway.workers
+
+bridge: $(VENV)/run ## one more bridge
+	@exec $(BIN)/python manage.py bridge
+
+backend: $(VENV)/run ## one more back end that answers, examples/backend.py
+	@exec $(BIN)/python examples/backend.py
 
 admin: $(VENV)/run ## make an account for the admin and the API
 	@$(BIN)/python manage.py migrate -v 0
@@ -98,9 +107,9 @@ $(VENV)/bin/python:
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run: requirements.txt | $(VENV)/bin/python
-	@echo "installing what requirements.txt lists (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/run: requirements-run.txt requirements.txt | $(VENV)/bin/python
+	@echo "installing what requirements-run.txt lists (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-run.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt requirements-opentelemetry.txt $(VENV)/run

@@ -1,7 +1,8 @@
 """
 The settings; what differs between installations comes from the environment.
 
-The variable is named as the setting. A secret may also come from a file: ``NAME_FILE``.
+The variable is named as the setting. A secret that has no value may come from a file:
+``NAME_FILE``.
 README.md lists every variable.
 """
 
@@ -45,8 +46,10 @@ def env_list(name: str, default: list[str]) -> list[str]:
 
 
 def env_secret(name: str, default: str = "") -> str:
+    if value := os.environ.get(name):
+        return value
     file = os.environ.get(f"{name}_FILE")
-    return Path(file).read_text().strip() if file else os.environ.get(name, default)
+    return Path(file).read_text().strip() if file else default
 
 
 def env_tracing() -> bool:
@@ -107,11 +110,13 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # HSTS of subdomains is not ours
-TRUST_PROXY = env_bool("TRUST_PROXY", False)
-if TRUST_PROXY:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    USE_X_FORWARDED_HOST = True
-TRUSTED_PROXIES = env_list("TRUSTED_PROXIES", ["127.0.0.0/8", "::1"] if TRUST_PROXY else [])
+# Their headers are heeded by our server, so that Django has nothing to believe.
+TRUSTED_PROXIES = env_list("TRUSTED_PROXIES", [])
+if env_bool("TRUST_PROXY", False) and not TRUSTED_PROXIES:
+    raise ImproperlyConfigured(
+        "TRUST_PROXY is not read any more: say in TRUSTED_PROXIES where the proxy is,"
+        " 127.0.0.0/8,::1 if on this machine"
+    )
 
 INSTALLED_APPS = [
     "daphne",
@@ -166,6 +171,9 @@ DATABASES = {
         env_secret("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
     )
 }
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # Not the minutes that the system would wait for a machine which is away.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Several processes write: wait for each other instead of failing.
     DATABASES["default"]["OPTIONS"] = {

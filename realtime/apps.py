@@ -170,7 +170,7 @@ def check_proxies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
         return [
             checks.Error(
                 f"TRUSTED_PROXIES can't be read: {error}",
-                hint="It lists addresses and networks, as in 127.0.0.1 and 10.0.0.0/8.",
+                hint="It lists addresses and networks, as in 127.0.0.1 and 10.0.0.0/8; or unix.",
                 id="realtime.E010",
             )
         ]

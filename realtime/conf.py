@@ -85,7 +85,7 @@ class Conf:
     STOMP_API_REQUESTS_PER_MINUTE: int = 120_000
     #: WebSockets and streams of events from one address, in each process; 0 for any number.
     STOMP_CONNECTIONS_PER_ADDRESS: int = 1000
-    #: Networks of proxies whose ``X-Forwarded-For`` is believed.
+    #: Networks of proxies whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed.
     TRUSTED_PROXIES: Sequence[str] = ()
     #: Seconds in which the head of a request has to come, its body, and a WebSocket message.
     STOMP_HEAD_SECONDS: float = 10

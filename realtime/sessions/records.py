@@ -13,7 +13,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models.functions import Now
 
-from realtime.concurrency import in_thread
+from realtime.concurrency import in_thread, keep_connections
 from realtime.models import NodeRecord, SessionRecord
 
 from .session import Session
@@ -27,7 +27,9 @@ WRITE_SECONDS: Final = 2.0
 SIGN_SECONDS: Final = 5.0
 
 #: Its own, so that a storm of logins does not make this node look dead.
-_thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="realtime-sessions")
+_thread: Final = ThreadPoolExecutor(
+    max_workers=1, thread_name_prefix="realtime-sessions", initializer=keep_connections
+)
 
 _BATCH: Final = 500
 _CHANGING: Final = ["user", "version", "topics"]

@@ -164,7 +164,8 @@ async def test_a_release_that_can_not_start_leaves_the_old_workers_alone(
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of these tests")
-    variables = {**variables, "SECRET_KEY_FILE": str(secret), "WORKERS": "2"}
+    variables = {**variables, "SECRET_KEY": "", "SECRET_KEY_FILE": str(secret)}
+    variables["WORKERS"] = "2"
     with Gateway(tmp_path / "log", **variables) as gateway:
         await until(lambda: len(pids(gateway)) == 2)
         before = pids(gateway)

@@ -47,6 +47,14 @@ def redis_away(settings: Any) -> None:
     settings.CHANNEL_LAYERS = layers
 
 
+@pytest.fixture(scope="session", autouse=True)
+def connections_are_closed() -> None:
+    """Let no thread keep a connection to the database: the next test may have none."""
+    from realtime import concurrency
+
+    concurrency.CONNECTION_SECONDS = 0  # type: ignore[misc]
+
+
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -69,6 +69,7 @@ async def ask_until(status: int, content: dict[str, str]) -> None:
     [
         (["resetchannels"], "No permissions to access a channel"),
         (["-info"], "the user has no permissions to run the 'info' command"),
+        (["-@dangerous"], "the user has no permissions to run the 'info' command"),
         (["-xadd"], "ACL failure in script: the user has no permissions to run the 'xadd' command"),
         (["-subscribe"], "the user has no permissions to run the 'subscribe' command"),
         (["resetkeys", "~other*"], "No permissions to access a key"),
@@ -83,6 +84,11 @@ async def test_a_user_who_lacks_a_right_is_not_ready_and_the_right_is_named(
     assert content["detail"].removeprefix("Redis refuses: ").removeprefix("ERR ") == cause
     server.client.execute_command("ACL", "SETUSER", "gateway", "allkeys", "allchannels", "+@all")
     await ask_until(200, OK)
+
+
+async def test_of_the_dangerous_commands_info_is_enough(settings: Any, server: Server) -> None:
+    use_as(settings, server, "-@dangerous", "+info")
+    assert await ask() == (200, OK)
 
 
 async def test_a_right_that_is_taken_away_and_given_back(settings: Any, server: Server) -> None:

@@ -1,10 +1,18 @@
+"""Middleware: static files, and what is answered while the database is away."""
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import MiddlewareNotUsed
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.deprecation import MiddlewareMixin
 from servestatic.middleware import ServeStaticMiddleware
+
+from realtime.access.limits import outage
 
 
 class StaticFilesMiddleware(ServeStaticMiddleware):
@@ -16,3 +24,27 @@ class StaticFilesMiddleware(ServeStaticMiddleware):
         if not iscoroutinefunction(get_response):
             raise MiddlewareNotUsed("the stack is synchronous")
         super().__init__(get_response)
+
+
+#: Seconds, for Retry-After.
+RETRY_SECONDS: Final = 2
+
+
+class DatabaseAwayMiddleware(MiddlewareMixin):
+    """Answers 503 where a view, or its page, needs a database that is away: no fault of ours."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, DatabaseError):
+            return None
+        outage.refuse(exception)
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        if _wants_page(request):
+            page = render_to_string("503.html")  # without the request, which may have a user
+            return HttpResponse(page, status=503, headers=headers)
+        detail = "the database is away: try again."
+        return JsonResponse({"detail": detail}, status=503, headers=headers)
+
+
+def _wants_page(request: HttpRequest) -> bool:
+    is_api = request.path.startswith("/api/") or request.path == "/metrics"
+    return not is_api or "text/html" in request.headers.get("Accept", "")

@@ -3,8 +3,8 @@ RefusedRequests: requests that Django refuses, as one line a minute for each add
 
 Django logs a request for a foreign host, and a form with too many fields, as an error with its
 traceback, and each request that is answered with 400 to 499 as a line: whoever likes can fill
-the log; and so does an outage, by requests that are answered with 503. What is our own fault passes
-as it is.
+the log; and so does an outage, by requests that are answered with 503. That of the database is said
+once, by :class:`.Outage`. What is our own fault passes as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from http.client import SERVICE_UNAVAILABLE, responses
 from typing import Any, Final
 
-from realtime.access.limits import refusals
+from realtime.access.limits import outage, refusals
 
 #: Characters of what a line repeats of a request.
 MAX_CHARACTERS: Final = 200
@@ -28,7 +28,7 @@ class RefusedRequests(logging.Filter):
         status = getattr(record, "status_code", 0)
         if not record.name.startswith("django.") or not _is_refusal(status):
             return True
-        if not hasattr(record, "noted"):
+        if not hasattr(record, "noted") and not _is_said(status):
             self._note(record, status)
         return False
 
@@ -42,6 +42,11 @@ class RefusedRequests(logging.Filter):
 
 def _is_refusal(status: int) -> bool:
     return 400 <= status < 500 or status == SERVICE_UNAVAILABLE
+
+
+def _is_said(status: int) -> bool:
+    """Return whether it is an outage that the log knows of."""
+    return status == SERVICE_UNAVAILABLE and bool(outage.reason)
 
 
 def _reason(record: logging.LogRecord, status: int) -> str:

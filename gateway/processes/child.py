@@ -3,8 +3,9 @@ A child: a server process, as its supervisor starts it, hears it and ends it.
 
 Between the two is a line, a pair of sockets, of which the child has one end as its standard input
 (see :mod:`gateway.processes.server`). Something said on it counts, whatever it is: by the child,
-that it serves; by the supervisor, that another accepts from now on. The child that hears the line
-cut has lost its supervisor.
+that it serves, and then that its event loop runs; by the supervisor, that another accepts from now
+on. A child that falls silent hangs, and is killed. One that hears the line cut has lost its
+supervisor.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ DAPHNE: Final = ["--access-log", os.devnull, "gateway.asgi:application"]
 FINISH_SECONDS: Final = 1.0
 #: Seconds from SIGTERM to SIGKILL: longer than a child takes to say goodbye to its clients.
 GRACE_SECONDS: Final = 40.0
+#: A child that said nothing for so many seconds hangs. Before it served, and when it was told to
+#: end, it may take its time.
+SILENT_SECONDS: Final = 20.0
 
 
 class Child:
@@ -41,6 +45,7 @@ class Child:
         self.end = asyncio.create_task(self._wait())
         self._process = process
         self._line = line
+        self._watching: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, listener: socket.socket) -> Child:
@@ -58,8 +63,11 @@ class Child:
         return cls(process, line)
 
     async def serves(self) -> bool:
-        """Wait until it serves; return False if it ends before."""
-        return bool(await asyncio.get_running_loop().sock_recv(self._line, 16))
+        """Wait until it serves, and watch it from then on; return False if it ends before."""
+        said = await asyncio.get_running_loop().sock_recv(self._line, 64)
+        if b"beating" in said:  # one of an older release says nothing more
+            self._watching = asyncio.create_task(self._watch())
+        return bool(said)
 
     async def retire(self) -> None:
         """Let it finish what it has begun, then stop it: another accepts already."""
@@ -70,6 +78,8 @@ class Child:
 
     async def stop(self) -> None:
         """Ask it to end, and see to it that it does."""
+        if self._watching is not None:
+            self._watching.cancel()
         self.send(signal.SIGTERM)
         await asyncio.wait([self.end], timeout=GRACE_SECONDS)
         if not self.end.done():
@@ -85,8 +95,29 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    async def _watch(self) -> None:
+        """Kill it when it hangs, so that another takes its place."""
+        while True:
+            heard = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(self._line, 64))
+            try:
+                await asyncio.wait([heard], timeout=SILENT_SECONDS)
+            finally:
+                silent = heard.cancel()
+            if silent:
+                break
+            if heard.exception() is not None or not heard.result():
+                return  # it has ended
+        logger.error(
+            "pid %(pid)d hangs: silent for %(seconds)d s; killed",
+            {"pid": self.pid, "seconds": SILENT_SECONDS},
+        )
+        self.send(signal.SIGKILL)
+
     async def _wait(self) -> str:
         status = await self._process.wait()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         self._line.close()
         shared.settle(self.pid)
         return f"exit status {status}" if status >= 0 else f"signal {-status}"

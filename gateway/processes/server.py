@@ -7,8 +7,10 @@ line is the standard input (see :mod:`gateway.processes.child`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import sys
 from typing import Final
 
@@ -22,17 +24,28 @@ LINE: Final = 0
 #: Seconds between two looks at its figures by the other workers.
 FIGURES_SECONDS: Final = 1.0
 
+#: Seconds between two beats, by which the supervisor knows that the event loop runs.
+BEAT_SECONDS: Final = 1.0
+
 #: Seconds that the process has to end when its supervisor was killed.
 ORPHAN_SECONDS: Final = 5.0
 
 
 def main() -> None:
     """Run daphne with the arguments of this program."""
-    reactor.callWhenRunning(os.write, LINE, b"serving")
+    reactor.callWhenRunning(os.write, LINE, b"serving and beating")
+    reactor.callWhenRunning(beat, socket.socket(fileno=os.dup(LINE)))
     reactor.callWhenRunning(show_figures)
     reactor.addSystemEventTrigger("after", "shutdown", show_figures)
     twisted_loop.add_reader(LINE, hear)
     CommandLineInterface().run(sys.argv[1:])
+
+
+def beat(line: socket.socket) -> None:
+    """Let the supervisor know that the event loop runs, again and again."""
+    twisted_loop.call_later(BEAT_SECONDS, beat, line)
+    with contextlib.suppress(OSError):  # one that reads nothing must not hold us up
+        line.send(b".", socket.MSG_DONTWAIT)
 
 
 def show_figures() -> None:

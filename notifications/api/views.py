@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.access import topic_quota
-from realtime.access.limits import refusals
+from realtime.access.limits import outage, refusals
 from realtime.access.rules import record_refused
 from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
@@ -51,7 +51,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, RequestDataTooBig):
         error = TooLarge(f"the request is over {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
     if isinstance(error, DatabaseError):
-        refusals.note("database-away", None, f"the database failed: {type(error).__name__}")
+        outage.refuse(error)
         error = Away("the database is away: try again.")
     return default_exception_handler(error, context)
 

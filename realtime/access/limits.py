@@ -1,5 +1,6 @@
 """
-Limits: how often clients may ask for something, and the log of those who ask for more.
+Limits: how often clients may ask for something, and the log of those who ask for more, or while the
+database is away.
 
 A limit is a :class:`Bucket`: a client may take out what is in it at once, and then as much as flows
 into it. Who takes out more is read more slowly where that is enough, and else refused.
@@ -115,6 +116,43 @@ class Refusals:
 
 #: Those of this process.
 refusals: Final = Refusals()
+
+
+class Outage:
+    """
+    Whether the database is away, as far as this process knows, which any thread may say.
+
+    The log says so once when it begins, and once when it is over. What the database said is not
+    repeated: it may have values of a query in it.
+    """
+
+    def __init__(self) -> None:
+        #: With what the database failed, "" while it answers.
+        self.reason = ""
+        self._lock = Lock()
+
+    def refuse(self, error: Exception) -> None:
+        """Count somebody who was refused because the database failed."""
+        refusals.counts["database-away"] += 1
+        self.begin(error)
+
+    def begin(self, error: Exception) -> None:
+        """Take note that the database failed."""
+        with self._lock:
+            begins, self.reason = not self.reason, type(error).__name__
+        if begins:
+            logger.warning("the database is away: %(reason)s", {"reason": self.reason})
+
+    def end(self) -> None:
+        """Take note that the database answered."""
+        with self._lock:
+            ends, self.reason = bool(self.reason), ""
+        if ends:
+            logger.warning("the database is back")
+
+
+#: That of this process.
+outage: Final = Outage()
 
 _connects: Final = Buckets()
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
+from realtime.access.limits import outage
 from realtime.layer.layer import TopicLayer
 
 from .readiness import NotReady, readiness_of
@@ -21,7 +22,9 @@ async def health(scope: Any, receive: Any, send: Any) -> None:
 
     A process that lives need not be restarted when Redis is away: its clients stay, and it goes
     on when Redis is back. It is not ready meanwhile for new ones. While a part of Redis is away, as
-    a node of a cluster, it is ready, and says what does not work.
+    a node of a cluster, or the database, it is ready, and says what does not work: all nodes share
+    the database, and whoever needs none, as with a JWT, is served. It is not asked for this: each
+    node writes to it every few seconds anyway.
     """
     status, content = await _readiness() if scope["path"] == READY else (200, {"status": "ok"})
     body = json.dumps(content).encode()
@@ -42,6 +45,8 @@ async def _readiness() -> tuple[int, dict[str, str]]:
         problems = await readiness_of(layer).check()
     except NotReady as error:
         return 503, {"status": "unavailable", "detail": str(error)}
+    if outage.reason:
+        problems = [*problems, f"the database is away: {outage.reason}"]
     if problems:
         return 200, {"status": "degraded", "detail": "; ".join(problems)}
     return 200, {"status": "ok"}

@@ -7,7 +7,7 @@ import logging
 from django.db import Error as DatabaseError
 from redis import RedisError
 
-from realtime.access.limits import refusals
+from realtime.access.limits import outage, refusals
 from realtime.destinations.names import DestinationError, LoginRequired
 from realtime.messages.message import MessageTooLarge
 from realtime.stomp import (
@@ -56,7 +56,7 @@ def as_stomp_error(error: BaseException) -> StompError:
         refusals.note("redis-away", None, f"Redis did not do what was asked for: {error}")
         return Unavailable("Redis is away: try again", code="unavailable", retry_after=2)
     if isinstance(error, DatabaseError):
-        refusals.note("database-away", None, f"the database failed: {type(error).__name__}")
+        outage.refuse(error)
         return Unavailable("the database is away: try again", code="unavailable", retry_after=2)
     logger.error("a client's request failed", exc_info=error)
     return StompError("internal error", code="internal-error")

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
 
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models.functions import Now
 
+from realtime.access.limits import outage
 from realtime.concurrency import in_thread, keep_connections
 from realtime.models import NodeRecord, SessionRecord
 
@@ -25,6 +27,9 @@ WRITE_SECONDS: Final = 2.0
 
 #: Seconds between two signs of life of a node.
 SIGN_SECONDS: Final = 5.0
+
+#: A database that has not answered for so long is away.
+AWAY_SECONDS: Final = 30.0
 
 #: Its own, so that a storm of logins does not make this node look dead.
 _thread: Final = ThreadPoolExecutor(
@@ -43,7 +48,8 @@ class SessionWriter:
     Write a node's sessions behind: the socket's path only touches sets in memory.
 
     A storm of connections becomes a few transactions. A database that fails is tried
-    again; meanwhile clients notice nothing.
+    again; meanwhile clients notice nothing. It writes so often that it knows whether the database
+    is away, and tells :class:`.Outage`.
     """
 
     def __init__(self, node_id: str) -> None:
@@ -82,15 +88,19 @@ class SessionWriter:
             session.changed = False
         self._written.update(changed)  # those that end meanwhile have to be removed
         try:
-            await in_thread(self._save, changed, gone, threads=_thread)
+            async with asyncio.timeout(AWAY_SECONDS):
+                await in_thread(self._save, changed, gone, threads=_thread)
         except Exception as error:
             self._try_again(changed, gone, error)
         else:
             self._failing = False
+            outage.end()
             self._signed_at = time.monotonic()
 
     def _try_again(self, changed: list[Session], gone: list[str], error: Exception) -> None:
-        if not self._failing:
+        if isinstance(error, DatabaseError | TimeoutError):
+            outage.begin(error)
+        elif not self._failing:
             logger.warning("could not write the sessions, trying again: %s", error)
         self._failing = True
         self._gone += gone

@@ -25,10 +25,12 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
 from django.contrib.auth.models import Group, Permission
+from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from realtime.access.credentials import Login
+from realtime.access.limits import outage
 from realtime.access.standing import look_up
 from realtime.concurrency import in_thread
 from realtime.conf import conf
@@ -143,7 +145,10 @@ class Revocation:
         try:
             found = await in_thread(lambda: list(look_up(sessions)))
         except Exception as error:
-            logger.warning("could not look whether logins still hold: %s", type(error).__name__)
+            if isinstance(error, DatabaseError):
+                outage.begin(error)
+            else:
+                logger.exception("could not look whether logins still hold")
             self._tell_again(*users)
             return
         for login, user in found:

@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import websockets
 
 from gateway.processes.child import SERVER
 from tests.conftest import free_port
@@ -131,6 +132,32 @@ async def test_a_worker_that_is_killed_comes_back_and_the_other_does_not_notice(
         async with subscribers(workers, 20) as new:
             await assert_all_hear(workers, left + new, "all here")
     assert f"worker 1 (pid {before['1']}) ended unexpectedly (signal 9)" in workers.output
+
+
+async def test_a_worker_that_hangs_is_replaced_and_the_other_does_not_notice(
+    workers: Gateway,
+) -> None:
+    before = pids(workers)
+    async with subscribers(workers, 40) as clients:
+        os.kill(before["1"], signal.SIGSTOP)
+        async with asyncio.TaskGroup() as tasks:
+            early = [tasks.create_task(connect_patiently(workers)) for _ in range(20)]
+            await until(lambda: pids(workers)["1"] != before["1"], 60)
+        assert all(version.result() == "1.2" for version in early)
+        left = [client for client in clients if client.websocket.close_code is None]
+        assert 0 < len(left) < 40
+        assert pids(workers)["2"] == before["2"]
+        await assert_all_hear(workers, left, "all here")
+    assert f"pid {before['1']} hangs: silent for 20 s; killed" in workers.output
+    assert not lives(before["1"])
+
+
+async def connect_patiently(gateway: Gateway) -> str:
+    """Connect, however long it takes until somebody accepts; return the version that is spoken."""
+    async with websockets.connect(gateway.stomp, open_timeout=60) as websocket:
+        await websocket.send("CONNECT\naccept-version:1.2\n\n\0")
+        answer = str(await websocket.recv())
+        return answer.partition("version:")[2].partition("\n")[0]
 
 
 async def connect_until(enough: asyncio.Event, gateway: Gateway) -> int:

@@ -33,6 +33,7 @@ for name in ("DATABASE_URL", "LOG_FORMAT", "LOG_LEVEL"):
     os.environ.pop(name, None)
 os.environ |= {
     "DJANGO_SETTINGS_MODULE": "gateway.settings",
+    "ENV_FILE": os.devnull,  # whatever a developer has in .env
     "DEBUG": "0",
     "SECRET_KEY": "only-for-the-tests",
     "ALLOWED_HOSTS": "localhost,127.0.0.1,testserver",

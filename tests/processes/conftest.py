@@ -21,7 +21,7 @@ def serve_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let children be a small program from now on, instead of daphne."""
 
     def serve_by(code: str) -> None:
-        code = f"import os, signal, time; {code}"
+        code = f"import os, signal, time\n{code}"
         monkeypatch.setattr(child, "SERVER", [sys.executable, "-I", "-S", "-c", code])
 
     serve_by(SERVES)
@@ -31,3 +31,4 @@ def serve_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 SERVES = "os.write(0, b'serving'); signal.pause()"
 FAILS = "raise SystemExit(3)"
 HANGS = "signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(0, b'serving'); time.sleep(60)"
+BEATS = "os.write(0, b'serving and beating')\nwhile True: time.sleep(0.05); os.write(0, b'.')"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ import pytest
 from gateway.processes import child
 from gateway.processes.child import Child
 
-from .conftest import FAILS, HANGS
+from .conftest import BEATS, FAILS, HANGS
 
 ServeBy = Callable[[str], None]
 
@@ -88,3 +90,38 @@ async def test_a_child_that_does_not_end_in_time_is_killed(
     await process.stop()
     assert await process.end == "signal 9"
     assert f"pid {process.pid} did not end within 0 s: killed" in caplog.messages
+
+
+async def test_a_child_that_falls_silent_is_killed(
+    serve_by: ServeBy,
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(child, "SILENT_SECONDS", 0.5)
+    serve_by(BEATS)
+    process = await Child.start(listener)
+    assert await process.serves()
+    await asyncio.sleep(1.5)
+    assert not process.end.done()
+    os.kill(process.pid, signal.SIGSTOP)
+    assert await process.end == "signal 9"
+    assert f"pid {process.pid} hangs: silent for 0 s; killed" in caplog.messages
+
+
+@pytest.mark.parametrize("code", [BEATS, "os.write(0, b'serving'); signal.pause()"])
+async def test_a_child_that_is_told_to_end_or_never_said_anything_may_be_silent(
+    serve_by: ServeBy,
+    listener: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+) -> None:
+    monkeypatch.setattr(child, "SILENT_SECONDS", 0.3)
+    serve_by("signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), os._exit(5))); " + code)
+    process = await Child.start(listener)
+    assert await process.serves()
+    await asyncio.sleep(0.6)
+    await process.stop()
+    assert await process.end == "exit status 5"
+    assert "hangs" not in caplog.text

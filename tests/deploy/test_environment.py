@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from realtime.concurrency import CONNECTION_SECONDS, FairThreads
+from realtime import concurrency
+from realtime.concurrency import FairThreads
 from tests.kit.environment import free_port
 from tests.kit.processes import PROJECT, environment, manage
 
@@ -49,7 +50,7 @@ def test_a_database_that_is_away_is_not_waited_for_long() -> None:
 @pytest.mark.parametrize(
     ("own", "kept"),
     [
-        ({}, CONNECTION_SECONDS),
+        ({}, 60),
         ({"CONN_MAX_AGE": 7}, 7),
         ({"CONN_MAX_AGE": None}, None),
         ({"OPTIONS": {"pool": True}}, 0),
@@ -58,6 +59,7 @@ def test_a_database_that_is_away_is_not_waited_for_long() -> None:
 def test_a_thread_that_lives_on_keeps_its_connections_unless_the_project_says_how(
     monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], kept: int | None
 ) -> None:
+    monkeypatch.setattr(concurrency, "CONNECTION_SECONDS", 60)
     for name, value in own.items():
         monkeypatch.setitem(connections.settings["default"], name, value)
     threads = FairThreads(1, limit=1, limit_of_one=1, name="keeping")

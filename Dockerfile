@@ -5,7 +5,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/venv/bin:$PATH
 
 FROM base AS installed
 # requirements-opentelemetry.txt is with what traces need.
-ARG REQUIREMENTS=requirements.txt
+ARG REQUIREMENTS=requirements-production.txt
 COPY requirements*.txt /
 RUN python -m venv /venv \
  && pip install --no-cache-dir --disable-pip-version-check -r /$REQUIREMENTS

@@ -107,9 +107,9 @@ $(VENV)/bin/python:
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run: requirements-run.txt requirements.txt | $(VENV)/bin/python
-	@echo "installing what requirements-run.txt lists (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-run.txt
+$(VENV)/run: requirements.txt requirements-production.txt | $(VENV)/bin/python
+	@echo "installing what requirements.txt lists (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt requirements-opentelemetry.txt $(VENV)/run

@@ -6,9 +6,10 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
+from django.utils.module_loading import import_string
 
 from .conf import conf
 
@@ -37,6 +38,7 @@ class RealtimeConfig(AppConfig):
         checks.register(check_layer, TAG)
         checks.register(check_proxies, TAG)
         checks.register(check_jwt, TAG)
+        checks.register(check_django, TAG)
         checks.register(check_tracing, TAG)
         if conf.STOMP_TRACING and not check_tracing(None):
             from .tracing import start
@@ -209,3 +211,37 @@ def _is_installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # not even what it is part of
         return False
+
+
+def check_django(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E013, E014: an outbox of no database, and a fallback that can't be imported; W002: an outbox
+    that no bridge relays."""
+    found: list[checks.CheckMessage] = [
+        checks.Error(
+            f"STOMP_OUTBOX names {alias!r}, which is not in DATABASES",
+            hint="It lists aliases of databases, as in ['default'].",
+            id="realtime.E013",
+        )
+        for alias in conf.STOMP_OUTBOX
+        if alias not in settings.DATABASES
+    ]
+    if conf.STOMP_OUTBOX and not apps.is_installed("notifications"):
+        found.append(
+            checks.Warning(
+                "STOMP_OUTBOX is relayed by nobody",
+                hint="Add 'notifications' to INSTALLED_APPS, and run manage.py bridge.",
+                id="realtime.W002",
+            )
+        )
+    try:
+        if conf.STOMP_NOTIFY_FALLBACK:
+            import_string(conf.STOMP_NOTIFY_FALLBACK)
+    except ImportError as error:
+        found.append(
+            checks.Error(
+                f"STOMP_NOTIFY_FALLBACK can't be imported: {error}",
+                hint="It is the dotted path of a function of a user and a content.",
+                id="realtime.E014",
+            )
+        )
+    return found

@@ -99,6 +99,10 @@ class Conf:
     STOMP_TRACING: bool = False
     #: About how many dead letters are kept for each bridge.
     STOMP_DEAD_LETTERS: int = 1000
+    #: The aliases of databases whose outbox ``manage.py bridge`` relays.
+    STOMP_OUTBOX: Sequence[str] = ()
+    #: The dotted path of a function of a user and a content, for who is not online: see ``notify``.
+    STOMP_NOTIFY_FALLBACK: str = ""
     #: Where the bridges find the gateway's own Redis.
     REDIS_URL: str = "redis://127.0.0.1:6379/0"
 

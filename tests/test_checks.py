@@ -6,7 +6,13 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from realtime.apps import MAX_FRAME_BYTES, check_limits, check_routing, check_rules
+from realtime.apps import (
+    MAX_FRAME_BYTES,
+    check_django,
+    check_limits,
+    check_routing,
+    check_rules,
+)
 from realtime.layer.publishing import MAX_JOINED_BYTES
 from realtime.routes import allow, anyone, staff
 from realtime.routes.table import EVERYTHING, Table, routing_table
@@ -78,3 +84,22 @@ def test_handlers_need_a_thread(settings: Any) -> None:
     for threads, ids in ((1, []), (0, ["realtime.E005"])):
         settings.STOMP_HANDLER_THREADS = threads
         assert [error.id for error in check_limits(None)] == ids
+
+
+def test_an_outbox_is_of_a_database_and_is_relayed(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STOMP_OUTBOX = ["default"]
+    assert check_django(None) == []
+    settings.STOMP_OUTBOX = ["default", "attic"]
+    assert [error.id for error in check_django(None)] == ["realtime.E013"]
+    settings.STOMP_OUTBOX = ["default"]
+    monkeypatch.setattr("realtime.apps.apps.is_installed", lambda app: app != "notifications")
+    assert [error.id for error in check_django(None)] == ["realtime.W002"]
+
+
+def test_the_fallback_of_notify_can_be_imported(settings: Any) -> None:
+    settings.STOMP_NOTIFY_FALLBACK = "django.core.mail.send_mail"
+    assert check_django(None) == []
+    settings.STOMP_NOTIFY_FALLBACK = "shop.mails.by_pigeon"
+    assert [error.id for error in check_django(None)] == ["realtime.E014"]

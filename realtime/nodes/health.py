@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
-from realtime.layer.plain import face_of
-from realtime.redis import REDIS_ERRORS
+from realtime.layer.layer import TopicLayer
+
+from .readiness import NotReady, readiness_of
 
 LIVE: Final = "/healthz"
 READY: Final = "/readyz"
-
-#: Seconds that Redis has to answer.
-READY_SECONDS: Final = 2.0
 
 
 async def health(scope: Any, receive: Any, send: Any) -> None:
@@ -23,25 +20,28 @@ async def health(scope: Any, receive: Any, send: Any) -> None:
     Answer ``GET /healthz`` and ``GET /readyz``, for any host name: 200, or 503 with why not.
 
     A process that lives need not be restarted when Redis is away: its clients stay, and it goes
-    on when Redis is back. It is not ready meanwhile for new ones.
+    on when Redis is back. It is not ready meanwhile for new ones. While a part of Redis is away, as
+    a node of a cluster, it is ready, and says what does not work.
     """
-    error = await _why_not_ready() if scope["path"] == READY else None
-    content = {"status": "ok"} if error is None else {"status": "unavailable", "detail": error}
+    status, content = await _readiness() if scope["path"] == READY else (200, {"status": "ok"})
     body = json.dumps(content).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    status = 200 if error is None else 503
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
 
-async def _why_not_ready() -> str | None:
+async def _readiness() -> tuple[int, dict[str, str]]:
+    layer = get_channel_layer()
+    if not isinstance(layer, TopicLayer):
+        return 200, {"status": "ok"}  # it can't be told whether it works
     try:
-        async with asyncio.timeout(READY_SECONDS):
-            await face_of(get_channel_layer()).check()
-    except REDIS_ERRORS as error:
-        return f"Redis is away: {type(error).__name__}"
-    return None
+        problems = await readiness_of(layer).check()
+    except NotReady as error:
+        return 503, {"status": "unavailable", "detail": str(error)}
+    if problems:
+        return 200, {"status": "degraded", "detail": "; ".join(problems)}
+    return 200, {"status": "ok"}

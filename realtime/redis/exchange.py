@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-from .commands import Command, Joined, Script, preparation, server_run
+from .commands import Command, Fenced, Joined, Script, preparation, server_run
 from .pipeline import Alone, join
 from .replicas import (
     ROLE,
@@ -74,7 +74,14 @@ def _exchange(
         for at, answer in zip(forgotten, _ask(connection, whole, replicas), strict=True):
             answers[at] = answer
     given = [each.answers(answer) for each, answer in zip(joined, answers, strict=True)]
-    return list(itertools.chain.from_iterable(given))
+    return list(map(_with_its_kind, itertools.chain.from_iterable(given)))
+
+
+def _with_its_kind(answer: Any) -> Any:
+    """Return an answer; redis-py knows not all kinds of errors."""
+    if isinstance(answer, redis.ResponseError) and str(answer).startswith("FENCED "):
+        return Fenced(str(answer))
+    return answer
 
 
 def _ask(connection: Any, packed: list[bytes], replicas: int, asks: bool = False) -> list[Any]:

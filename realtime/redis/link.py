@@ -16,6 +16,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     TryAgainError,
 )
@@ -33,6 +34,7 @@ _KINDS: Final[dict[str, type[redis.ResponseError]]] = {
     "CLUSTERDOWN": ClusterDownError,
     "FENCED": Fenced,
     "MOVED": MovedError,
+    "NOPERM": NoPermissionError,
     "NOSCRIPT": NoScriptError,
     "READONLY": redis.ReadOnlyError,
     "TRYAGAIN": TryAgainError,

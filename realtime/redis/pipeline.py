@@ -26,6 +26,7 @@ from .commands import (
 )
 from .link import Link, Pool
 from .replicas import ROLE, ROLE_SECONDS, Batch, check_role
+from .slots import Address
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,14 @@ class Pipeline(Backpressure):
     def full(self) -> bool:
         """Whether so much is on its way that the next should wait."""
         return self._commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
+
+    async def places(self) -> set[Address | None]:
+        """Return the nodes that have keys; None stands for the one server."""
+        return {None}
+
+    def place_of(self, key: str) -> Address | None:
+        """Return which of them has a key."""
+        return None
 
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""

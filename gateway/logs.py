@@ -54,6 +54,8 @@ class JsonFormatter(logging.Formatter):
 
 FORMATTERS: Final = {"text": TextFormatter, "json": JsonFormatter}
 
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 def formatter_named(name: str) -> type[logging.Formatter]:
     """
@@ -65,6 +67,19 @@ def formatter_named(name: str) -> type[logging.Formatter]:
     if name not in ("", *FORMATTERS):
         raise ValueError(f"LOG_FORMAT is {name!r}: it has to be text or json")
     return FORMATTERS[name or ("text" if sys.stderr.isatty() else "json")]
+
+
+def level_named(name: str) -> str:
+    """
+    Return the level of a ``LOG_LEVEL``; of "", INFO.
+
+    Raises:
+        ValueError: If there is no such level.
+    """
+    level = name.upper() or "INFO"
+    if level not in LEVELS:
+        raise ValueError(f"LOG_LEVEL is {name!r}: it has to be one of {', '.join(LEVELS)}")
+    return level
 
 
 def _added(record: logging.LogRecord) -> list[tuple[str, Any]]:

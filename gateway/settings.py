@@ -9,6 +9,7 @@ README.md lists every variable.
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 import dj_database_url
@@ -21,8 +22,17 @@ from realtime import __version__
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
+#: The variables that are read here.
+_known: set[str] = set()
+
+
+def env_text(name: str, default: str = "") -> str:
+    _known.add(name)
+    return os.environ.get(name, "").strip() or default
+
+
 def env_bool(name: str, default: bool) -> bool:
-    text = os.environ.get(name, "").strip().lower()
+    text = env_text(name).lower()
     if text in {"1", "true", "yes", "on"}:
         return True
     if text in {"0", "false", "no", "off"}:
@@ -32,24 +42,34 @@ def env_bool(name: str, default: bool) -> bool:
     return default
 
 
-def env_int(name: str, default: int) -> int:
-    text = os.environ.get(name, "").strip()
+def env_int(name: str, default: int, least: int | None = None, most: int | None = None) -> int:
+    text = env_text(name)
     try:
-        return int(text) if text else default
+        number = int(text) if text else default
     except ValueError:
         raise ImproperlyConfigured(f"{name} is {text!r}: it has to be a number") from None
+    if least is not None and number < least:
+        raise ImproperlyConfigured(f"{name} is {number}: it has to be {least} or more")
+    if most is not None and number > most:
+        raise ImproperlyConfigured(f"{name} is {number}: it has to be {most} or less")
+    return number
 
 
 def env_list(name: str, default: list[str]) -> list[str]:
+    _known.add(name)
     text = os.environ.get(name)
     return default if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def env_secret(name: str, default: str = "") -> str:
+    _known.add(name)
     if value := os.environ.get(name):
         return value
     file = os.environ.get(f"{name}_FILE")
-    return Path(file).read_text().strip() if file else default
+    try:
+        return Path(file).read_text().strip() if file else default
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{name}_FILE can't be read: {error}") from None
 
 
 def env_tracing() -> bool:
@@ -167,11 +187,14 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        env_secret("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
-    )
-}
+_database = env_secret("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+try:
+    DATABASES = {"default": dj_database_url.parse(_database)}
+except ValueError:  # which may repeat a part of the password
+    raise ImproperlyConfigured(
+        "DATABASE_URL can't be read: it has to be like postgres://user:password@host:5432/name,"
+        " with what is special in a password percent-encoded, or sqlite:///file"
+    ) from None
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # Not the minutes that the system would wait for a machine which is away.
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
@@ -196,13 +219,13 @@ CHANNEL_LAYERS = {
         # Redis pub/sub ignores database numbers: two gateways on one Redis need two prefixes.
         "CONFIG": {
             "hosts": [REDIS_URL],
-            "prefix": os.environ.get("REDIS_PREFIX", "gateway"),
-            "replicas": env_int("STOMP_PUBLISH_WAIT", 0),
+            "prefix": env_text("REDIS_PREFIX", "gateway"),
+            "replicas": env_int("STOMP_PUBLISH_WAIT", 0, least=0),
         },
     }
 }
 
-STOMP_ROUTING = os.environ.get("STOMP_ROUTING", "gateway.routing")
+STOMP_ROUTING = env_text("STOMP_ROUTING", "gateway.routing")
 STOMP_AUTHENTICATORS = [
     "realtime.access.authentication.jwt_user",
     "realtime.access.authentication.token_user",
@@ -216,7 +239,7 @@ if "STOMP_SEND_PREFIXES" in os.environ:  # so that `check` can say what took its
 _JWT = {
     "algorithms": env_list("STOMP_JWT_ALGORITHMS", []),
     "key": env_secret("STOMP_JWT_KEY"),
-    "jwks": os.environ.get("STOMP_JWT_JWKS", ""),
+    "jwks": env_text("STOMP_JWT_JWKS"),
     "audience": env_list("STOMP_JWT_AUDIENCE", []),
     "issuer": env_list("STOMP_JWT_ISSUER", []),
 }
@@ -258,12 +281,12 @@ STOMP_DRAIN_SECONDS = env_int("STOMP_DRAIN_SECONDS", 30)
 STOMP_DEAD_LETTERS = env_int("STOMP_DEAD_LETTERS", 1000)
 
 # Where /metrics is read without a login, besides its place among the pages; 0 for nowhere.
-METRICS_PORT = env_int("METRICS_PORT", 0)
-METRICS_ADDRESS = os.environ.get("METRICS_ADDRESS") or "127.0.0.1"
+METRICS_PORT = env_int("METRICS_PORT", 0, least=0, most=65535)
+METRICS_ADDRESS = env_text("METRICS_ADDRESS", "127.0.0.1")
 
 # Escapes can make JSON six times as long as the text that it stands for.
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int(
-    "DATA_UPLOAD_MAX_MEMORY_SIZE", max(4 * 1024 * 1024, 6 * STOMP_MAX_BODY_BYTES + 4096)
+    "DATA_UPLOAD_MAX_MEMORY_SIZE", max(4 * 1024 * 1024, 6 * STOMP_MAX_BODY_BYTES + 4096), least=1
 )
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -322,7 +345,8 @@ SERVESTATIC_USE_FINDERS = True
 SERVESTATIC_USE_STATIC_ROOT = False
 
 try:
-    _formatter = logs.formatter_named(os.environ.get("LOG_FORMAT", ""))
+    _formatter = logs.formatter_named(env_text("LOG_FORMAT"))
+    _level = logs.level_named(env_text("LOG_LEVEL"))
 except ValueError as error:
     raise ImproperlyConfigured(str(error)) from None
 LOGGING = {
@@ -339,10 +363,17 @@ LOGGING = {
             "filters": ["refused"],
         },
     },
-    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": _level},
     "loggers": {
         "daphne": {"level": "WARNING"},
         "django": {"handlers": []},  # those that Django gives it say everything once more
         "django.channels.server": {"level": "WARNING"},
     },
+}
+
+# So that `check` can name them: mostly a setting that is misspelled.
+UNKNOWN_VARIABLES = {
+    name: get_close_matches(name, _known, 1)
+    for name in sorted(os.environ)
+    if name.startswith("STOMP_") and name.removesuffix("_FILE") not in _known
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from channels.layers import get_channel_layer
 from django.apps import AppConfig, apps
@@ -11,7 +14,7 @@ from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
-from .conf import conf
+from .conf import NAMES, Conf, conf
 
 #: The tag of the checks of this app, by which a server may ask for them before it serves.
 TAG: Final = "realtime"
@@ -32,6 +35,8 @@ class RealtimeConfig(AppConfig):
 
         services.append(serve)
         connect_signals()
+        checks.register(check_values, TAG)
+        checks.register(check_redis, TAG)
         checks.register(check_routing, TAG)
         checks.register(check_rules, TAG)
         checks.register(check_limits, TAG)
@@ -44,6 +49,95 @@ class RealtimeConfig(AppConfig):
             from .tracing import start
 
             start()
+
+
+#: Numbers that may be 0, which mostly means none, or any number.
+_MAY_BE_0: Final = {
+    "STOMP_API_NEW_TOPICS_PER_MINUTE", "STOMP_API_REQUESTS_PER_MINUTE", "STOMP_BYTES_PER_SECOND",
+    "STOMP_COMMANDS_PER_SECOND", "STOMP_CONNECTIONS_PER_ADDRESS", "STOMP_CONNECTIONS_PER_USER",
+    "STOMP_CONNECTS_PER_MINUTE", "STOMP_DEAD_LETTERS", "STOMP_DRAIN_SECONDS",
+    "STOMP_FRAMES_PER_SECOND", "STOMP_HEARTBEAT_MS", "STOMP_HISTORY_MESSAGES",
+    "STOMP_MAX_REQUESTS_BYTES", "STOMP_NEW_TOPICS_PER_MINUTE", "STOMP_RULE_SECONDS",
+    "STOMP_SILENT_CONNECTIONS", "STOMP_SUBSCRIBES_PER_SECOND",
+}  # fmt: skip
+
+
+def check_values(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E015, E017: settings that can't be what they are; W003: settings that nothing reads."""
+    wrong: list[checks.CheckMessage] = [
+        checks.Error(
+            f"{name} is {getattr(conf, name)!r}: it has to be {wanted}", id="realtime.E017"
+        )
+        for name, kind in get_type_hints(Conf).items()
+        if name in NAMES and (wanted := _wanted(name, kind, getattr(conf, name)))
+    ]
+    for path in conf.STOMP_AUTHENTICATORS if not wrong else ():
+        try:
+            import_string(path)
+        except ImportError as error:
+            text = f"STOMP_AUTHENTICATORS: {path!r} can't be imported: {error}"
+            wrong.append(checks.Error(text, id="realtime.E015"))
+    return wrong + [
+        checks.Warning(
+            f"the setting {name} is read by nothing", hint=_meant(name), id="realtime.W003"
+        )
+        for name in dir(settings)
+        if name.startswith("STOMP_") and name not in (*NAMES, "STOMP_SEND_PREFIXES")
+    ]
+
+
+def _wanted(name: str, kind: Any, value: Any) -> str | None:
+    """Return what a setting has to be, if it is not."""
+    if value is None and type(None) in get_args(kind):
+        return None
+    kinds = {get_origin(each) or each for each in get_args(kind) or (kind,)}
+    if get_origin(kind) is Sequence:
+        good = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        return None if good else "a list of texts"
+    if kinds & {int, float}:
+        right = (int, float) if float in kinds else int
+        least = 0 if name in _MAY_BE_0 else 1 if float not in kinds else 1e-3
+        if isinstance(value, right) and not isinstance(value, bool) and value >= least:
+            return None
+        return f"a number of {least:g} or more" if float not in kinds or not least else "above 0"
+    words = {bool: "True or False", str: "a text", Mapping: "a dictionary, or None"}
+    return next((words[each] for each in kinds & words.keys() if not isinstance(value, each)), None)
+
+
+def _meant(name: str) -> str | None:
+    meant = get_close_matches(name, NAMES, 1)
+    return f"Do you mean {meant[0]}?" if meant else None
+
+
+def check_redis(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E016: an address of Redis that can't be read."""
+    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
+    ours = layer.get("BACKEND", "").startswith("realtime.")
+    hosts = layer.get("CONFIG", {}).get("hosts", ()) if ours else ()
+    named = {str(conf.REDIS_URL): "REDIS_URL"}
+    return [
+        checks.Error(
+            f"{named.get(str(host), 'a host in CHANNEL_LAYERS')} can't be read",
+            hint="It has to be like redis://user:password@host:6379/0, with what is special in a"
+            " password percent-encoded; redis+sentinel:// and redis+cluster:// are there, too.",
+            id="realtime.E016",
+        )
+        for host in {str(each): each for each in (conf.REDIS_URL, *hosts)}.values()
+        if not _is_address(host)
+    ]
+
+
+def _is_address(host: Any) -> bool:
+    from .redis import create_client
+
+    try:
+        create_client(host)
+        parts = urlsplit(host if isinstance(host, str) else "")
+    except Exception:  # whatever redis-py makes of it; it may repeat a part of the password
+        return False
+    # redis-py takes a database that is no number for the first.
+    database = parts.path.strip("/") if parts.scheme in ("redis", "rediss") else ""
+    return not database or database.isdecimal()
 
 
 def check_routing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -111,7 +205,9 @@ MIN_HEARTBEAT_MS = 1000
 
 
 def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E002-E005: limits that contradict each other, or what the server can do."""
+    """E002-E004: limits that contradict each other, or what the server can do."""
+    if any(each.is_serious() for each in check_values(None)):
+        return []
     from .layer.publishing import MAX_JOINED_BYTES
 
     body = max(conf.STOMP_MAX_FRAME_BYTES, conf.max_body_bytes)
@@ -140,8 +236,6 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
                 id="realtime.E004",
             )
         )
-    if conf.STOMP_HANDLER_THREADS < 1:
-        errors.append(checks.Error("STOMP_HANDLER_THREADS has to be 1 or more", id="realtime.E005"))
     return errors
 
 

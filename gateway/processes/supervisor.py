@@ -16,7 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from gateway.logs import LINE, formatter_named
+from gateway.logs import LINE, formatter_named, level_named
 
 from .child import DAPHNE
 from .keeper import Keeper
@@ -40,14 +40,15 @@ def main() -> int:
 
 
 def log_to_stderr() -> None:
-    """Log as the servers do; end the program if LOG_FORMAT is none."""
+    """Log as the servers do; end the program if LOG_FORMAT or LOG_LEVEL is none."""
     try:
         formatter = formatter_named(os.environ.get("LOG_FORMAT", ""))
+        level = level_named(os.environ.get("LOG_LEVEL", ""))
     except ValueError as error:
         sys.exit(str(error))
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(LINE))
-    logging.basicConfig(level=os.environ.get("LOG_LEVEL") or "INFO", handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def worker_count() -> int:

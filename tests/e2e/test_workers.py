@@ -309,7 +309,7 @@ def test_workers_that_can_not_even_start_end_the_program() -> None:
     ("variable", "value", "said"),
     [
         ("STOMP_ROUTING", "no.such.module", "(realtime.E001) the routing table 'no.such.module'"),
-        ("STOMP_HANDLER_THREADS", "0", "(realtime.E005) STOMP_HANDLER_THREADS has to be 1"),
+        ("STOMP_HANDLER_THREADS", "0", "(realtime.E017) STOMP_HANDLER_THREADS is 0: it has to be"),
     ],
 )
 def test_what_the_checks_refuse_is_not_served(

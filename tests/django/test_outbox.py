@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from realtime.redis import Fenced
 from tests.django.conftest import bodies
 from tests.kit.bridging import eventually
 from tests.kit.outbox_writer import TOPICS, topic_of
+from tests.kit.postgres import Postgres, needs_postgres
 from tests.kit.processes import TIMEOUT, Process, manage, procfile
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -185,15 +186,22 @@ KILLS = int(os.environ.get("KILLS", "2"))
 WRITERS = ("a", "b")
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=needs_postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty database is; transactions overlap on PostgreSQL alone."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/db.sqlite3"
+        return
+    with Postgres("secret") as server:
+        yield server.url
+
+
 @pytest.fixture
-def variables(tmp_path: Path, own_valkey: Any) -> dict[str, str]:
-    """
-    The environment of processes that have a database and a Redis of their own: SQLite, unless
-    ``OUTBOX_DATABASE_URL`` names an empty one.
-    """
+def variables(database_url: str, own_valkey: Any) -> dict[str, str]:
+    """The environment of processes that have a database and a Redis of their own."""
     variables = {
         "DJANGO_SETTINGS_MODULE": "tests.kit.outbox_settings",
-        "DATABASE_URL": os.environ.get("OUTBOX_DATABASE_URL", f"sqlite:///{tmp_path}/db.sqlite3"),
+        "DATABASE_URL": database_url,
         "REDIS_URL": f"{own_valkey.connection_url}/0",
     }
     manage("migrate", "-v0", **variables)

@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators format outdated clean
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -21,6 +21,15 @@ run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, WORKERS=,
 demo: $(VENV)/run ## the same with a back end that answers, examples/backend.py
 	@$(BIN)/python manage.py migrate -v 0
 	@$(BIN)/python -m gateway --demo
+
+gateway: $(VENV)/run ## one more gateway, beside `make run`; PORT=8081
+	@exec $(BIN)/python -m gateway.workers
+
+bridge: $(VENV)/run ## one more bridge
+	@exec $(BIN)/python manage.py bridge
+
+backend: $(VENV)/run ## one more back end that answers, examples/backend.py
+	@exec $(BIN)/python examples/backend.py
 
 admin: $(VENV)/run ## make an account for the admin and the API
 	@$(BIN)/python manage.py migrate -v 0
@@ -74,9 +83,15 @@ bench-compare: $(VENV)/dev ## measure another revision and this checkout by turn
 	  git worktree add -q --detach "$$folder/old" $(or $(REV),HEAD) && \
 	  $(BIN)/python -m benchmarks.compare --old "$$folder/old" --new . $(ARGS)
 
+screenshots: $(VENV)/dev ## look at every page: into build/screenshots, narrow and wide, light and dark
+	@SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -q tests/e2e/test_screenshots.py
+
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+translations: $(VENV)/dev ## bring the catalogues up to date with what pages and scripts say, and compile them
+	@$(BIN)/python -m tests.kit.catalogues
 
 outdated: $(VENV)/dev ## list pinned packages that have newer versions
 	$(BIN)/pip list --outdated
@@ -92,12 +107,12 @@ $(VENV)/bin/python:
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run: requirements.txt | $(VENV)/bin/python
+$(VENV)/run: requirements.txt requirements-production.txt | $(VENV)/bin/python
 	@echo "installing what requirements.txt lists (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/dev: requirements-dev.txt $(VENV)/run
+$(VENV)/dev: requirements-dev.txt requirements-opentelemetry.txt $(VENV)/run
 	@echo "installing what requirements-dev.txt lists (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

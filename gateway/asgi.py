@@ -24,6 +24,7 @@ from gateway.metrics import listen  # noqa: E402
 from notifications.api.handler import SynchronousHandler  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
+from realtime.conf import conf  # noqa: E402
 from realtime.consumers import StompConsumer, upgrade_required  # noqa: E402
 from realtime.nodes.health import LIVE, READY, health  # noqa: E402
 from realtime.sessions.node import this_node  # noqa: E402
@@ -36,7 +37,11 @@ if wrong := [
     sys.exit("\n".join(["this can't be served:", *map(str, wrong)]))
 
 listen()
-api_application = SynchronousHandler()
+api_application: Any = SynchronousHandler()
+if conf.STOMP_TRACING:
+    from realtime.tracing import traced
+
+    api_application = traced(api_application)
 login_application = LoginHandler()
 
 

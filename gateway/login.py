@@ -18,6 +18,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import RequestAborted, ValidationError
 from django.http import HttpResponse, HttpResponseBase
+from django.utils.translation import gettext, gettext_lazy
 
 from notifications.api.handler import SynchronousHandler
 from realtime.access.addresses import address_of, neighbourhood
@@ -81,7 +82,9 @@ class _HoldsBack(AuthenticationForm):
             hold_back(address, self.cleaned_data.get("username") or "")
         except Unavailable as error:
             raise ValidationError(
-                f"Too many logins failed: try again in {error.retry_after} s.", code="held-back"
+                gettext("Too many logins failed: try again in %(seconds)s s."),
+                code="held-back",
+                params={"seconds": error.retry_after},
             ) from None
         return super().clean()
 
@@ -91,13 +94,15 @@ class LoginForm(_HoldsBack):
 
     error_messages: dict[str, Any] = {
         **AuthenticationForm.error_messages,
-        "invalid_login": "Wrong login or password. Capital and small letters count in both.",
+        "invalid_login": gettext_lazy(
+            "Wrong login or password. Capital and small letters count in both."
+        ),
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["username"].error_messages["required"] = "Enter your login."
-        self.fields["password"].error_messages["required"] = "Enter your password."
+        self.fields["username"].error_messages["required"] = gettext("Enter your login.")
+        self.fields["password"].error_messages["required"] = gettext("Enter your password.")
 
 
 class AdminLoginForm(_HoldsBack, AdminAuthenticationForm):

@@ -1,7 +1,8 @@
 """
 The settings; what differs between installations comes from the environment.
 
-The variable is named as the setting. A secret may also come from a file: ``NAME_FILE``.
+The variable is named as the setting. A secret that has no value may come from a file:
+``NAME_FILE``.
 README.md lists every variable.
 """
 
@@ -62,11 +63,23 @@ def env_list(name: str, default: list[str]) -> list[str]:
 
 def env_secret(name: str, default: str = "") -> str:
     _known.add(name)
+    if value := os.environ.get(name):
+        return value
     file = os.environ.get(f"{name}_FILE")
     try:
-        return Path(file).read_text().strip() if file else os.environ.get(name) or default
+        return Path(file).read_text().strip() if file else default
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(f"{name}_FILE can't be read: {error}") from None
+
+
+def env_tracing() -> bool:
+    """Return whether OpenTelemetry's own variables ask for traces."""
+    if env_bool("OTEL_SDK_DISABLED", False) or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
+        return False
+    return any(
+        os.environ.get(name)
+        for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    )
 
 
 DEBUG = env_bool("DEBUG", False)
@@ -83,6 +96,16 @@ CORS_ALLOW_ALL_ORIGINS = "*" in ALLOWED_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in ALLOWED_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key"]
+
+# Traces, for whoever sets the variables of OpenTelemetry: docs/operations.md.
+STOMP_TRACING = env_bool("STOMP_TRACING", env_tracing())
+if STOMP_TRACING:
+    CORS_ALLOW_HEADERS += ["traceparent", "tracestate"]
+    if (os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf") != "http/protobuf":
+        raise ImproperlyConfigured(
+            "OTEL_EXPORTER_OTLP_PROTOCOL has to be http/protobuf, for which collectors mostly"
+            " listen on port 4318"
+        )
 
 # HTTPS, for browsers: a proxy ends TLS. Services may call the API over plain HTTP.
 HTTPS = env_bool("HTTPS", not DEBUG)
@@ -107,11 +130,13 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # HSTS of subdomains is not ours
-TRUST_PROXY = env_bool("TRUST_PROXY", False)
-if TRUST_PROXY:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    USE_X_FORWARDED_HOST = True
-TRUSTED_PROXIES = env_list("TRUSTED_PROXIES", ["127.0.0.0/8", "::1"] if TRUST_PROXY else [])
+# Their headers are heeded by our server, so that Django has nothing to believe.
+TRUSTED_PROXIES = env_list("TRUSTED_PROXIES", [])
+if env_bool("TRUST_PROXY", False) and not TRUSTED_PROXIES:
+    raise ImproperlyConfigured(
+        "TRUST_PROXY is not read any more: say in TRUSTED_PROXIES where the proxy is,"
+        " 127.0.0.0/8,::1 if on this machine"
+    )
 
 INSTALLED_APPS = [
     "daphne",
@@ -299,7 +324,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": False, "defaultModelsExpandDepth": 0},
 }
 
-LANGUAGE_CODE = "en-us"
+# What pages of the gateway's own are written in; gateway/language.py says which.
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "gateway" / "locale"]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = HTTPS
 TIME_ZONE = "UTC"
 USE_TZ = True
 LOGIN_URL = "login"

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from channels.layers import get_channel_layer
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
@@ -43,6 +43,12 @@ class RealtimeConfig(AppConfig):
         checks.register(check_layer, TAG)
         checks.register(check_proxies, TAG)
         checks.register(check_jwt, TAG)
+        checks.register(check_django, TAG)
+        checks.register(check_tracing, TAG)
+        if conf.STOMP_TRACING and not check_tracing(None):
+            from .tracing import start
+
+            start()
 
 
 #: Numbers that may be 0, which mostly means none, or any number.
@@ -57,10 +63,10 @@ _MAY_BE_0: Final = {
 
 
 def check_values(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E014, E015: settings that can't be what they are; W003: settings that nothing reads."""
+    """E015, E017: settings that can't be what they are; W003: settings that nothing reads."""
     wrong: list[checks.CheckMessage] = [
         checks.Error(
-            f"{name} is {getattr(conf, name)!r}: it has to be {wanted}", id="realtime.E014"
+            f"{name} is {getattr(conf, name)!r}: it has to be {wanted}", id="realtime.E017"
         )
         for name, kind in get_type_hints(Conf).items()
         if name in NAMES and (wanted := _wanted(name, kind, getattr(conf, name)))
@@ -248,7 +254,7 @@ def check_proxies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
         return [
             checks.Error(
                 f"TRUSTED_PROXIES can't be read: {error}",
-                hint="It lists addresses and networks, as in 127.0.0.1 and 10.0.0.0/8.",
+                hint="It lists addresses and networks, as in 127.0.0.1 and 10.0.0.0/8; or unix.",
                 id="realtime.E010",
             )
         ]
@@ -266,3 +272,58 @@ def check_jwt(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     except ValueError as error:
         return [checks.Error(f"STOMP_JWT: {error}", id="realtime.E011")]
     return []
+
+
+def check_tracing(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E012: traces are wanted, and OpenTelemetry is not installed."""
+    if not conf.STOMP_TRACING or _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        return []
+    return [
+        checks.Error(
+            "STOMP_TRACING is on, and OpenTelemetry is not installed",
+            hint="pip install -r requirements-opentelemetry.txt, or the extra of the wheel:"
+            ' pip install "stomp-gateway[opentelemetry]". Or set STOMP_TRACING=0.',
+            id="realtime.E012",
+        )
+    ]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False
+
+
+def check_django(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """E013, E014: an outbox of no database, and a fallback that can't be imported; W002: an outbox
+    that no bridge relays."""
+    found: list[checks.CheckMessage] = [
+        checks.Error(
+            f"STOMP_OUTBOX names {alias!r}, which is not in DATABASES",
+            hint="It lists aliases of databases, as in ['default'].",
+            id="realtime.E013",
+        )
+        for alias in conf.STOMP_OUTBOX
+        if alias not in settings.DATABASES
+    ]
+    if conf.STOMP_OUTBOX and not apps.is_installed("notifications"):
+        found.append(
+            checks.Warning(
+                "STOMP_OUTBOX is relayed by nobody",
+                hint="Add 'notifications' to INSTALLED_APPS, and run manage.py bridge.",
+                id="realtime.W002",
+            )
+        )
+    try:
+        if conf.STOMP_NOTIFY_FALLBACK:
+            import_string(conf.STOMP_NOTIFY_FALLBACK)
+    except ImportError as error:
+        found.append(
+            checks.Error(
+                f"STOMP_NOTIFY_FALLBACK can't be imported: {error}",
+                hint="It is the dotted path of a function of a user and a content.",
+                id="realtime.E014",
+            )
+        )
+    return found

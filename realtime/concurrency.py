@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 T = TypeVar("T")
 
@@ -125,9 +125,29 @@ def per_loop(factory: Callable[..., T]) -> Callable[..., T]:
     return of_this_loop
 
 
+#: Seconds that a thread keeps a connection to the database, if no ``CONN_MAX_AGE`` is set.
+CONNECTION_SECONDS: Final = 60
+
+
+def keep_connections() -> None:
+    """
+    Let this thread keep its connections to the database, as one may that lives on.
+
+    ``CONN_MAX_AGE`` for all of the project would not do: under ASGI Django has a thread for each
+    request, with which a connection stays behind.
+    """
+    keep = {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
+    for connection in connections.all():
+        own = connection.settings_dict
+        if own["CONN_MAX_AGE"] == 0 and not own["OPTIONS"].get("pool"):
+            connection.settings_dict = own | keep
+
+
 #: Channels' ``database_sync_to_async`` shares one thread with all else: a slow query of one
 #: client would hold up every other.
-_threads: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="realtime-database")
+_threads: Final = ThreadPoolExecutor(
+    max_workers=4, thread_name_prefix="realtime-database", initializer=keep_connections
+)
 
 
 async def in_thread(
@@ -263,6 +283,7 @@ class FairThreads:
 
     def _work(self) -> None:
         _be_nice()
+        keep_connections()
         while True:
             job = self._next()
             seconds = job.run()

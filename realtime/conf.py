@@ -85,7 +85,7 @@ class Conf:
     STOMP_API_REQUESTS_PER_MINUTE: int = 120_000
     #: WebSockets and streams of events from one address, in each process; 0 for any number.
     STOMP_CONNECTIONS_PER_ADDRESS: int = 1000
-    #: Networks of proxies whose ``X-Forwarded-For`` is believed.
+    #: Networks of proxies whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed.
     TRUSTED_PROXIES: Sequence[str] = ()
     #: Seconds in which the head of a request has to come, its body, and a WebSocket message.
     STOMP_HEAD_SECONDS: float = 10
@@ -95,8 +95,14 @@ class Conf:
     STOMP_MAX_REQUESTS_BYTES: int = 64 * 1024 * 1024
     #: Seconds that a process which is told to end takes at most to say goodbye to its clients.
     STOMP_DRAIN_SECONDS: float = 30
+    #: Whether spans are made and sent, as :mod:`realtime.tracing` says.
+    STOMP_TRACING: bool = False
     #: About how many dead letters are kept for each bridge.
     STOMP_DEAD_LETTERS: int = 1000
+    #: The aliases of databases whose outbox ``manage.py bridge`` relays.
+    STOMP_OUTBOX: Sequence[str] = ()
+    #: The dotted path of a function of a user and a content, for who is not online: see ``notify``.
+    STOMP_NOTIFY_FALLBACK: str = ""
     #: Where the bridges find the gateway's own Redis.
     REDIS_URL: str = "redis://127.0.0.1:6379/0"
 
@@ -122,6 +128,6 @@ conf: Final = Conf()
 
 def cached_setting(derive: Callable[P, T]) -> Callable[P, T]:
     """Let a function that derives something from settings do so once, until a test changes one."""
-    cached = lru_cache(maxsize=65536)(derive)
+    cached = lru_cache(maxsize=8192)(derive)  # by destination, most: as REMEMBERED of these
     setting_changed.connect(lambda **_: cached.cache_clear(), weak=False)
     return cast(Callable[P, T], cached)

@@ -1,5 +1,5 @@
 """
-Models: which sessions live, and on which node, so that operators can search them.
+Models: which sessions live, and on which node, so that operators can search them; and the outbox.
 
 What changes with each message is not here: nodes are asked for it, see :mod:`realtime.nodes`. Rows
 are written by ``sessions.records``; who is dead says the database's clock, which all nodes share.
@@ -85,3 +85,37 @@ class Topic(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class OutboxMessage(models.Model):
+    """A message that is not published yet: see :mod:`realtime.django.outbox`."""
+
+    id = models.BigAutoField(primary_key=True)
+    #: Its place among those that are published; None until it is its turn.
+    number = models.BigIntegerField(null=True, db_index=True)
+    destination = models.TextField()
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    #: Why it can't be published any more, if it can't.
+    problem = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = "message of the outbox"
+        verbose_name_plural = "messages of the outbox"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.pk} to {self.destination}"
+
+
+class OutboxNumber(models.Model):
+    """The newest number of the outbox: one row, which whoever gives numbers locks."""
+
+    last = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.last)

@@ -47,6 +47,14 @@ def redis_away(settings: Any) -> None:
     settings.CHANNEL_LAYERS = layers
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_kept_connections() -> None:
+    """Let no thread keep a connection from a test with a database to one that may have none."""
+    from realtime import concurrency
+
+    concurrency.CONNECTION_SECONDS = 0  # type: ignore[misc]
+
+
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

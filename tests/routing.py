@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 from typing import Any
+
+from rest_framework import serializers
 
 from gateway.routing import routes as own_routes
 from notifications.bridges import from_channel, to_channel
@@ -54,6 +57,37 @@ async def nothing(session: Session) -> None:
     return None
 
 
+def shout(message: Message, session: Session) -> str:
+    return message.text.upper()
+
+
+async def add_up(message: Message, session: Session) -> int:
+    return sum(message.json())
+
+
+class OrderSerializer(serializers.Serializer[Any]):
+    product = serializers.ChoiceField(["ham", "eggs"])
+    count = serializers.IntegerField(min_value=1)
+    by = serializers.DateField(required=False)
+
+    def validate_product(self, product: str) -> str:
+        if product == self.context.get("variables", {}).get("banned"):
+            raise serializers.ValidationError(f"no {product} here")
+        return product
+
+
+async def place_order(message: Message, session: Session, data: Any) -> Any:
+    return {"placed": data}
+
+
+def place_order_without(message: Message, session: Session, data: Any, banned: str) -> Any:
+    return {"placed": data, "without": banned, "thread": threading.current_thread().name}
+
+
+def validate_late(message: Message, session: Session) -> None:
+    OrderSerializer(data=message.json()).is_valid(raise_exception=True)
+
+
 routes = [
     allow("/**", subscribe=anyone, send=anyone, publish=anyone),
     topic("/topic/rooms/**", presence=True),
@@ -62,6 +96,12 @@ routes = [
     on_send("/app/echo-to-topic/{name}", echo, reply_to="/topic/echo"),
     on_send("/app/echo-to-me/{name}", echo, reply_to="/user/queue/echo"),
     on_send("/app/whoami", whoami),
+    on_send("/app/shout", shout),
+    on_send("/app/sum", add_up),
+    on_send("/app/orders", place_order, body=OrderSerializer),
+    on_send("/app/orders/without/{banned}", place_order_without, body=OrderSerializer),
+    on_send("/app/orders/many", place_order, body=partial(OrderSerializer, many=True)),
+    on_send("/app/orders/late", validate_late),
     on_send("/app/fail", fail),
     on_send("/app/slow", slow),
     on_send("/app/slow-sync", slow_sync),

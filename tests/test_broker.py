@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import redis
 
-from realtime.broker import publish
+from realtime.broker import publish, publish_many
 from realtime.delivery.frames import SharedFrames, StompEncoder
 from realtime.destinations.groups import group_name
+from realtime.layer.fence import Fence
 from realtime.messages.envelope import open_envelope
 from realtime.messages.message import (
     MAX_HEADER_BYTES,
@@ -93,3 +94,15 @@ def test_nothing_reaches_redis_of_what_is_refused(redis_client: redis.Redis) -> 
         message = heard.get_message(timeout=15)
         assert message is not None
         assert b"xxx" not in message["data"]
+
+
+def test_an_entry_that_would_overtake_another_is_not_taken_for_published(
+    redis_client: redis.Redis,
+) -> None:
+    message = Message("/topic/overtaking", b"x")
+    with pytest.raises(redis.RedisError, match="before it was not taken"):
+        publish_many([message], "bridge", [Fence("outbox:a", 1, entry="2", after="1")])
+    publish_many([message], "bridge", [Fence("outbox:a", 1, entry="1")])
+    publish_many([message], "bridge", [Fence("outbox:a", 1, entry="2", after="1")])
+    for key in redis_client.scan_iter(f"*{group_name('/topic/overtaking')}*"):
+        redis_client.delete(key)

@@ -11,6 +11,7 @@ from django.core.management.base import SystemCheckError
 from gateway.checks import check_hosts
 from realtime.apps import (
     _MAY_BE_0,
+    check_django,
     check_limits,
     check_redis,
     check_routing,
@@ -78,6 +79,25 @@ def test_heart_beats_are_not_faster_than_the_clock(settings: Any) -> None:
         assert [error.id for error in check_limits(None)] == ids
 
 
+def test_an_outbox_is_of_a_database_and_is_relayed(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STOMP_OUTBOX = ["default"]
+    assert check_django(None) == []
+    settings.STOMP_OUTBOX = ["default", "attic"]
+    assert [error.id for error in check_django(None)] == ["realtime.E013"]
+    settings.STOMP_OUTBOX = ["default"]
+    monkeypatch.setattr("realtime.apps.apps.is_installed", lambda app: app != "notifications")
+    assert [error.id for error in check_django(None)] == ["realtime.W002"]
+
+
+def test_the_fallback_of_notify_can_be_imported(settings: Any) -> None:
+    settings.STOMP_NOTIFY_FALLBACK = "django.core.mail.send_mail"
+    assert check_django(None) == []
+    settings.STOMP_NOTIFY_FALLBACK = "shop.mails.by_pigeon"
+    assert [error.id for error in check_django(None)] == ["realtime.E014"]
+
+
 def said(check: Any) -> list[str]:
     return [f"{each.id}: {each.msg}" for each in check(None)]
 
@@ -105,7 +125,7 @@ def test_a_setting_that_can_not_be_what_it_is_is_named(
 ) -> None:
     assert said(check_values) == []
     setattr(settings, name, value)
-    assert said(check_values) == [f"realtime.E014: {name} is {value!r}: it has to be {wanted}"]
+    assert said(check_values) == [f"realtime.E017: {name} is {value!r}: it has to be {wanted}"]
     assert check_limits(None) == []
 
 
@@ -176,7 +196,7 @@ def test_hosts_that_no_request_can_be_for_are_named(settings: Any, host: str, go
     [
         ("REDIS_URL=localhost:6379", "(realtime.E016) REDIS_URL can't be read"),
         ("STOMP_SEND_PREFIXES=app", "(realtime.E007) STOMP_SEND_PREFIXES is not read any more"),
-        ("STOMP_CONNECT_SECONDS=-5", "(realtime.E014) STOMP_CONNECT_SECONDS is -5"),
+        ("STOMP_CONNECT_SECONDS=-5", "(realtime.E017) STOMP_CONNECT_SECONDS is -5"),
         ("STOMP_CONNECT_SECONDS=soon", "STOMP_CONNECT_SECONDS is 'soon': it has to be a number"),
         ("STOMP_HEARTBEAT=5", "(gateway.W001) STOMP_HEARTBEAT is set, and nothing reads it"),
         ("STOMP_PUBLISH_WAIT=-1", "STOMP_PUBLISH_WAIT is -1: it has to be 0 or more"),
@@ -194,6 +214,7 @@ def test_hosts_that_no_request_can_be_for_are_named(settings: Any, host: str, go
 )
 def test_a_wrong_variable_is_one_clear_error(variable: str, said: str) -> None:
     name, _, value = variable.partition("=")
+    port = str(free_port())
     commands = [["manage.py", "check", "--fail-level", "WARNING"]]
     if not any(each in said for each in ("W001", "corsheaders", "METRICS_PORT")):
         commands.append(["-m", "gateway.workers"])
@@ -201,7 +222,8 @@ def test_a_wrong_variable_is_one_clear_error(variable: str, said: str) -> None:
         done = subprocess.run(
             [sys.executable, *command],
             cwd=PROJECT,
-            env=environment(**{"PORT": str(free_port()), name: value}),
+            # A file is read where there is no value.
+            env=environment(**{name.removesuffix("_FILE"): "", name: value, "PORT": port}),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

@@ -31,7 +31,7 @@ from realtime.conf import conf
 from realtime.routes.rules import ACTIONS, Action, Rule, group, service
 from realtime.routes.table import Table
 from realtime.sessions.session import Login, Session
-from realtime.stomp import AccessDenied
+from realtime.stomp import AccessDenied, StompError
 from tests.kit.users import make_user
 
 
@@ -40,7 +40,7 @@ def test_readme_lists_every_variable(project: Path) -> None:
     used = set(re.findall(r'(?:env_\w+|environ\.get)\(\s*"([A-Z_]+)"', source))
     readme = (project / "README.md").read_text()
     assert {"REDIS_URL", "STOMP_ROUTING", "LOG_LEVEL"} <= used
-    used.remove("STOMP_SEND_PREFIXES")  # it is only told that it is gone
+    used -= {"STOMP_SEND_PREFIXES", "TRUST_PROXY"}  # they are only told that they are gone
     assert {name for name in used if f"`{name}`" not in readme} == set()
 
 
@@ -56,6 +56,18 @@ def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
     assert documented == used
 
 
+def test_the_protocol_and_the_console_know_every_close_code(project: Path) -> None:
+    errors = [StompError]
+    for error in errors:  # it grows meanwhile
+        errors += error.__subclasses__()
+    codes = {1000, *(error.close_code for error in errors)}
+    protocol = (project / "docs" / "protocol.md").read_text()
+    assert set(map(int, re.findall(r"^\| (\d{4}) \|", protocol, re.M))) == codes
+    script = (project / "gateway/static/gateway/console/connection.js").read_text()
+    known = set(map(int, re.findall(r"^  (\d{4}): gettext\(", script, re.M)))
+    assert known == {*codes, 1006}  # which is no close code: browsers say it where there was none
+
+
 def test_the_tests_leave_the_ports_that_the_documents_name_alone(project: Path) -> None:
     documents = [project / "README.md", *(project / "docs").glob("*.md")]
     named = set(re.findall(r"\b\d{4,5}\b", "".join(file.read_text() for file in documents)))
@@ -64,7 +76,7 @@ def test_the_tests_leave_the_ports_that_the_documents_name_alone(project: Path) 
 
 
 def test_links_in_the_documents_lead_somewhere(project: Path) -> None:
-    top = [project / "README.md", project / "SECURITY.md"]
+    top = [project / "README.md", project / "SECURITY.md", project / "deploy" / "README.md"]
     for document in [*top, *(project / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
@@ -105,11 +117,12 @@ def test_the_redis_lines_of_the_documents_are_commands(
     project: Path, redis_client: redis.Redis
 ) -> None:
     text = "".join(file.read_text() for file in (project / "docs").glob("*.md"))
-    lines = re.findall(r"^redis-cli (.*)$", text, re.MULTILINE)
+    lines = re.findall(r"^redis-cli (.*)$", text.replace("\\\n", " "), re.MULTILINE)
     assert len(lines) >= 3
     for line in lines:
         redis_client.execute_command(*shlex.split(line))
     redis_client.delete("TEST_EVENT_TO_WEBSOCKET_SERVER")  # nobody is to carry it
+    redis_client.acl_deluser("gateway")
 
 
 def test_every_test_that_the_protocol_names_exists(project: Path) -> None:
@@ -211,7 +224,7 @@ def test_the_commands_of_the_page_make_a_user_a_member_and_a_service(
 def test_the_variables_of_the_example_are_those_of_the_readme(project: Path) -> None:
     example = (project / ".env.example").read_text()
     named = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
-    assert {"HTTPS", "TRUST_PROXY", "TRUSTED_PROXIES", "STOMP_ROUTING"} <= named
+    assert {"HTTPS", "TRUSTED_PROXIES", "STOMP_ROUTING"} <= named
     readme = (project / "README.md").read_text()
     assert {name for name in named if f"`{name}`" not in readme} == set()
 
@@ -315,7 +328,8 @@ def test_what_the_page_shows_of_explain_is_what_it_says(
 def test_no_document_tells_of_settings_that_are_gone(project: Path) -> None:
     for document in [project / ".env.example", project / "README.md", *project.glob("docs/*.md")]:
         told = document.read_text().partition("## Upgrading")[0]
-        assert "STOMP_SEND_PREFIXES" not in told, document.name
+        for name in ("STOMP_SEND_PREFIXES", "TRUST_PROXY"):
+            assert re.search(rf"\b{name}\b", told) is None, document.name
 
 
 def test_the_limits_for_large_bodies_pass_the_checks_and_hold_what_the_page_says(

@@ -21,10 +21,11 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
-from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import set_script_prefix
 from rest_framework.response import Response
+
+from realtime.concurrency import keep_connections
 
 #: How many requests are worked on at a time; the others wait.
 THREADS: Final = 8
@@ -34,9 +35,6 @@ THREADS: Final = 8
 #: eight threads held up the event loop, which needs the interpreter for each socket, for a second.
 LARGE_BYTES: Final = 256 * 1024
 RESTS: Final = 4
-
-#: Seconds that a thread keeps a connection to the database.
-CONNECTION_SECONDS: Final = 60
 
 
 class SynchronousHandler(ASGIHandler):
@@ -118,16 +116,9 @@ def _let_go(*answered: object) -> None:
                 context["request"].__dict__.clear()
 
 
-def _keep_connections() -> None:
-    """Let this thread keep its connections to the database: unlike Django's, it lives on."""
-    keep = {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
-    for connection in connections.all():
-        connection.settings_dict = connection.settings_dict | keep
-
-
 _threads: Final = ThreadPoolExecutor(
-    THREADS, thread_name_prefix="notifications", initializer=_keep_connections
+    THREADS, thread_name_prefix="notifications", initializer=keep_connections
 )
 _large_thread: Final = ThreadPoolExecutor(
-    1, thread_name_prefix="notifications-large", initializer=_keep_connections
+    1, thread_name_prefix="notifications-large", initializer=keep_connections
 )

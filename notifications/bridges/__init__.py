@@ -23,6 +23,8 @@ processes; what goes out, by the process in which the client's SEND arrived::
 ``status``      how the routes are doing; ``progress`` for people, ``metrics`` for Prometheus
 ``store``       the keys of all that in Redis
 
+Outboxes of databases, :mod:`realtime.django.outbox`, are routes as well: ``runner`` relays them.
+
 Why so:
 
 * Two bridges doubled every message, and one is not enough: so each route has one owner. A lease

@@ -10,12 +10,14 @@ Formats: what a message looks like on Redis, in and out.
 ===============  ==================================================================
 
 What is published on a Redis channel is read as an entry of a stream that has the field ``message``
-alone. In an entry, the field ``idempotency-key`` makes the message one that is published once.
+alone. In an entry, the field ``idempotency-key`` makes the message one that is published once, and
+``traceparent`` and ``tracestate``, if they are well formed, say in which trace it is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -32,6 +34,11 @@ Fields = Mapping[bytes, bytes]
 MESSAGE: Final = b"message"
 TOPIC: Final = b"topic"
 _KEY: Final = IDEMPOTENCY_KEY.encode()
+#: Fields of an entry that become headers, and what W3C's Trace Context lets them be.
+_PARENT: Final = b"traceparent"
+_PARENT_FORM: Final = re.compile(rb"[\da-f]{2}-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}")
+_STATE: Final = b"tracestate"
+_STATE_FORM: Final = re.compile(rb"[ -~]{1,512}")
 
 _JSON_SPACE: Final = " \t\n\r"
 _raw_decode: Final = json.JSONDecoder().raw_decode  # json.loads takes twice the time
@@ -52,6 +59,8 @@ def read(format: str, fields: Fields, to: str, owner: str) -> Message:
         ValueError: If it holds none; says why.
     """
     message = READERS[format](fields, to, owner)
+    if _PARENT in fields:
+        message = replace(message, headers={**message.headers, **_trace(fields)})
     if _KEY in fields:
         return replace(message, idempotency_key=key_of_route(owner, _text(fields, _KEY)))
     return message
@@ -87,6 +96,16 @@ def _text(fields: Fields, name: bytes) -> str:
         return fields[name].decode()
     except UnicodeDecodeError:
         raise ValueError(f"the field {name.decode()!r} is not UTF-8") from None
+
+
+def _trace(fields: Fields) -> dict[str, str]:
+    """Return the headers that say in which trace an entry is; what is malformed is ignored."""
+    if not _PARENT_FORM.fullmatch(fields[_PARENT]):
+        return {}
+    headers = {"traceparent": fields[_PARENT].decode()}
+    if _STATE_FORM.fullmatch(fields.get(_STATE, b"")):
+        headers["tracestate"] = fields[_STATE].decode()
+    return headers
 
 
 def _text_or_bytes(payload: bytes) -> str | bytes:

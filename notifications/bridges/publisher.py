@@ -23,6 +23,7 @@ from realtime.redis.pipeline import Pipeline
 
 from .lease import Lease
 from .routes import Arrival, IncomingRoute
+from .store import Life, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Publisher:
         self.route = route
         self.lease = lease
         self._pipeline = pipeline
+        #: Where a stream is.
+        self.life = Life()
         #: How often each outcome was, and ``errors``.
         self.counts: Counter[str] = Counter()
         #: By what is said: when it was last, and how often it was not since.
@@ -105,6 +108,17 @@ class Publisher:
         elif failed:
             self.failed(failed[0], len(failed))
         return errors
+
+    async def begin_anew(self) -> None:
+        """Take note, in Redis as well, that the stream has another life than the one before."""
+        self.life = Life(self.life.number + 1)
+        fields = itertools.chain.from_iterable(self.life.status.items())
+        await self._pipeline.submit(("HSET", key_of(self.route.id, "status"), *fields))
+        logger.warning(
+            "bridge %(bridge)s: the stream was begun anew: what is in it is published, whatever its"
+            " ids",
+            {"bridge": self.route.id},
+        )
 
     def ready(self) -> None:
         """Tell operators that nothing is missed from now on."""

@@ -19,7 +19,7 @@ from realtime.sessions.session import Session
 from .formats import WRITERS, Fields, as_fields, read
 from .store import prefix
 
-Kind = Literal["channel", "pattern", "stream"]
+Kind = Literal["channel", "pattern", "stream", "outbox"]
 
 #: One for Redis.
 Command = tuple[str | bytes, ...]
@@ -206,8 +206,9 @@ def to_stream(
 
 
 def incoming_routes() -> list[IncomingRoute]:
-    """Return the routes of the table that ``manage.py bridge`` consumes."""
-    return routing_table().entries(IncomingRoute)
+    """Return what ``manage.py bridge`` consumes: the routes of the table, and the outboxes."""
+    outboxes = [IncomingRoute("outbox", alias, "", "rows") for alias in conf.STOMP_OUTBOX]
+    return [*routing_table().entries(IncomingRoute), *outboxes]
 
 
 def outgoing_routes() -> list[OutgoingRoute]:

@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
+from django.db import Error as DatabaseError
 from redis import RedisError
 
+from realtime.concurrency import in_thread
 from realtime.conf import conf
-from realtime.redis import create_pool, open_pipeline
+from realtime.django.outbox import relay
+from realtime.redis import Fenced, create_pool, open_pipeline
 from realtime.redis.cluster_pipeline import ClusterPipeline
 from realtime.redis.pipeline import Pipeline
 
@@ -19,15 +22,45 @@ from .channels import consume_channels
 from .lease import RENEW_SECONDS, SCRIPTS, Lease, LeaseLost
 from .publisher import Publisher
 from .routes import IncomingRoute, Kind
-from .store import STORED_AS
+from .store import STORED_AS, Life
 from .streams import consume_stream
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two looks into an outbox in which there was nothing.
+OUTBOX_SECONDS: Final = 0.2
+
+
+async def consume_outbox(publisher: Publisher) -> None:
+    """
+    Relay the messages of an outbox until cancelled.
+
+    Redis and the database may come and go.
+
+    Raises:
+        LeaseLost: If another process may do so.
+    """
+    route, lease = publisher.route, publisher.lease
+    publisher.ready()
+    while True:
+        lease.check()
+        count = 0
+        try:
+            count = await in_thread(relay, route.source, route.id, lease.token)
+        except Fenced:
+            lease.give_up()
+        except (RedisError, DatabaseError) as error:
+            publisher.failed(error)
+        publisher.counts["messages"] += count
+        if count == 0:
+            await asyncio.sleep(OUTBOX_SECONDS)
+
 
 _CONSUME: Final[dict[Kind, Callable[[Publisher], Coroutine[Any, Any, None]]]] = {
     "channel": consume_channels,
     "pattern": consume_channels,
     "stream": consume_stream,
+    "outbox": consume_outbox,
 }
 
 
@@ -83,6 +116,7 @@ class Runner:
         self._since = time.time()
         for name, stored in STORED_AS.items():
             self._publisher.counts[name] = int(status.get(stored, 0))
+        self._publisher.life = Life.of(status)
         self._seen = (time.monotonic(), self.messages)
 
     async def _renew(self) -> None:
@@ -118,6 +152,7 @@ class Runner:
     def _status(self) -> dict[str, str]:
         return {
             **{stored: str(self._publisher.counts[name]) for name, stored in STORED_AS.items()},
+            **(self._publisher.life.status if self.route.kind == "stream" else {}),
             "rate": f"{self.rate:.1f}",
             "holder": self.lease.owner,
             "since": f"{self._since:.3f}",

@@ -11,10 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from django.db import Error as DatabaseError
 from redis import RedisError, ResponseError
 
 from notifications.dead_letters import letters as dead_letters
+from realtime.concurrency import with_connection
 from realtime.conf import conf
+from realtime.django.outbox import waiting
 from realtime.redis import execute_all, try_all
 
 from .routes import IncomingRoute, OutgoingRoute
@@ -33,7 +36,7 @@ class RouteStatus:
         rate: Messages consumed in a second, when ``updated``.
         messages: How many were consumed, by whomever; so are ``dead_lettered`` and ``errors``.
         since: When the owner began, in seconds since 1970; so is ``updated``.
-        lag: Entries of the stream that were not read yet.
+        lag: Entries of the stream that were not read yet; messages of an outbox that wait.
         pending: Entries that were read, and neither consumed nor dead-lettered yet.
         dead_letters: How many are kept.
         problem: Why ``lag`` and ``pending`` are not known.
@@ -101,12 +104,17 @@ def _progress(lease: bytes | None, said: dict[str, bytes]) -> dict[str, Any]:
 
 
 def _backlogs(routes: Iterable[IncomingRoute]) -> dict[str, dict[str, Any]]:
-    """Return what streams hold for their routes, or why that is not known, by the routes' ids."""
+    """
+    Return what streams and outboxes hold for their routes, or why that is not known, by the routes'
+    ids.
+    """
     by_url: dict[str, list[IncomingRoute]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for route in routes:
         if route.kind == "stream":
             by_url.setdefault(route.url, []).append(route)
-    found: dict[str, dict[str, Any]] = {}
+        elif route.kind == "outbox":
+            found[route.id] = _of_outbox(route)
     for url, of_url in by_url.items():
         questions = [("XINFO", "GROUPS", route.source) for route in of_url]
         try:
@@ -128,6 +136,13 @@ def _backlog(route: IncomingRoute, groups: Any) -> dict[str, Any]:
         if group["name"] == route.group.encode():
             return {name: group[name] for name in ("lag", "pending")}
     return {"problem": f"the stream has no group {route.group} yet"}
+
+
+def _of_outbox(route: IncomingRoute) -> dict[str, Any]:
+    try:
+        return {"lag": with_connection(waiting, route.source)}
+    except DatabaseError as error:
+        return {"problem": f"its database does not answer: {type(error).__name__}"}
 
 
 def _pairs(flat: list[Any]) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from hashlib import sha256
+from typing import Any, Final, Self
 
 import redis
 from django.conf import settings
@@ -32,3 +35,48 @@ def prefix() -> str:
 def client_to(url: str) -> redis.Redis | ClusterClient:
     """Return the synchronous client to the Redis at the URL, which all threads share."""
     return create_client(url)
+
+
+@dataclass
+class Life:
+    """
+    The life of a stream: one that is deleted and begun anew may have smaller ids.
+
+    Args:
+        number: How often it was begun anew.
+        newest: The id of the newest entry that was consumed in it; "" for none.
+        digest: What tells that entry from another of the same id.
+    """
+
+    number: int = 0
+    newest: str = ""
+    digest: str = ""
+
+    @classmethod
+    def of(cls, status: Mapping[str, str]) -> Self:
+        """Return the one that the status of a route has."""
+        newest, _, digest = status.get("newest", "").partition(" ")
+        return cls(int(status.get("life", 0)), newest, digest)
+
+    @property
+    def status(self) -> dict[str, str]:
+        """What the status of a route has of it."""
+        return {"life": str(self.number), "newest": f"{self.newest} {self.digest}"}
+
+    def consumed(self, id: bytes, fields: list[bytes]) -> None:
+        """Take note of the newest entry."""
+        self.newest, self.digest = id.decode(), digest_of(fields)
+
+    def text(self, id: bytes) -> str:
+        """
+        Return the id of an entry so that texts compare as ids do, and those of a later life are
+        greater: digits alone do so in every locale, which Redis compares by.
+        """
+        milliseconds, _, number = id.decode().partition("-")
+        text = f"{milliseconds:0>20}-{number:0>20}"
+        return f"9{self.number:09}-{text}" if self.number else text
+
+
+def digest_of(fields: list[bytes]) -> str:
+    """Return a short text that stands for the fields of an entry."""
+    return sha256(repr(fields).encode()).hexdigest()[:16]

@@ -7,6 +7,9 @@ order. So it does again, as another consumer, whenever anything failed, or when 
 others have entries: a former owner that was asleep, or a connection given up, may still have
 been reading. Nothing after them is published before.
 
+A stream that was deleted and begun anew may have ids that were there before. So it is seen, before
+it is read, whether the entry that was consumed last is still what it was; if not, ids count anew.
+
 They are published while the next are read and begun. Each says which one was begun
 before it for its destination, and is not taken unless that was: so what failed can be tried again
 in order, whatever has become of what came after it.
@@ -27,6 +30,7 @@ from realtime.redis import REDIS_ERRORS, Call, Script, create_pool, open_pipelin
 
 from .publisher import Begun, Publisher, settled
 from .routes import Arrival
+from .store import digest_of
 
 #: How many entries are read at once, and about how many bytes.
 MAX_ENTRIES: Final = 1000
@@ -99,6 +103,7 @@ class _Reader:
         self._reading = open_pipeline(create_pool(route.url), [_FORGET])
         self._pipeline = pipeline_to(route.url)
         self._count = 1
+        self._newest_read = ""
 
     async def aclose(self) -> None:
         await self._reading.aclose()
@@ -107,6 +112,7 @@ class _Reader:
         """Consume all entries in their order; return when it has to begin anew."""
         self._consumer = f"{self._publisher.lease.owner_id} {next(self._numbers)}"
         self._latest.clear()
+        self._newest_read = ""
         try:
             await self._consume_all()
         except ResponseError as error:
@@ -117,7 +123,8 @@ class _Reader:
 
     async def _consume_all(self) -> None:
         try:
-            await self._make_group()
+            made = await self._make_group()
+            await self._recognise(made)
             await self._consume_pending()
             await self._consume_new()
         finally:
@@ -128,14 +135,42 @@ class _Reader:
         self._publisher.failed(error)
         await asyncio.sleep(RETRY_SECONDS)
 
-    async def _make_group(self) -> None:
+    async def _make_group(self) -> bool:
+        """Make the group if it is not there; return whether it was made."""
+        made = True
         try:
             await self._submit("XGROUP", "CREATE", self._stream, self._group, "0", "MKSTREAM")
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
+            made = False
         forget = (self._group, str(FORGET_MILLISECONDS))
         await self._reading.submit(Call(_FORGET, (self._stream,), forget))
+        return made
+
+    async def _recognise(self, made: bool) -> None:
+        """
+        See whether the stream is the one that was consumed before.
+
+        Args:
+            made: Whether the group was missing, as after the stream was deleted.
+        """
+        life = self._publisher.life
+        if not life.newest:
+            return
+        found = await self._submit("XRANGE", self._stream, life.newest, life.newest)
+        if found:
+            same = digest_of(found[0][1]) == life.digest
+        else:  # trimmed, unless nothing has ever been where it was
+            same = not made and await self._last_id() >= life.text(life.newest.encode())
+        if not same:
+            self._publisher.lease.check()
+            await self._publisher.begin_anew()
+
+    async def _last_id(self) -> str:
+        about = await self._submit("XINFO", "STREAM", self._stream)
+        said = dict(zip(about[::2], about[1::2], strict=True))
+        return self._publisher.life.text(said[b"last-generated-id"])
 
     async def _consume_pending(self) -> None:
         """Take over and consume what was read and not acknowledged, by whomever."""
@@ -160,7 +195,10 @@ class _Reader:
             reading.cancel()
 
     async def _read_new(self) -> list[Entry] | None:
-        """Return the next entries, or None if another consumer has some that may come before."""
+        """
+        Return the next entries, or None if another consumer has some that may come before, or they
+        come after greater ids: then the stream is another.
+        """
         options = ("COUNT", str(self._count), "BLOCK", str(BLOCK_MILLISECONDS))
         group = ("GROUP", self._group, self._consumer)
         read = self._submit("XREADGROUP", *group, *options, "STREAMS", self._stream, ">")
@@ -169,7 +207,12 @@ class _Reader:
         streams, (_, _, _, consumers) = read.result(), look.result()
         if any(name.decode() != self._consumer for name, _ in consumers or ()):
             return None
-        return streams[0][1] if streams else []
+        entries: list[Entry] = streams[0][1] if streams else []
+        if entries:
+            before, self._newest_read = self._newest_read, self._text(entries[-1][0])
+            if self._text(entries[0][0]) <= before:
+                return None
+        return entries
 
     async def _consume(self, entries: list[Entry]) -> None:
         """
@@ -188,7 +231,7 @@ class _Reader:
     async def _consume_part(self, there: list[tuple[bytes, list[bytes]]]) -> None:
         await broker.ready()
         self._publisher.lease.check()
-        begun = self._publisher.begin(itertools.starmap(_arrival, there), self._latest)
+        begun = self._publisher.begin(itertools.starmap(self._arrival, there), self._latest)
         if there:
             self._under_way.append(asyncio.create_task(self._acknowledge(there, begun)))
             await asyncio.sleep(0)
@@ -205,10 +248,12 @@ class _Reader:
         taken = [id for (id, _), error in zip(entries, errors, strict=True) if error is None]
         if taken:
             await self._pipeline.submit(("XACK", self._stream, self._group, *taken))
+        if len(taken) == len(entries):
+            self._publisher.life.consumed(*entries[-1])
         for error in filter(None, errors):
             self._publisher.lease.check()
             raise error
-        return _as_text(entries[-1][0])
+        return self._text(entries[-1][0])
 
     def _forget(self, taken: str) -> None:
         """Forget what nothing has to wait for: all entries up to this one are taken."""
@@ -225,14 +270,10 @@ class _Reader:
         future.add_done_callback(lambda future: future.cancelled() or future.exception())
         return future
 
+    def _arrival(self, id: bytes, fields: list[bytes]) -> Arrival:
+        names_and_values = iter(fields)
+        pairs = dict(zip(names_and_values, names_and_values, strict=True))
+        return Arrival(pairs, entry=self._text(id))
 
-def _arrival(id: bytes, fields: list[bytes]) -> Arrival:
-    names_and_values = iter(fields)
-    pairs = dict(zip(names_and_values, names_and_values, strict=True))
-    return Arrival(pairs, entry=_as_text(id))
-
-
-def _as_text(id: bytes) -> str:
-    """Return the id of an entry so that the texts of ids compare as ids do."""
-    milliseconds, _, number = id.partition(b"-")
-    return (milliseconds.rjust(20, b"0") + b"-" + number.rjust(20, b"0")).decode()
+    def _text(self, id: bytes) -> str:
+        return self._publisher.life.text(id)

@@ -1,4 +1,4 @@
-"""Addresses: from where a client comes, though proxies stand between."""
+"""Addresses: from where a client comes, and what for, though proxies stand between."""
 
 from __future__ import annotations
 
@@ -12,11 +12,36 @@ from realtime.conf import cached_setting, conf
 Network = IPv4Network | IPv6Network
 
 FORWARDED_FOR: Final = b"x-forwarded-for"
+FORWARDED_PROTO: Final = b"x-forwarded-proto"
+FORWARDED_HOST: Final = b"x-forwarded-host"
+
+#: Among ``TRUSTED_PROXIES``: whoever comes by a Unix socket.
+UNIX: Final = "unix"
+
+_SCHEMES: Final = {"http": {True: "https", False: "http"}, "websocket": {True: "wss", False: "ws"}}
 
 
 def address_of(scope: dict[str, Any]) -> str:
     """Return the address in an ASGI scope, "" where there is none."""
     return str((scope.get("client") or ("",))[0])
+
+
+def heed_proxy(scope: dict[str, Any]) -> None:
+    """
+    Let an ASGI scope be what the client sent to the proxy before us: its address, the scheme
+    and the host. Of whoever is no trusted proxy nothing is believed.
+    """
+    peer, port = scope["client"] or ("", 0)
+    if not is_trusted_proxy(peer):
+        return
+    headers = scope["headers"]
+    if address := client_address(peer, headers):
+        scope["client"] = [address, port]
+    if scheme := _first(headers, FORWARDED_PROTO):
+        scope["scheme"] = _SCHEMES[scope["type"]][scheme.lower() in (b"https", b"wss")]
+    if host := _first(headers, FORWARDED_HOST):
+        others = [(name, value) for name, value in headers if name != b"host"]
+        scope["headers"] = [*others, (b"host", host)]
 
 
 def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -27,7 +52,7 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
     it the client itself may have written. The header of a peer that is none is not
     read.
     """
-    if not conf.TRUSTED_PROXIES or not is_trusted_proxy(peer):
+    if not is_trusted_proxy(peer):
         return peer
     address = peer
     for entry in reversed(_forwarded(headers)):
@@ -41,7 +66,9 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 @cached_setting
 def is_trusted_proxy(address: str) -> bool:
-    """Return whether an address is in one of the networks of ``TRUSTED_PROXIES``."""
+    """Return whether an address, "" for a Unix socket, is one of ``TRUSTED_PROXIES``."""
+    if not address:
+        return UNIX in conf.TRUSTED_PROXIES
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in trusted_networks())
 
@@ -49,12 +76,13 @@ def is_trusted_proxy(address: str) -> bool:
 @cached_setting
 def trusted_networks() -> tuple[Network, ...]:
     """
-    Return ``TRUSTED_PROXIES``, read.
+    Return the networks of ``TRUSTED_PROXIES``.
 
     Raises:
         ValueError: If one is no network.
     """
-    return tuple(ip_network(text, strict=False) for text in conf.TRUSTED_PROXIES)
+    named = (text for text in conf.TRUSTED_PROXIES if text != UNIX)
+    return tuple(ip_network(text, strict=False) for text in named)
 
 
 @lru_cache(maxsize=4096)
@@ -64,6 +92,12 @@ def neighbourhood(address: str) -> str:
     if not isinstance(parsed, IPv6Address):
         return address
     return str(ip_network((int(parsed), 64), strict=False))
+
+
+def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    """Return the first value of a header to which proxies may have added theirs."""
+    value = next((value for name, value in headers if name == wanted), b"")
+    return value.partition(b",")[0].strip()
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:

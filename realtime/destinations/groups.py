@@ -7,6 +7,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from .remembered import REMEMBERED
+
 #: The groups of destinations, and those whose readable name would be too long for Channels.
 GROUP: Final = "stomp"
 HASHED_GROUP: Final = "stomp-hash."
@@ -15,7 +17,7 @@ MAX_GROUP_CHARACTERS: Final = 99
 _UNREADABLE: Final = re.compile(rb"[^A-Za-z0-9\-/]")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=REMEMBERED)
 def group_name(destination: str) -> str:
     """
     Return the channel-layer group of a destination.

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
+from .remembered import REMEMBERED
+
 TOPIC: Final = "/topic/"
 APPLICATION: Final = "/app/"
 USER: Final = "/user/"
@@ -44,7 +46,7 @@ class LoginRequired(DestinationError):
     """A destination of a user's own, and nobody is logged in."""
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=REMEMBERED)
 def check_destination(destination: str) -> str:
     """
     Return the destination if it is legal: a known prefix, a name, 255 bytes at most.
@@ -91,7 +93,7 @@ def check_topic(destination: str) -> str:
     return destination
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=REMEMBERED)
 def check_published(destination: str) -> str:
     """
     Return the destination if messages can be published to it: a topic, all sessions of a
@@ -158,7 +160,7 @@ def reply_address(destination: str, session_id: str) -> str:
     return check_destination(f"{TEMPORARY}{session_id}/{name}")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=REMEMBERED)
 def heard_destination(destination: str, user_name: str) -> str:
     """
     Return what the hub has to hear for a subscriber to a destination.
@@ -179,7 +181,7 @@ def heard_destination(destination: str, user_name: str) -> str:
     return user_destination(destination, user_name)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=REMEMBERED)
 def is_pattern(destination: str) -> bool:
     """Return whether this is a pattern of topics: with ``*`` or ``**`` as segments."""
     return destination.startswith(TOPIC) and "*" in destination

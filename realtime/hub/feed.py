@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 #: Returns the channel by which this process hears everything.
 OpenChannel = Callable[[], Awaitable[str]]
 
+#: Called with messages before they are handed to subscriptions, and with how many these are.
+#: :mod:`realtime.tracing` sets it.
+trace: Callable[[Sequence[Message], int], None] | None = None
+
 
 class Membership:
     """
@@ -195,6 +199,8 @@ class Feed:
 
     def deliver(self, messages: Sequence[Message]) -> int:
         """Hand messages to all who hear; return how often."""
+        if trace is not None:
+            trace(messages, sum(map(len, self._hearing.values())))
         shared = SharedFrames(*messages)
         self.messages += len(messages)
         count = 0

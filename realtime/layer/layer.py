@@ -135,18 +135,6 @@ class TopicLayer(RedisPubSubChannelLayer):
             for shard in links.shards:
                 shard.subscriber.unsubscribe(name, pattern=True)
 
-    async def check(self) -> None:
-        """
-        Return if each Redis answers, and what is published there is heard here.
-
-        Raises:
-            redis.RedisError: If not.
-        """
-        shards = self.open_links().shards
-        if any(shard.subscriber.lost for shard in shards):
-            raise redis.ConnectionError("the subscriptions are lost")
-        await asyncio.gather(*(each.pipeline.submit(("EXISTS", self.prefix)) for each in shards))
-
     def channel_of(self, group: str) -> str:
         """Return the Redis channel of a group."""
         return self._group_prefix + group

@@ -14,7 +14,7 @@ from channels_redis.utils import _consistent_hash, decode_hosts
 
 from realtime.counters import counters
 from realtime.messages.envelope import unbundle
-from realtime.redis.connect import create_pool, open_pipeline
+from realtime.redis import address_shown, create_pool, open_pipeline
 from realtime.redis.subscriber import Receive, Subscriber
 
 from .scripts import SCRIPTS
@@ -136,6 +136,8 @@ class Shard:
 
     def __init__(self, host: Any, receive: Receive, renewed: Callable[[], None]) -> None:
         self._host = host
+        #: Where it is, fit to be shown.
+        self.shown = address_shown(host)
         self._receive = receive
         self._renewed = renewed
         self._open()

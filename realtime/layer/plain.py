@@ -60,9 +60,6 @@ class PlainLayer:
     async def ready(self) -> None:
         """Return: there is nothing to wait for."""
 
-    async def check(self) -> None:
-        """Return: it can't be told whether it works."""
-
     async def join(self, destination: str, channel: str) -> None:
         """
         Hear a destination on a channel.

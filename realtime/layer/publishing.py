@@ -12,11 +12,13 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from sys import intern
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import hiredis
 
 from realtime.destinations.groups import is_hashed, readable_name
+from realtime.destinations.remembered import REMEMBERED
 from realtime.messages.envelope import bundle, packer
 from realtime.redis.commands import Command
 from realtime.redis.connect import execute_all
@@ -74,7 +76,7 @@ class Publisher:
     def __init__(self, layer: TopicLayer, prefix: str) -> None:
         self._layer = layer
         self._prefix = prefix
-        self._section = lru_cache(maxsize=65536)(self._find_section)
+        self._section = lru_cache(maxsize=REMEMBERED)(self._find_section)
 
     def publish(self, publications: Sequence[Publication]) -> asyncio.Future[list[Any]]:
         """
@@ -171,8 +173,8 @@ class Publisher:
         channels: tuple[str, ...] = (self._prefix + group,)
         if destination and is_hashed(group):
             channels += (self._prefix + readable_name(destination),)
-        kept = (str(size), str(ttl * 1000))
-        arguments = (*kept, route, str(token), str(len(channels)), *channels)
+        texts = map(intern, (str(size), str(ttl * 1000), route, str(token), str(len(channels))))
+        arguments = (*texts, *channels)
         return Section(channels, history_keys(channels[0]), arguments)
 
 
@@ -213,7 +215,7 @@ class Bundle:
         self._size = size
         return True
 
-    def pack(self, run: str) -> bytes:
+    def pack(self, run: str, *, whole: bool = False) -> bytes:
         payloads = self._payloads
         payload = payloads[0] if len(payloads) == 1 else bundle(payloads)
         command: tuple[Any, ...] = ("PUBLISH", self._channel, payload)
@@ -290,7 +292,7 @@ class ScriptCall:
         self._size = size
         return True
 
-    def pack(self, run: str) -> bytes:
+    def pack(self, run: str, *, whole: bool = False) -> bytes:
         keys: list[str] = []
         arguments: list[Any] = []
         for messages in self._sections:
@@ -302,7 +304,7 @@ class ScriptCall:
             arguments.append(len(messages))
             for message in messages:
                 arguments += (message.payload, message.id, message.entry)
-        return pack_call(PUBLISH, keys, run, arguments)
+        return pack_call(PUBLISH, keys, run, arguments, whole)
 
     def answers(self, answer: Any) -> list[Any]:
         if isinstance(answer, Exception):

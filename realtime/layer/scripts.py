@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
+from realtime.destinations.remembered import REMEMBERED
 from realtime.messages.idempotency import KEY_SECONDS
 from realtime.redis.commands import Script
 
@@ -30,7 +31,7 @@ PRESENCE: Final = _script("presence.lua")
 SCRIPTS: Final = (PUBLISH, READ, PRESENCE)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=REMEMBERED)
 def history_keys(channel: str) -> tuple[str, str]:
     """Return where the position and the entries of a group are; in one slot of a cluster."""
     return f"{{{channel}}}:position", f"{{{channel}}}:entries"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64decode, b64encode
-from typing import Any, NoReturn
+from typing import Any
 
 from realtime.destinations.names import check_published
 
+from .body import parse_json
 from .idempotency import IDEMPOTENCY_KEY, key_in, key_of_route
 from .message import Message
 
@@ -39,7 +40,7 @@ def _is_json(message: Message) -> bool:
 def _read_json(text: str) -> Any:
     """Return the value of a text that is JSON, or the text if it is not, or can't be JSON again."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = parse_json(text.encode())
         json.dumps(value, ensure_ascii=False).encode()  # not so with half of a surrogate pair
     except (ValueError, RecursionError):
         return text
@@ -101,21 +102,6 @@ def as_envelope(message: Message, user_name: str, session_id: str) -> str:
     return json.dumps(content | _body(message, "body"), ensure_ascii=False)
 
 
-def parse_json(payload: bytes) -> Any:
-    """
-    Return what a payload says as JSON.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    try:
-        return json.loads(payload.decode(), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("JSON that is nested too deeply") from None
-    except ValueError as error:
-        raise ValueError(f"no JSON: {error}") from None
-
-
 def check_json(payload: bytes) -> bytes:
     """
     Return the payload if it is JSON.
@@ -125,10 +111,6 @@ def check_json(payload: bytes) -> bytes:
     """
     parse_json(payload)
     return payload
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _decode_base64(text: Any) -> bytes:

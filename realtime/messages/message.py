@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from django.core.serializers.json import DjangoJSONEncoder
+
 from realtime.conf import conf
 from realtime.destinations.names import check_published
 from realtime.stomp import Limits
+
+from .body import parse_json, read_text
 
 #: The type and version of the envelope that travels between nodes.
 ENVELOPE_TYPE: Final = "stomp.message"
@@ -35,6 +39,9 @@ _TEXT: Final[Mapping[str, str]] = {"content-type": "text/plain;charset=UTF-8"}
 _TEXT_BYTES: Final = sum(map(len, [*_TEXT, *_TEXT.values()]))
 _JSON: Final[Mapping[str, str]] = {"content-type": "application/json"}
 _BYTES: Final[Mapping[str, str]] = {"content-type": "application/octet-stream"}
+
+#: Makes JSON of what Django's models hold: dates, decimals, UUIDs.
+_encode_more: Final = DjangoJSONEncoder().default
 
 _numbers = itertools.count(1)
 _id_prefix = secrets.token_hex(6)
@@ -75,23 +82,44 @@ class Message:
     ) -> Message:
         """
         Return a message whose body is ``content``: bytes as they are, a string as text,
-        anything else as JSON, each with its ``content-type`` unless ``headers`` has one.
+        anything else as JSON, dates, decimals and UUIDs included; each with its
+        ``content-type`` unless ``headers`` has one.
 
         Raises:
-            ValueError: If the content can't be encoded.
+            TypeError, ValueError: If the content can't be encoded.
         """
         if isinstance(content, str):
             body, own = content.encode(), _TEXT
         elif isinstance(content, bytes):
             body, own = content, _BYTES
         else:
-            body, own = json.dumps(content, ensure_ascii=False, allow_nan=False).encode(), _JSON
+            text = json.dumps(content, ensure_ascii=False, allow_nan=False, default=_encode_more)
+            body, own = text.encode(), _JSON
         return cls(
             destination,
             body,
             {**own, **headers} if headers else own,
             idempotency_key=idempotency_key,
         )
+
+    @property
+    def text(self) -> str:
+        """
+        The body as text.
+
+        Raises:
+            BadBody: If it is not UTF-8. A handler that lets it pass answers with what is wrong.
+        """
+        return read_text(self.body)
+
+    def json(self) -> Any:
+        """
+        Return what the body says as JSON.
+
+        Raises:
+            BadBody: If it is none. A handler that lets it pass answers with what is wrong.
+        """
+        return parse_json(self.body)
 
 
 def check_content(message: Message) -> int:

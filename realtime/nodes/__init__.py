@@ -23,6 +23,7 @@ Nothing of it is in the database, and nothing is written for a message: who want
 ``rates``     how many messages a second each session sends and gets
 ``service``   what runs for this on each node
 ``health``    ``GET /healthz`` and ``GET /readyz``: does this process live, is it ready for clients?
+``readiness`` a publish and a subscription, tried on each part of Redis
 
 May import ``sessions`` and all below.
 """

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final
 
 from channels.layers import get_channel_layer
 
 from realtime.access.limits import outage
-from realtime.layer.plain import face_of
-from realtime.redis import REDIS_ERRORS
+from realtime.layer.layer import TopicLayer
+
+from .readiness import NotReady, readiness_of
 
 LIVE: Final = "/healthz"
 READY: Final = "/readyz"
-
-#: Seconds that Redis has to answer.
-READY_SECONDS: Final = 2.0
 
 
 async def health(scope: Any, receive: Any, send: Any) -> None:
     """
     Answer ``GET /healthz`` and ``GET /readyz``, for any host name: 200, or 503 with why not.
 
-    A process that lives need not be restarted when Redis or the database is away: its clients stay,
-    and it goes on when that is back. It is not ready meanwhile for new ones. The database is not
-    asked for this: each node writes to it every few seconds anyway.
+    A process that lives need not be restarted when Redis is away: its clients stay, and it goes
+    on when Redis is back. It is not ready meanwhile for new ones. While a part of Redis is away, as
+    a node of a cluster, or the database, it is ready, and says what does not work: all nodes share
+    the database, and whoever needs none, as with a JWT, is served. It is not asked for this: each
+    node writes to it every few seconds anyway.
     """
-    error = await _why_not_ready() if scope["path"] == READY else None
-    content = {"status": "ok"} if error is None else {"status": "unavailable", "detail": error}
+    status, content = await _readiness() if scope["path"] == READY else (200, {"status": "ok"})
     body = json.dumps(content).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    status = 200 if error is None else 503
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
 
-async def _why_not_ready() -> str | None:
+async def _readiness() -> tuple[int, dict[str, str]]:
+    layer = get_channel_layer()
+    if not isinstance(layer, TopicLayer):
+        return 200, {"status": "ok"}  # it can't be told whether it works
     try:
-        async with asyncio.timeout(READY_SECONDS):
-            await face_of(get_channel_layer()).check()
-    except REDIS_ERRORS as error:
-        return f"Redis is away: {type(error).__name__}"
-    return f"the database is away: {outage.reason}" if outage.reason else None
+        problems = await readiness_of(layer).check()
+    except NotReady as error:
+        return 503, {"status": "unavailable", "detail": str(error)}
+    if outage.reason:
+        problems = [*problems, f"the database is away: {outage.reason}"]
+    if problems:
+        return 200, {"status": "degraded", "detail": "; ".join(problems)}
+    return 200, {"status": "ok"}

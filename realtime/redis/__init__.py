@@ -10,7 +10,8 @@ A guest in this house: it knows nothing of messages, and could be a package of i
             ──> a client     the same for synchronous code: exchange
     subscriber               hears Redis channels: one connection, one owner
     link                     one connection, under pipeline and subscriber
-    commands                 what is sent; replicas: waiting until they have it
+    commands                 what is sent
+    replicas                 waiting until they have it; leaving what has become one
 
 Why so:
 
@@ -21,8 +22,10 @@ Why so:
 * The subscribing connection is our own: redis-py's re-subscription leaks and races under churn.
 * A command is never sent twice: after a broken link nobody knows whether Redis took it. What a node
   of a cluster answers with MOVED, ASK or TRYAGAIN was not executed, and goes on to the right one.
-* Links ask whether they lead where they should, every second behind sentinels: a PUBLISH on a
-  primary that is cut off succeeds, and nobody hears it.
+  So it is with NOSCRIPT, after a neighbour's SCRIPT FLUSH: the call is sent again with its text.
+* Links ask whether they lead where they should, each second: the sentinels where there are some,
+  otherwise the server itself. A PUBLISH on a primary that is cut off, or on a replica, succeeds,
+  and those elsewhere do not hear it.
 * Not redis-py's cluster client: it connects anew whenever it looks at the nodes, its pipeline
   refuses EVALSHA and PUBLISH, and its pub/sub stays with one node.
 * One WAIT for each written batch: Redis reads nothing from a connection that waits, so what comes

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import redis
+from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
-from .cluster import REDIRECTIONS, RETRY_SECONDS, ClusterPool
+from .cluster import BELIEVED_SECONDS, REDIRECTIONS, RETRY_SECONDS, ClusterPool
 from .commands import ANSWER_SECONDS, REDIS_ERRORS, Command, Script
 from .pipeline import MAX_COMMANDS, Pipeline
 from .slots import Address, redirected_to, slot_of
@@ -76,6 +77,22 @@ class ClusterPipeline:
             await pipeline.ready()
         while self._settling is not None and self._holds_many:
             await asyncio.wait([self._settling])
+
+    async def places(self) -> set[Address | None]:
+        """
+        Return the nodes that have keys, and None if there are some that no node has.
+
+        Raises:
+            redis.ConnectionError: If no node answers.
+        """
+        await self._pool.refresh(BELIEVED_SECONDS)
+        assert self._pool.slots is not None
+        return self._pool.slots.primaries
+
+    def place_of(self, key: str) -> Address | None:
+        """Return which of them has a key."""
+        assert self._pool.slots is not None
+        return self._pool.slots.owner_of(key_slot(key.encode()))
 
     async def aclose(self) -> None:
         """Close the connections; commands that wait are answered first."""

@@ -66,8 +66,13 @@ class Joined(Protocol):
     def add(self, command: Command) -> bool:
         """Take in the next command, if it can travel with these; return whether it can."""
 
-    def pack(self, run: str) -> bytes:
-        """Return what is sent, for the server process whose ``run`` it is."""
+    def pack(self, run: str, *, whole: bool = False) -> bytes:
+        """
+        Return what is sent, for the server process whose ``run`` it is.
+
+        Args:
+            whole: Whether to send the text of a script: Redis has forgotten it, and keeps it then.
+        """
 
     def answers(self, answer: Any) -> list[Any]:
         """Return the answer to each of the commands; it may be an error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -15,11 +16,13 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     TryAgainError,
 )
 
 from .commands import REDIS_ERRORS, Fenced, Script, naming, preparation, server_run
+from .replicas import is_left, note_replica
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ _KINDS: Final[dict[str, type[redis.ResponseError]]] = {
     "CLUSTERDOWN": ClusterDownError,
     "FENCED": Fenced,
     "MOVED": MovedError,
+    "NOPERM": NoPermissionError,
     "NOSCRIPT": NoScriptError,
     "READONLY": redis.ReadOnlyError,
     "TRYAGAIN": TryAgainError,
@@ -64,7 +68,8 @@ class Link(asyncio.Protocol):
     what comes, and each answer goes to ``receive`` at once.
     """
 
-    def __init__(self, connection: Any, receive: Receive, run: str = "") -> None:
+    def __init__(self, connection: Any, receive: Receive, run: str, since: float) -> None:
+        self._since = since
         self._connection = connection  # closes its socket when it is collected
         self._receive = receive
         #: Which server process this is, if scripts were loaded.
@@ -91,6 +96,7 @@ class Link(asyncio.Protocol):
         Raises:
             One of :data:`.REDIS_ERRORS`.
         """
+        since = time.monotonic()
         connection = await _connect(pool)
         try:
             _check_cancelled()
@@ -101,10 +107,9 @@ class Link(asyncio.Protocol):
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        link = cls(connection, receive, run)
+        link = cls(connection, receive, run, since)
         link._name(purpose)
-        if isinstance(pool, Moving):
-            link._checker = asyncio.create_task(link._check(pool))
+        link._checker = asyncio.create_task(link._check(pool))
         return link
 
     def write(self, data: bytes) -> None:
@@ -118,6 +123,11 @@ class Link(asyncio.Protocol):
         if self._checker is not None:
             self._checker.cancel()
         self._end(error or redis.ConnectionError("closed"))
+
+    def leave(self, error: redis.ReadOnlyError) -> None:
+        """End the connection, and soon all others to this server: it is a replica."""
+        note_replica(self._connection)
+        self.close(error)
 
     # asyncio.Protocol
 
@@ -167,13 +177,16 @@ class Link(asyncio.Protocol):
             if self.held is None:
                 self._transport.resume_reading()
 
-    async def _check(self, pool: Moving) -> None:
+    async def _check(self, pool: Pool) -> None:
         """Leave a server that others have left: what is published there, they do not hear."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            with contextlib.suppress(*REDIS_ERRORS):
-                if not await pool.is_current(self._connection):
-                    self.close(redis.ConnectionError("another Redis has taken over"))
+            left = is_left(self._connection, self._since)
+            if not left and isinstance(pool, Moving):
+                with contextlib.suppress(*REDIS_ERRORS):
+                    left = not await pool.is_current(self._connection)
+            if left:
+                self.close(redis.ConnectionError("another Redis has taken over"))
 
     def _end(self, error: BaseException) -> None:
         if not self.lost.done():

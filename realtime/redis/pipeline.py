@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -24,7 +25,8 @@ from .commands import (
     Script,
 )
 from .link import Link, Pool
-from .replicas import Batch
+from .replicas import ROLE, ROLE_SECONDS, Batch, check_role
+from .slots import Address
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +34,14 @@ logger = logging.getLogger(__name__)
 MAX_COMMANDS: Final = 10_000
 MAX_BYTES: Final = 32 * 1024 * 1024
 
-#: Answers of a server with which nothing can be done any more: somebody flushed its scripts, which
-#: only a new connection loads; or it is no primary now.
-_LEAVE: Final = (NoScriptError, redis.ReadOnlyError)
-
 
 class Pipeline(Backpressure):
     """
     Send commands in the order of :meth:`submit`, those of one loop turn in one write.
 
     Nobody waits for the answers to earlier ones. A command is never sent twice: if the link
-    dies, each caller whose answer was not read gets the error.
+    dies, each caller whose answer was not read gets the error. Only where Redis says that it has
+    forgotten a script (somebody flushed them), so that nothing ran, it is called once more.
 
     Args:
         pool: Where connections come from.
@@ -60,10 +59,12 @@ class Pipeline(Backpressure):
         self._by_slot = by_slot
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
+        self._asked_at = -math.inf  # for the role of its server
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._unsent: list[_Waiting] = []
-        self._unanswered: deque[tuple[Joined, list[_Waiting]]] = deque()
+        #: What was sent, and who waits; None was asked for the role.
+        self._unanswered: deque[tuple[Joined | None, list[_Waiting]]] = deque()
         self._batch: Batch | None = None  # of what is unsent
         self._sent_batch: Batch | None = None
         self._commands = 0
@@ -94,10 +95,10 @@ class Pipeline(Backpressure):
     def _queue(self, commands: Sequence[Command], answer: _Answer) -> None:
         if not self._unsent and self._connecting is None:
             self._loop.call_soon(self._send)
-        for command in commands:
+        for place, command in enumerate(commands):
             size = _size_of(command)
             self._bytes += size
-            self._unsent.append((command, size, answer))
+            self._unsent.append((command, size, answer, place))
         self._commands += len(commands)
 
     def _held(self, future: asyncio.Future[Any], replicas: int) -> asyncio.Future[Any]:
@@ -113,11 +114,19 @@ class Pipeline(Backpressure):
         """Whether so much is on its way that the next should wait."""
         return self._commands >= MAX_COMMANDS or self._bytes >= MAX_BYTES
 
+    async def places(self) -> set[Address | None]:
+        """Return the nodes that have keys; None stands for the one server."""
+        return {None}
+
+    def place_of(self, key: str) -> Address | None:
+        """Return which of them has a key."""
+        return None
+
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
         while self._unsent or self._unanswered:
             waiting = itertools.chain(self._unsent, *(each for _, each in self._unanswered))
-            await asyncio.wait({answer.future for _, _, answer in waiting})
+            await asyncio.wait({answer.future for _, _, answer, _ in waiting})
         if self._link is not None:
             self._link.close()
         if self._watch is not None:
@@ -133,8 +142,13 @@ class Pipeline(Backpressure):
             self._link.heard = self._loop.time()
             self._look_later(ANSWER_SECONDS)
         unsent, run = self._take_unsent(), self._link.run
-        joined = join([command for command, _, _ in unsent], self._by_slot)
-        self._link.write(b"".join([together.pack(run) for together in joined]))
+        joined = join([command for command, *_ in unsent], self._by_slot)
+        packed = [together.pack(run) for together in joined]
+        if not self._by_slot and self._loop.time() - self._asked_at > ROLE_SECONDS:
+            self._asked_at = self._loop.time()
+            packed.insert(0, ROLE)
+            self._unanswered.append((None, []))
+        self._link.write(b"".join(packed))
         waiting = iter(unsent)
         for together in joined:
             self._unanswered.append((together, list(itertools.islice(waiting, len(together)))))
@@ -145,7 +159,7 @@ class Pipeline(Backpressure):
             self._sent_batch, self._batch = self._batch, None
             self._sent_batch.answered.add_done_callback(lambda answered: self._send())
             self._commands += 1
-            unsent.append((self._sent_batch.command, 0, _Answer(self._sent_batch.answered)))
+            unsent.append((self._sent_batch.command, 0, _Answer(self._sent_batch.answered), 0))
         return unsent
 
     async def _connect(self) -> None:
@@ -154,6 +168,7 @@ class Pipeline(Backpressure):
                 self._pool, self._answered, self._scripts, purpose="pipeline"
             )
             self._link.lost.add_done_callback(self._lost)
+            self._asked_at = -math.inf
             self._send()
         except Exception as error:
             if not isinstance(error, REDIS_ERRORS):
@@ -163,20 +178,41 @@ class Pipeline(Backpressure):
             self._connecting = None
 
     def _answered(self, answer: Any) -> None:
+        assert self._link is not None
         together, waiting = self._unanswered.popleft()
+        if together is None:
+            try:
+                check_role(answer)
+            except redis.ReadOnlyError as error:
+                self._link.leave(error)
+            return
+        if isinstance(answer, NoScriptError) or self._is_early(waiting):
+            self._send_again(together, waiting)
+            return
         answers = together.answers(answer)
-        if self._link is not None and isinstance(answers[0], _LEAVE):
-            self._link.close()
+        if isinstance(answers[0], redis.ReadOnlyError):
+            self._link.leave(answers[0])
         for each, given in zip(waiting, answers, strict=True):
             self._settle(each, given)
         if self.waiting:
             self.release()
 
+    def _is_early(self, waiting: list[_Waiting]) -> bool:
+        """Return whether this is a WAIT that came before calls which were sent again."""
+        batch = self._sent_batch
+        return batch is not None and waiting[0][2].future is batch.answered and batch.incomplete
+
+    def _send_again(self, together: Joined, waiting: list[_Waiting]) -> None:
+        """Send what did not run; what came after it did not run either, and is sent after it."""
+        assert self._link is not None
+        self._link.write(together.pack(self._link.run, whole=True))
+        self._unanswered.append((together, waiting))
+
     def _settle(self, waiting: _Waiting, given: Any) -> None:
-        _, size, answer = waiting
+        _, size, answer, place = waiting
         self._commands -= 1
         self._bytes -= size
-        answer.take(given)
+        answer.take(given, place)
 
     def _lost(self, lost: asyncio.Future[BaseException]) -> None:
         unanswered, self._unanswered = self._unanswered, deque()
@@ -222,10 +258,10 @@ class Alone:
     def add(self, command: Command) -> bool:
         return False
 
-    def pack(self, run: str) -> bytes:
+    def pack(self, run: str, *, whole: bool = False) -> bytes:
         command = self._command
         if isinstance(command, Call):
-            return pack_call(command.script, command.keys, run, command.arguments)
+            return pack_call(command.script, command.keys, run, command.arguments, whole)
         packed: bytes = hiredis.pack_command(command)
         return packed
 
@@ -233,10 +269,12 @@ class Alone:
         return [answer]
 
 
-def pack_call(script: Script, keys: Sequence[str], run: str, arguments: Iterable[Any]) -> bytes:
-    """Return the call of a script as it is sent."""
-    call = ("EVALSHA", script.sha, len(keys), *keys, run, *arguments)
-    packed: bytes = hiredis.pack_command(call)
+def pack_call(
+    script: Script, keys: Sequence[str], run: str, arguments: Iterable[Any], whole: bool
+) -> bytes:
+    """Return the call of a script as it is sent, with its text or only its hash."""
+    called = ("EVAL", script.text) if whole else ("EVALSHA", script.sha)
+    packed: bytes = hiredis.pack_command((*called, len(keys), *keys, run, *arguments))
     return packed
 
 
@@ -267,7 +305,7 @@ class _Answer:
     def __init__(self, future: asyncio.Future[Any]) -> None:
         self.future = future
 
-    def take(self, answer: Any) -> None:
+    def take(self, answer: Any, place: int = 0) -> None:
         """Take the answer, or an error; nobody may wait any more."""
         if self.future.done():
             return
@@ -278,20 +316,21 @@ class _Answer:
 
 
 class _Answers(_Answer):
-    """What waits for the answers to several commands, which come in their order."""
+    """What waits for the answers to several commands, each for its place."""
 
-    __slots__ = ("_count", "_taken")
+    __slots__ = ("_missing", "_taken")
 
     def __init__(self, future: asyncio.Future[list[Any]], count: int) -> None:
         super().__init__(future)
-        self._count = count
-        self._taken: list[Any] = []
+        self._missing = count
+        self._taken: list[Any] = [None] * count
 
-    def take(self, answer: Any) -> None:
-        self._taken.append(answer)
-        if len(self._taken) == self._count:
+    def take(self, answer: Any, place: int = 0) -> None:
+        self._taken[place] = answer
+        self._missing -= 1
+        if not self._missing:
             super().take(self._taken)
 
 
-#: A command, its size in bytes, and what its answer is for.
-_Waiting = tuple[Command, int, _Answer]
+#: A command, its size in bytes, what its answer is for, and in which place.
+_Waiting = tuple[Command, int, _Answer, int]

@@ -1,19 +1,39 @@
 """
-Waiting for replicas: what only the primary has is lost when it dies.
+Replicas: those that are waited for, and those that a connection must not lead to.
 
-Redis answers WAIT when so many replicas have what was written before on the same connection, or
-after a while with how many have. Only then are the answers to what was written given out.
+What only the primary has is lost when it dies. Redis answers WAIT when so many replicas have what
+was written before on the same connection, or after a while with how many have. Only then are the
+answers to what was written given out.
+
+An address may lead to another server from one moment to the next, as behind a load balancer, and
+what was connected before stays where it is: at a replica now. That refuses what is written with
+READONLY; but it takes a PUBLISH, which those at the new primary do not hear. So a connection asks
+for the role of its server before what it sends, once a second at most. As soon as one knows that it
+is at a replica, all that were made before are given up, also those that only hear.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import Any, Final
 
+import hiredis
+import redis
 from redis.exceptions import RedisError
 
 #: Milliseconds that replicas have.
 WAIT_MS: Final = 1000
+
+#: Seconds between two questions for the role of a server, while something is sent.
+ROLE_SECONDS: Final = 1.0
+
+#: Asks for it; unlike ROLE and INFO it is allowed to nearly everybody.
+ROLE: Final[bytes] = hiredis.pack_command(("HELLO",))
+
+#: By address: when a server there was found to be a replica, on the monotonic clock.
+_found: dict[object, float] = {}
 
 
 class NotReplicated(RedisError):
@@ -53,6 +73,11 @@ class Batch:
         """The WAIT that ends the batch."""
         return wait_command(self._replicas)
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether some commands have no answer yet."""
+        return any(not taken.done() for taken, _ in self._held)
+
     def hold(self, given: asyncio.Future[Any], replicas: int) -> asyncio.Future[Any]:
         """Return the future for the answer of a command, which ``given`` gets in time."""
         self._replicas = max(self._replicas, replicas)
@@ -77,3 +102,30 @@ class Batch:
         except NotReplicated as error:
             return error
         return None
+
+
+def check_role(answer: Any) -> None:
+    """
+    Take the answer to :data:`ROLE`; a server that does not know the question is a primary.
+
+    Raises:
+        redis.ReadOnlyError: If it is a replica.
+    """
+    said = dict(zip(answer[::2], answer[1::2], strict=False)) if isinstance(answer, list) else {}
+    if said.get(b"role") in (b"replica", b"slave"):
+        raise redis.ReadOnlyError("the server is a replica now")
+
+
+def note_replica(connection: Any) -> None:
+    """Take note that a connection of redis-py leads to a replica."""
+    _found[_address(connection)] = time.monotonic()
+
+
+def is_left(connection: Any, since: float) -> bool:
+    """Return whether a replica was found at the address of a connection since it was made."""
+    return _found.get(_address(connection), -math.inf) >= since
+
+
+def _address(connection: Any) -> object:
+    path = getattr(connection, "path", None)  # of a Unix socket
+    return path or (connection.host, connection.port)

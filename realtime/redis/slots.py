@@ -56,6 +56,15 @@ class SlotMap:
             self._primaries[first : last + 1] = [addresses[0]] * (last + 1 - first)
             self.nodes.update(addresses)
 
+    @property
+    def primaries(self) -> set[Address | None]:
+        """Who has slots, and None if there are some that nobody has."""
+        return set(self._primaries)
+
+    def owner_of(self, slot: int) -> Address | None:
+        """Return who has a slot, or None."""
+        return self._primaries[slot]
+
     def primary_of(self, slot: int) -> Address:
         """
         Return who has a slot.

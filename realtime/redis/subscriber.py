@@ -6,12 +6,14 @@ import asyncio
 import itertools
 import logging
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from operator import itemgetter
 from typing import Any, Final
 
 import hiredis
 import redis
+from redis.exceptions import NoPermissionError
 
 from .commands import REDIS_ERRORS
 from .link import Link, Pool
@@ -37,6 +39,7 @@ Key = tuple[str, str]
 
 _MESSAGES: Final = frozenset({b"message", b"pmessage"})
 _CONFIRMATIONS: Final = {b"subscribe": "SUBSCRIBE", b"psubscribe": "PSUBSCRIBE"}
+_ENDS: Final = frozenset({b"unsubscribe", b"punsubscribe"})
 
 #: Takes the name under which was subscribed (a Redis channel, or a pattern), the Redis channel and
 #: a payload; what it returns is awaited before the next.
@@ -71,9 +74,11 @@ class Subscriber:
         self._confirmed: set[Key] = set()  # confirmed on the present connection
         self._unconfirmed: dict[Key, _Confirmation] = {}
         self._unsent: list[Key] = []
+        self._unanswered: deque[_Sent] = deque()
         self.link: Link | None = None
         self._owner: asyncio.Task[None] | None = None
         self._failed = False  # the last attempt to connect failed
+        self._failure: BaseException | None = None  # why not all is heard that was
 
     async def subscribe(self, name: str, *, pattern: bool = False) -> None:
         """
@@ -81,13 +86,13 @@ class Subscriber:
         channels, is heard.
 
         Raises:
-            redis.ConnectionError: If Redis is away. A new subscription is then not wanted.
+            redis.RedisError: If Redis is away, or refuses. A new subscription is then not wanted.
         """
         key = ("PSUBSCRIBE" if pattern else "SUBSCRIBE", name)
         if key in self._confirmed:
             return
         if self._failed:
-            raise redis.ConnectionError("Redis is away")
+            raise redis.ConnectionError(f"Redis is away: {self._failure}") from self._failure
         confirmation = self._unconfirmed.get(key)
         if confirmation is None or key not in self._wanted:
             confirmation = self._request(key)
@@ -101,11 +106,6 @@ class Subscriber:
             self._established.discard(key)
             self._confirmed.discard(key)
             self._send("PUNSUBSCRIBE" if pattern else "UNSUBSCRIBE", name)
-
-    @property
-    def lost(self) -> bool:
-        """Whether the last attempt to connect failed: nothing is heard."""
-        return self._failed
 
     async def caught_up(self) -> None:
         """
@@ -151,8 +151,12 @@ class Subscriber:
         for command, group in itertools.groupby(requests, key=itemgetter(0)):
             names = [name for _, name in group]
             for start in range(0, len(names), SUBSCRIBE_CHUNK):
-                chunk = names[start : start + SUBSCRIBE_CHUNK]
-                self.link.write(hiredis.pack_command((command, *chunk)))
+                self._write(self.link, command, names[start : start + SUBSCRIBE_CHUNK])
+
+    def _write(self, link: Link, command: str, names: list[str]) -> None:
+        self._unanswered.append(_Sent(command, names))
+        whole: tuple[Any, ...] = (command, *names)
+        link.write(hiredis.pack_command(whole))
 
     async def _own(self) -> None:
         delay = FIRST_RETRY_SECONDS
@@ -189,32 +193,66 @@ class Subscriber:
     def _renew(self) -> None:
         """Start from ``_wanted``, whatever was under way."""
         self._unsent.clear()
+        self._unanswered.clear()
         for key in [key for key in self._unconfirmed if key not in self._wanted]:
             self._unconfirmed.pop(key).succeed()
         for key in sorted(self._wanted):
             confirmation = self._unconfirmed.setdefault(key, _Confirmation())
             confirmation.answers_due = 1
             self._send(*key)
+        if not self._wanted:
+            self._failure = None
 
     def _fail(self, error: BaseException) -> None:
-        if not self._failed:
+        if self._failure is None:
             logger.warning("lost the subscriptions to Redis: %s; reconnecting", error)
-        self._failed = True
+        self._failed, self._failure = True, error
+        away = redis.ConnectionError(f"Redis is away: {error}")
+        away.__cause__ = error
         for confirmation in self._unconfirmed.values():
-            confirmation.fail(error)
+            confirmation.fail(away)
         self._unconfirmed.clear()
         self._confirmed.clear()
         self._wanted &= self._established
 
     def _answered(self, answer: Any) -> Awaitable[object] | None:
         if isinstance(answer, Exception):
-            raise redis.ConnectionError(f"Redis refuses: {answer}")
+            self._refused(answer)
+            return None
         kind = answer[0]
         if kind in _MESSAGES:
             return self._receive(answer[1], answer[-2], answer[-1])
+        if kind in _CONFIRMATIONS or kind in _ENDS:
+            self._unanswered[0].answers_due -= 1
+            if self._unanswered[0].answers_due == 0:
+                self._unanswered.popleft()
         if kind in _CONFIRMATIONS:
             self._confirm((_CONFIRMATIONS[kind], answer[1].decode()))
         return None
+
+    def _refused(self, error: Exception) -> None:
+        """
+        Give up what may not be heard, alone.
+
+        Raises:
+            redis.ConnectionError: If nothing else will do than to connect anew: for another reason,
+                or where it was allowed before, and may be again.
+        """
+        command, names = "", []
+        if self._unanswered:
+            refused = self._unanswered.popleft()
+            command, names = refused.command, refused.names
+        keys = [(command, name) for name in names]
+        if not isinstance(error, NoPermissionError) or not self._established.isdisjoint(keys):
+            raise redis.ConnectionError(f"Redis refuses: {error}") from error
+        if len(names) > 1 and self.link is not None:  # which of them?
+            for name in names:
+                self._write(self.link, command, [name])
+            return
+        for key in keys:
+            self._wanted.discard(key)
+            if key in self._unconfirmed:
+                self._unconfirmed.pop(key).fail(error)
 
     def _confirm(self, key: Key) -> None:
         confirmation = self._unconfirmed.get(key)
@@ -229,6 +267,7 @@ class Subscriber:
             confirmation.succeed()
         if self._renewing and not self._unconfirmed:
             self._renewing = False
+            self._failure = None
             logger.warning("Redis is back, %d subscriptions renewed", len(self._wanted))
             self._renewed()
 
@@ -257,4 +296,13 @@ class _Confirmation:
 
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
-            self.future.set_exception(redis.ConnectionError(f"Redis is away: {error}"))
+            self.future.set_exception(error)
+
+
+class _Sent:
+    """A command that subscribes to names, or ends subscriptions; each name is answered."""
+
+    def __init__(self, command: str, names: list[str]) -> None:
+        self.command = command
+        self.names = names
+        self.answers_due = len(names)

@@ -57,13 +57,21 @@ class ApplicationRoute:
 
 @dataclass(frozen=True)
 class SendRoute(ApplicationRoute):
-    """``function(message, session, **variables)`` answers what is sent."""
+    """
+    ``function(message, session, **variables)`` answers what is sent; with ``body``, a serializer of
+    Django REST framework, it also gets the ``data`` that this makes of the body.
+    """
 
     function: Callable[..., Any]
     reply_to: str | None = None
+    body: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.body is not None and not callable(self.body):
+            raise ValueError(f"{self.pattern}: body= takes a class of serializers")
+        if self.body is not None and "data" in self._route.converters:
+            raise ValueError(f"{self.pattern}: with body=, data is what the serializer makes of it")
         if self.reply_to is not None:
             own = self.reply_to.startswith(USER_QUEUE)
             check_destination(self.reply_to) if own else check_published(self.reply_to)
@@ -84,7 +92,11 @@ class ForwardRoute(ApplicationRoute):
 
 
 def on_send(
-    pattern: str, function: Callable[..., Any], *, reply_to: str | None = None
+    pattern: str,
+    function: Callable[..., Any],
+    *,
+    reply_to: str | None = None,
+    body: Callable[..., Any] | None = None,
 ) -> SendRoute:
     """
     Call ``function(message, session, **variables)`` for what clients send.
@@ -95,10 +107,17 @@ def on_send(
     goes on, without a RECEIPT for that frame. Calls of one session begin in its order, and may
     end in another.
 
+    With ``body``, a class of Django REST framework's serializers, bodies are JSON, and it is
+    ``function(message, session, data, **variables)``, where ``data`` is what the serializer has
+    validated. What is not valid gets to no function: it is answered with ``error:bad-body`` and the
+    serializer's errors as JSON. So is :class:`.BadBody`, which ``message.text`` and
+    ``message.json()`` raise, and a ``ValidationError`` of Django REST framework. The serializer's
+    ``context`` has ``message``, ``session`` and the variables, as ``variables``.
+
     Raises:
-        ValueError: If the pattern, or ``reply_to``, is wrong.
+        ValueError: If the pattern, ``reply_to`` or ``body`` is wrong.
     """
-    return SendRoute(pattern, function, reply_to)
+    return SendRoute(pattern, function, reply_to, body)
 
 
 def on_subscribe(pattern: str, function: Callable[..., Any]) -> SubscribeRoute:

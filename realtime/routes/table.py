@@ -53,6 +53,7 @@ class Table:
         every_topic = TopicRoute(_EVERY_TOPIC, History(_EVERY_TOPIC))
         self._histories = [*(each for each in topics if each.history is not None), every_topic]
         self._slow_clients = [each for each in topics if each.slow_clients is not None]
+        self._options: dict[TopicOptions, TopicOptions] = {}
         self._presences = [each for each in topics if each.presence is not None]
         self._senders = self._those_of(SendRoute, ForwardRoute)
         self._subscribers = self._those_of(SubscribeRoute)
@@ -72,11 +73,12 @@ class Table:
         slow = _first_that_covers(self._slow_clients, destination)
         history = kept.history if kept is not None else None
         present = _first_that_covers(self._presences, destination)
-        return TopicOptions(
+        options = TopicOptions(
             history if history is not None and history.size > 0 else None,
             (slow is not None and slow.slow_clients) or "close",
             present is not None and bool(present.presence) and not is_pattern(destination),
         )
+        return self._options.setdefault(options, options)  # few, for any number of topics
 
     def rules(self, destination: str) -> Rules:
         """

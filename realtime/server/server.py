@@ -21,7 +21,7 @@ from twisted.internet import defer, reactor
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 
 from realtime import __version__
-from realtime.access.addresses import client_address
+from realtime.access.addresses import heed_proxy
 from realtime.access.limits import refusals
 from realtime.conf import conf
 from realtime.redis import address_shown
@@ -128,9 +128,8 @@ class GatewayServer(daphne.server.Server):
         inbox = Inbox(protocol if isinstance(protocol, GatewayProtocol) else None)
         scope.setdefault("asgi", {"version": "3.0"})
         scope["root_path"] = self.root_path  # daphne lets any client set it by a header
-        if scope["client"] is not None:
-            peer, port = scope["client"]
-            scope["client"] = protocol.client_addr = [client_address(peer, scope["headers"]), port]
+        heed_proxy(scope)
+        protocol.client_addr = scope["client"]
         application = asyncio.ensure_future(
             self.application(
                 scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)

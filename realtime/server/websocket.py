@@ -56,12 +56,11 @@ class GatewayProtocol(Counted, Traffic):
 
     def onConnect(self, request: Any) -> Any:
         server, peer = self.factory.server_class, self.transport.getPeer()
-        if hasattr(peer, "host"):
-            forwarded = request.headers.get("x-forwarded-for", "").encode()
-            address = client_address(peer.host, [(FORWARDED_FOR, forwarded)])
-            if not server.addresses.enter(self, address):
-                server.refusals.note("too-many-connections", (address,), TOO_MANY)
-                raise ConnectionDeny(429, TOO_MANY)
+        forwarded = request.headers.get("x-forwarded-for", "").encode()
+        address = client_address(getattr(peer, "host", ""), [(FORWARDED_FOR, forwarded)])
+        if address and not server.addresses.enter(self, address):
+            server.refusals.note("too-many-connections", (address,), TOO_MANY)
+            raise ConnectionDeny(429, TOO_MANY)
         return super().onConnect(request)
 
     def onOpen(self) -> None:

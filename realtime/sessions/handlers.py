@@ -8,8 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple, NoReturn
 
 from redis import RedisError
 
@@ -17,6 +17,7 @@ from realtime import broker
 from realtime.concurrency import Done, InFlight, in_thread
 from realtime.conf import conf
 from realtime.destinations.names import USER_QUEUE, user_destination
+from realtime.messages.body import BAD_BODY, BadBody, as_bad_body, validated
 from realtime.messages.message import Message, check, check_content
 from realtime.routes.applications import ForwardRoute, SendRoute, SubscribeRoute
 from realtime.routes.table import routing_table
@@ -31,6 +32,20 @@ logger = logging.getLogger(__name__)
 
 class HandlerFailed(Exception):
     """A function of the routing table raised; it has been logged."""
+
+
+class BodyRefused(HandlerFailed):
+    """A body is not what a function takes, and who sent it is still to be told."""
+
+    def __init__(self, destination: str, bad: BadBody) -> None:
+        super().__init__(destination)
+        self._destination = destination
+        self._bad = bad
+
+    def answer(self, receipt: str | None) -> Message:
+        """Return what a client with soft errors is told."""
+        headers = {"refused": BAD_BODY} | ({} if receipt is None else {"receipt-id": receipt})
+        return _what_is_wrong(self._destination, self._bad, headers)
 
 
 class Call(NamedTuple):
@@ -121,19 +136,59 @@ async def _reply(
 ) -> None:
     asked = message.headers.get("reply-to")
     try:
-        content = await _call(route.function, session, message, session, **variables)
+        more = (
+            variables
+            if route.body is None
+            else await _with_data(route, message, session, variables)
+        )
+        content = await _call(route.function, session, message, session, **more)
         destination = asked or _reply_destination(route.reply_to, session)
         if content is not None and destination is not None:
             await broker.apublish(destination, content)
     except RedisError:
         raise
     except Exception as error:
+        if (bad := as_bad_body(error)) is not None:
+            await _refuse(message, asked, bad)
         logger.exception(
             "the handler of %(destination)s failed", {"destination": message.destination}
         )
         if asked is not None:
             await _publish(Message(asked, b"", {"error": "internal-error"}))
         raise HandlerFailed(message.destination) from error
+
+
+async def _with_data(
+    route: SendRoute, message: Message, session: Session, variables: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """
+    Return the variables, and the data of a body.
+
+    Raises:
+        BadBody: If the body is not valid.
+    """
+    assert route.body is not None
+    context = {"message": message, "session": session, "variables": variables}
+    data = await _on_thread(session, partial(validated, message.body, route.body, context))
+    return {**variables, "data": data}
+
+
+async def _refuse(message: Message, asked: str | None, bad: BadBody) -> NoReturn:
+    """Tell who sent a body what is wrong with it, where its answers go, if it has said so."""
+    if asked is None:
+        raise BodyRefused(message.destination, bad) from bad
+    await _publish(_what_is_wrong(asked, bad, {"error": BAD_BODY}))
+    raise HandlerFailed(message.destination) from bad
+
+
+def _what_is_wrong(destination: str, bad: BadBody, headers: Mapping[str, str]) -> Message:
+    """Return what is wrong with a body, as a message; in short, if what it quotes can't be said."""
+    try:
+        told = Message.of(destination, bad.errors, headers)
+        check_content(told)
+    except ValueError:
+        return Message.of(destination, {"detail": str(bad)}, headers)
+    return told
 
 
 def _reply_destination(reply_to: str | None, session: Session) -> str | None:
@@ -159,5 +214,9 @@ async def _call(
 ) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(*args, **variables)
+    return await _on_thread(session, lambda: function(*args, **variables))
+
+
+async def _on_thread(session: Session, function: Callable[[], Any]) -> Any:
     async with session.handler_slots:
-        return await in_thread(lambda: function(*args, **variables), threads=_threads())
+        return await in_thread(function, threads=_threads())

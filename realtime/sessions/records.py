@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from realtime.access.limits import outage
-from realtime.concurrency import in_thread
+from realtime.concurrency import in_thread, keep_connections
 from realtime.models import NodeRecord, SessionRecord
 
 from .session import Session
@@ -32,7 +32,9 @@ SIGN_SECONDS: Final = 5.0
 AWAY_SECONDS: Final = 30.0
 
 #: Its own, so that a storm of logins does not make this node look dead.
-_thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="realtime-sessions")
+_thread: Final = ThreadPoolExecutor(
+    max_workers=1, thread_name_prefix="realtime-sessions", initializer=keep_connections
+)
 
 _BATCH: Final = 500
 _CHANGING: Final = ["user", "version", "topics"]

@@ -41,7 +41,7 @@ from realtime.stomp import (
 
 from .authorization import REFRESH, Ahead, Authorization, unless_gone
 from .failures import as_stomp_error, is_refusal, note_too_slow
-from .handlers import Calls, HandlerFailed
+from .handlers import BodyRefused, Calls, HandlerFailed
 from .heartbeats import Heartbeats
 from .node import Node
 from .pace import LOOK_BYTES, Pace
@@ -264,10 +264,13 @@ class StompSession:
             subscription = None
         else:
             return False
+        self._tell_refused(told, subscription)
+        return True
+
+    def _tell_refused(self, told: Message, subscription: str | None = None) -> None:
         binary = bool(self.outbox.binary)
         encoder = StompEncoder(self.connection.version, subscription, binary=binary)
         self.outbox.write(SharedFrames(told).frames_for(encoder))
-        return True
 
     def _write(self, frame: bytes) -> None:
         self.outbox.write(Frames((in_websocket_frame(frame, bool(self.outbox.binary)),)))
@@ -428,6 +431,9 @@ class StompSession:
         error = future.exception()
         if error is None:
             self.receipt(event.receipt)
+        elif isinstance(error, BodyRefused):
+            if self._authorization.soft_errors and isinstance(event, events.Send):
+                self._tell_refused(error.answer(event.receipt))
         elif not isinstance(error, HandlerFailed):
             self.fail(error, event.receipt)
 

@@ -121,9 +121,9 @@ async def test_what_is_brought_for_another_destination_is_recorded(
         assert lines() == []
 
 
-def test_no_login_makes_a_line_or_a_field_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_login_makes_a_line_or_a_field_of_its_own(lines: Any) -> None:
     audit.record("login-failed", login='x"\nlogin-failed address="192.0.2.1', address="192.0.2.7")
-    [line] = [each.getMessage() for each in caplog.records]
+    [line] = lines()
     assert "\n" not in line
     assert line.endswith(' address="192.0.2.7"')
     assert ' address="192.0.2.1' not in line

@@ -114,6 +114,62 @@ async def test_a_group_or_a_stream_that_is_deleted_is_made_again(
     assert status(route)["errors"] == "0"
 
 
+def add_with_ids(client: redis.Redis, route: IncomingRoute, **bodies: str) -> None:
+    for id, body in bodies.items():
+        client.xadd(route.source, {"message": body}, id=f"{id.removeprefix('_')}-0")
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("grown", [True, False])
+@pytest.mark.parametrize("by", ["us", "others"])
+async def test_a_stream_that_is_begun_anew_with_smaller_ids_is_published(
+    redis_client: redis.Redis,
+    route: IncomingRoute,
+    topic: str,
+    running: bool,
+    grown: bool,
+    by: str,
+) -> None:
+    def begin_anew() -> None:
+        with redis_client.pipeline() as pipeline:  # at once, so nobody sees it missing
+            pipeline.delete(route.source)
+            if by == "others":
+                pipeline.xgroup_create(route.source, route.group, "0", mkstream=True)
+            for id, body in zip((1, 4, 9) if grown else (1, 2, 3), "cde", strict=True):
+                pipeline.xadd(route.source, {"message": body}, id=f"{id}-0")
+            pipeline.execute()
+
+    async with consuming(route):
+        add_with_ids(redis_client, route, _3="a", _4="b")
+        await published(topic, 2)
+        await eventually(lambda: pending(redis_client, route) == 0)
+        await eventually(lambda: status(route).get("newest", "").startswith("4-0 "))
+        if running:
+            begin_anew()
+            assert await published(topic, 5) == [b"a", b"b", b"c", b"d", b"e"]
+    if not running:
+        begin_anew()
+    async with consuming(route):
+        assert await published(topic, 5) == [b"a", b"b", b"c", b"d", b"e"]
+        await eventually(lambda: pending(redis_client, route) == 0)
+    async with consuming(route):  # and another owner goes on in this life
+        redis_client.xadd(route.source, {"message": "f"}, id="10-0")
+        assert await published(topic, 6) == [b"a", b"b", b"c", b"d", b"e", b"f"]
+
+
+async def test_a_stream_that_is_trimmed_is_the_same_stream(
+    redis_client: redis.Redis, route: IncomingRoute, topic: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for count, bodies in ((2, "ab"), (4, "cd")):
+        async with consuming(route):
+            add(redis_client, route, *bodies)
+            await published(topic, count)
+            await eventually(lambda: pending(redis_client, route) == 0)
+        redis_client.xtrim(route.source, maxlen=0)
+    assert status(route)["newest"] != " "
+    assert "begun anew" not in caplog.text
+
+
 async def test_two_bridges_carry_each_entry_once(
     redis_client: redis.Redis, route: IncomingRoute, topic: str
 ) -> None:

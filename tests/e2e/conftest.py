@@ -63,6 +63,17 @@ def people(variables: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
+def accounts(variables: dict[str, str]) -> None:
+    """Carol, who may do everything, and Dave, who has no rights in the admin."""
+    code = (
+        "from django.contrib.auth.models import User\n"
+        "User.objects.create_superuser('carol', password='secret of carol')\n"
+        "User.objects.create_user('dave', password='secret of dave')\n"
+    )
+    manage("shell", "-v", "0", "-c", code, **variables)
+
+
+@pytest.fixture(scope="session")
 def operators(variables: dict[str, str]) -> None:
     """Olga, who may do everything; and Norbert, of the staff, who may see nodes and sessions."""
     code = (

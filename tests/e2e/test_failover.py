@@ -20,6 +20,7 @@ from tests.kit.valkeys import (
     TIMEOUT,
     Cluster,
     Server,
+    Switched,
     Watched,
     closing,
     start_replica,
@@ -31,6 +32,12 @@ from tests.kit.valkeys import (
 def watched(tmp_path: Path) -> Iterator[Watched]:
     with closing(Watched(tmp_path)) as watched:
         yield watched
+
+
+@pytest.fixture
+def switched(tmp_path: Path) -> Iterator[Switched]:
+    with closing(Switched(tmp_path)) as switched:
+        yield switched
 
 
 @pytest.fixture
@@ -111,6 +118,55 @@ def wait_until_heard(server: Server) -> None:
     """Return when gateway and bridge hear all that they heard before."""
     channels = ("gateway__group__stomp.topic.toast", "GREETING_CHANNEL_INBOUND")
     wait_until(lambda: all(count for _, count in server.client.pubsub_numsub(*channels)))
+
+
+async def test_an_address_that_leads_to_a_new_primary_costs_each_door_one_error_at_most(
+    variables: dict[str, str],
+    people: dict[str, dict[str, str]],
+    switched: Switched,
+    tmp_path: Path,
+) -> None:
+    mine = {**variables, "REDIS_URL": switched.address.url}
+    log = tmp_path / "bridge"
+    heard = ("/topic/toast", "/topic/greetings", "/topic/rooms/a/$presence", "/topic/streamed")
+    with Gateway(tmp_path / "log", **mine) as gateway, Process(procfile("bridge"), log, **mine):
+        async with StompClient(gateway.stomp) as client:
+            for number, topic in enumerate(heard):
+                await client.subscribe(topic, id=f"{number}")
+            await post_until_taken(gateway, "/topic/toast", "one")
+            assert (await client.message()).body == b"one"
+            assert await send(gateway, "/topic/toast", b"two")
+            assert (await client.message()).body == b"two"
+            await asyncio.to_thread(wait_until_heard, switched.primary)
+            await asyncio.to_thread(switched.switch)
+
+            posted = [await asyncio.to_thread(post, gateway, heard[0], "three") for _ in range(5)]
+            assert posted[1:] == [202] * 4
+            sent = [await send(gateway, heard[0], b"four") for _ in range(5)]
+            assert sent[1:] == [True] * 4
+            bodies = [(await client.message()).body for _ in range(posted.count(202) + sum(sent))]
+            assert bodies == [b"three"] * posted.count(202) + [b"four"] * sum(sent)
+
+            service = switched.replica.client
+            await asyncio.to_thread(wait_until_heard, switched.replica)
+            assert service.publish("GREETING_CHANNEL_INBOUND", b'"five"') == 1
+            assert (await client.message()).body == b"five"
+            entry = {"topic": "/topic/streamed", "message": "six"}
+            service.xadd("TEST_EVENT_TO_WEBSOCKET_SERVER", entry)
+            assert (await client.message()).body == b"six"
+            async with StompClient(gateway.stomp, connect=people["alice"]) as alice:
+                await alice.subscribe("/topic/rooms/a")
+                assert json.loads((await client.message()).body)["event"] == "join"
+            await asyncio.to_thread(
+                wait_until, lambda: switched.links(switched.primary) <= {"client"}
+            )
+
+
+async def send(gateway: Gateway, topic: str, body: bytes) -> bool:
+    """Return whether a SEND by a new session was taken."""
+    async with StompClient(gateway.stomp) as sender:
+        await sender.send("SEND", {"destination": topic, "receipt": "r"}, body)
+        return (await sender.frame()).command == "RECEIPT"
 
 
 async def test_on_a_cluster_a_dead_node_is_replaced_and_the_others_serve_on(

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.kit.browser import needs_chromium, open_page
-from tests.kit.processes import Gateway, manage
+from tests.kit.processes import Gateway
 
 pytestmark = needs_chromium
 
@@ -21,22 +21,11 @@ document.addEventListener("securitypolicyviolation", (event) => {
 """
 
 
-@pytest.fixture(scope="session")
-def accounts(variables: dict[str, str]) -> None:
-    """Carol, who may do everything, and Dave, who has no rights in the admin."""
-    code = (
-        "from django.contrib.auth.models import User\n"
-        "User.objects.create_superuser('carol', password='secret of carol')\n"
-        "User.objects.create_user('dave', password='secret of dave')\n"
-    )
-    manage("shell", "-v", "0", "-c", code, **variables)
-
-
 @asynccontextmanager
-async def strict_page(url: str) -> AsyncIterator[Page]:
+async def strict_page(url: str, *, locale: str = "en-US") -> AsyncIterator[Page]:
     """Open a page that fails the test at any violation of its policy."""
     told: list[str] = []
-    async with open_page("about:blank") as page:
+    async with open_page("about:blank", locale=locale) as page:
         page.on("console", lambda message: told.append(message.text))
         await page.add_init_script(LISTEN)
         response = await page.goto(url)

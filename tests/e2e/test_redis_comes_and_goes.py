@@ -104,6 +104,28 @@ async def test_who_was_not_told_yet_that_all_is_there_is_told_of_the_loss_only(
         assert "position" not in message.headers
 
 
+async def test_a_neighbour_who_flushes_the_scripts_of_redis_is_noticed_by_nobody(
+    own_gateway: Gateway, own_valkey: ValkeyServer
+) -> None:
+    async with StompClient(own_gateway.stomp) as client:
+        await client.subscribe("/topic/toast")
+        with redis.Redis.from_url(own_valkey.connection_url) as neighbour:
+            for _ in range(3):
+                neighbour.script_flush()
+                assert post(own_gateway) == (202, None)
+                neighbour.script_flush()
+                await client.request("SEND", {"destination": "/topic/toast"}, b"hello")
+                neighbour.script_flush()
+                await client.subscribe("/topic/toast", "again", replay="1")
+                await client.request("UNSUBSCRIBE", {"id": "again"})
+        bodies = [
+            message.body
+            for message in [await client.message() for _ in range(9)]
+            if message.headers["subscription"] == "0"
+        ]
+        assert bodies == [b"hello"] * 6
+
+
 async def test_the_bridge_survives_a_restart_and_odd_payloads(
     own_gateway: Gateway, own_valkey: ValkeyServer, variables: dict[str, str], tmp_path: Path
 ) -> None:

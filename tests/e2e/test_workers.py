@@ -191,7 +191,8 @@ async def test_a_release_that_can_not_start_leaves_the_old_workers_alone(
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of these tests")
-    variables = {**variables, "SECRET_KEY_FILE": str(secret), "WORKERS": "2"}
+    variables = {**variables, "SECRET_KEY": "", "SECRET_KEY_FILE": str(secret)}
+    variables["WORKERS"] = "2"
     with Gateway(tmp_path / "log", **variables) as gateway:
         await until(lambda: len(pids(gateway)) == 2)
         before = pids(gateway)
@@ -308,7 +309,7 @@ def test_workers_that_can_not_even_start_end_the_program() -> None:
     ("variable", "value", "said"),
     [
         ("STOMP_ROUTING", "no.such.module", "(realtime.E001) the routing table 'no.such.module'"),
-        ("STOMP_HANDLER_THREADS", "0", "(realtime.E014) STOMP_HANDLER_THREADS is 0: it has to be"),
+        ("STOMP_HANDLER_THREADS", "0", "(realtime.E017) STOMP_HANDLER_THREADS is 0: it has to be"),
     ],
 )
 def test_what_the_checks_refuse_is_not_served(

@@ -26,9 +26,11 @@ needs_chromium = pytest.mark.skipif(
 
 
 @asynccontextmanager
-async def open_page(url: str, *, inject: bool = False) -> AsyncIterator[Page]:
+async def open_page(
+    url: str, *, inject: bool = False, locale: str = "en-US"
+) -> AsyncIterator[Page]:
     """
-    Open a page that fails the test at any error in its console.
+    Open a page that fails the test at any error in its console, in a browser of some language.
 
     To inject scripts, or to wait for an expression, the page's policy has to be put aside.
     """
@@ -36,7 +38,7 @@ async def open_page(url: str, *, inject: bool = False) -> AsyncIterator[Page]:
     errors: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = await browser.new_context(bypass_csp=inject)
+        context = await browser.new_context(bypass_csp=inject, locale=locale)
         page = await context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(url)

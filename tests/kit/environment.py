@@ -24,13 +24,12 @@ def free_port() -> int:
 valkey = ValkeyServer(save='""', port=free_port(), data_dir=Path(mkdtemp(prefix="gateway-tests-")))
 valkey.start()
 
-for name in [
-    name for name in os.environ if name.startswith(("STOMP_", "BRIDGE_", "REDIS_", "METRICS_"))
-]:
+OURS = ("STOMP_", "BRIDGE_", "REDIS_", "METRICS_", "OTEL_")
+for name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[name]
-for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUST_PROXY", "HOST", "PORT", "DATABASE_URL", "WORKERS"):
+for name in ("ALLOWED_ORIGINS", "HTTPS", "TRUSTED_PROXIES", "HOST", "PORT", "WORKERS"):
     os.environ.pop(name, None)
-for name in ("LOG_FORMAT", "LOG_LEVEL"):
+for name in ("DATABASE_URL", "LOG_FORMAT", "LOG_LEVEL"):
     os.environ.pop(name, None)
 os.environ |= {
     "DJANGO_SETTINGS_MODULE": "gateway.settings",

@@ -58,9 +58,9 @@ class Installation:
         status, _, body = self.ask("/readyz")
         return status, json.loads(body)
 
-    def wait_for_readiness(self, wanted: int) -> None:
+    def wait_for_readiness(self, wanted: str) -> None:
         deadline = time.monotonic() + TIMEOUT
-        while self.readiness()[0] != wanted:
+        while self.readiness()[1]["status"] != wanted:
             assert time.monotonic() < deadline, self.gateway.output
             time.sleep(0.1)
 
@@ -68,7 +68,7 @@ class Installation:
 @contextlib.contextmanager
 def installed(folder: Path) -> Iterator[Installation]:
     """Yield one that serves."""
-    with closing(Postgres()) as database:
+    with Postgres("of-the-gateway") as database:
         variables = {"DATABASE_URL": database.url, "STOMP_ROUTING": "tests.kit.open_routing"}
         variables |= {"LOG_FORMAT": "text", "STOMP_RECHECK_SECONDS": "1"}
         manage("migrate", "-v", "0", **variables)

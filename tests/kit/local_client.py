@@ -45,6 +45,10 @@ class LocalClient:
     async def send(self, command: str, headers: dict[str, str], body: bytes = b"") -> None:
         await self.write(encode(Frame(command, headers, body), "1.2"))
 
+    async def send_bytes(self, command: str, headers: dict[str, str], body: bytes) -> None:
+        """Send a frame as a binary message: its body may be no UTF-8."""
+        await self.socket.send_to(bytes_data=encode(Frame(command, headers, body), "1.2"))
+
     async def write(self, data: bytes) -> None:
         await self.socket.send_to(text_data=data.decode())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,6 +107,81 @@ def start_replica(folder: Path, primary: Server, password: str | None = None) ->
     server = Server(folder, *NOTHING_KEPT, *where, password=password)
     wait_until(lambda: server.info("master_link_status") == "up")
     return server
+
+
+class Address:
+    """
+    One address that leads to one server now and another later, as that of a load balancer does;
+    connections that were made before stay where they are.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._leads_to = server.port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def lead_to(self, server: Server) -> None:
+        self._leads_to = server.port
+
+    def close(self) -> None:
+        for each in (self._listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(TIMEOUT)
+        for each in (self._listener, *self._sockets):
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._leads_to))
+                self._sockets += (client, server)
+                for pair in ((client, server), (server, client)):
+                    thread = threading.Thread(target=self._forward, args=pair, daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
+
+    @staticmethod
+    def _forward(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+class Switched:
+    """A primary, its replica, and the address of whoever is the primary."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primary = Server(folder, *NOTHING_KEPT)
+        self.replica = start_replica(folder, self.primary)
+        self.address = Address(self.primary)
+
+    def switch(self) -> None:
+        """Let the replica be the primary, and the primary its replica."""
+        self.replica.client.replicaof("NO", "ONE")
+        self.address.lead_to(self.replica)
+        self.primary.client.replicaof("127.0.0.1", self.replica.port)
+        wait_until(lambda: self.primary.info("master_link_status") == "up")
+
+    def links(self, server: Server) -> set[str]:
+        """Return for what gateways are connected to a server."""
+        return {
+            each["name"].rpartition(":")[2]
+            for each in server.client.client_list()
+            if each["name"].startswith("gateway:")
+        }
+
+    def close(self) -> None:
+        for each in (self.address, self.primary, self.replica):
+            each.close()
 
 
 class Watched:

@@ -19,7 +19,8 @@ def row(**different: Any) -> dict[str, Any]:
     return {
         "id": "f00d", "user": "[bold]alice", "address": "192.0.2.1", "version": "1.2",
         "connected_at": 0.0, "heard_at": 0.0, "topics": list("abc"), "subscriptions": 5,
-        "messages_in": 1, "messages_out": 2, "in_per_second": 0.1, "out_per_second": 0.2, "waiting_bytes": 3 * 1024, "slow": True,
+        "messages_in": 1, "messages_out": 2, "in_per_second": 0.1, "out_per_second": 0.2,
+        "waiting_bytes": 3 * 1024, "slow": True,
         "node": "a", **different,
     }  # fmt: skip
 

@@ -12,7 +12,6 @@ import pytest
 from realtime.nodes import rates
 from realtime.nodes.rates import FIRST_SECONDS, LOOK_SECONDS, OLD_SECONDS, Rates
 
-
 real_sleep = asyncio.sleep
 
 

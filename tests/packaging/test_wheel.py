@@ -1,4 +1,4 @@
-"""The wheel, and a new Django project on it that docs/quickstart.md made: as it stands there."""
+"""The wheel, and new Django projects on it, as docs/quickstart.md and docs/django.md make them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ import realtime
 from tests.conftest import free_port
 from tests.kit.browser import needs_chromium, open_page
 from tests.kit.clients import StompClient
-from tests.kit.processes import PROJECT, Gateway
+from tests.kit.processes import PROJECT, Gateway, Process
 
 APPS = ("realtime", "notifications")
 PAGE = (PROJECT / "docs" / "quickstart.md").read_text()
+DJANGO_PAGE = (PROJECT / "docs" / "django.md").read_text()
 STOMPJS = PROJECT / "gateway/static/gateway/vendor/stompjs/stomp.umd.min.js"
 
 #: What the page says for things that are elsewhere here.
@@ -38,9 +39,9 @@ WHEEL, REDIS_URL, PORT = "../stomp-gateway", "redis://127.0.0.1:6379/0", "8000"
 SECONDS = 300
 
 
-def section(title: str) -> str:
-    """Return a section of the page."""
-    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def section(title: str, page: str = PAGE) -> str:
+    """Return a section of a page."""
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -52,15 +53,20 @@ def blocks(text: str, language: str) -> list[str]:
 def files(text: str) -> list[tuple[str, str]]:
     """Return the blocks that belong into a file, each with the name before it."""
     found = re.findall(
-        r"`(mysite/\w+\.py)`:\n\n```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
+        r"`((?:mysite|shop)/\w+\.py)`:\n\n```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
     )
     assert len(found) == len(blocks(text, "python"))
     return found
 
 
-def said(command: str) -> str:
-    """Return a command that the page names in passing."""
-    assert f"`{command}`" in PAGE
+def lines_of(text: str) -> list[str]:
+    """Return the lines that belong into files."""
+    return [line for _, code in files(text) for line in code.splitlines() if line.strip()]
+
+
+def said(command: str, page: str = PAGE) -> str:
+    """Return a command that a page names in passing."""
+    assert f"`{command}`" in page
     return command
 
 
@@ -91,6 +97,14 @@ class Site:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    def start(self, command: str, log: Path) -> subprocess.Popen[bytes]:
+        """Begin to run a command, whose output goes to a file."""
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                f"exec {command}", shell=True, cwd=self.folder, env=self.environment,
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
     def begin(self) -> None:
         """Make the project."""
         self.run(said("django-admin startproject mysite ."))
@@ -98,8 +112,12 @@ class Site:
     def write(self, text: str) -> None:
         """Write the blocks that belong into files at the ends of these."""
         for name, code in files(text):
-            with (self.folder / name).open("a") as file:
-                file.write("\n" + code.replace(REDIS_URL, settings.REDIS_URL))
+            self.append(name, code)
+
+    def append(self, name: str, code: str) -> None:
+        """Write some lines at the end of a file."""
+        with (self.folder / name).open("a") as file:
+            file.write("\n" + code.replace(REDIS_URL, settings.REDIS_URL))
 
     def missing(self) -> dict[str, str]:
         """Return the modules that can't be imported, and what each of them lacks."""
@@ -115,16 +133,16 @@ class Server(Gateway):
         self.url = f"http://localhost:{self.port}"
         self.stomp = f"ws://localhost:{self.port}/stomp"
         self.log = log
-        with log.open("ab") as output:
-            self.popen = subprocess.Popen(
-                f"exec {command.replace(PORT, str(self.port))}",
-                shell=True,
-                cwd=site.folder,
-                env=site.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self.popen = site.start(command.replace(PORT, str(self.port)), log)
         self.wait_until_it_answers()
+
+
+class Bridge(Process):
+    """What relays the outbox of a site, by the command of the page."""
+
+    def __init__(self, site: Site, log: Path) -> None:
+        self.log = log
+        self.popen = site.start(said("python manage.py bridge", DJANGO_PAGE), log)
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +256,7 @@ def test_the_wheel_has_all_of_the_two_apps_and_nothing_else(wheel: Path) -> None
     assert names == {str(file.relative_to(PROJECT)) for file in ours if file.suffix != ".pyc"}
     assert {Path(name).suffix for name in names} >= {".py", ".lua", ".js", ".css", ".html"}
     assert {f"{app}/migrations/0001_initial.py" for app in APPS} <= names
+    assert {f"{app}/py.typed" for app in APPS} <= names
 
 
 def test_the_version_is_said_once(metadata: Message, project: Path) -> None:
@@ -248,7 +267,9 @@ def test_the_version_is_said_once(metadata: Message, project: Path) -> None:
 def test_the_gateway_runs_on_versions_that_the_wheel_allows(
     metadata: Message, project: Path
 ) -> None:
-    pins = re.findall(r"^([\w-]+).*==(.*)$", (project / "requirements.txt").read_text(), re.M)
+    pins = re.findall(
+        r"^([\w-]+).*==(.*)$", (project / "requirements-production.txt").read_text(), re.M
+    )
     allowed = {need.name: need.specifier for need in needs(metadata)}
     both = {name: version for name, version in pins if name in allowed}
     assert both.keys() >= {"channels", "channels-redis", "daphne", "django", "redis"}
@@ -272,6 +293,7 @@ def test_without_extras_nothing_of_realtime_is_missing_but_what_daphne_runs(bare
     assert missing["realtime.server.server"] == "daphne"
     on_a_terminal = {module for module in missing if module.startswith("realtime.management.")}
     assert {missing[module] for module in on_a_terminal} == {"rich"}
+    assert missing.pop("realtime.tracing") == "opentelemetry"
     assert all(module.startswith("realtime.server.") for module in set(missing) - on_a_terminal)
 
 
@@ -287,8 +309,7 @@ async def test_without_daphne_another_server_does(bare: Bare) -> None:
 
 
 def test_it_takes_ten_lines_at_most() -> None:
-    lines = "".join(code for _, code in files(section("Ten lines"))).splitlines()
-    assert 0 < len([line for line in lines if line.strip()]) <= 10
+    assert 0 < len(lines_of(section("Ten lines"))) <= 10
 
 
 def test_the_ten_lines_need_neither_the_gateway_nor_django_rest_framework(packages: str) -> None:
@@ -368,6 +389,60 @@ async def test_the_scripts_of_the_page_do_what_it_says(
         await page.wait_for_function("document.body.innerText.includes('it works')")
 
 
+@pytest.fixture(scope="module")
+def shop(site: Site, start: str, wheel: Path, environment: Path) -> Iterator[tuple[Site, Server]]:
+    """Another new project, with the model of docs/django.md, and its server."""
+    shop = Site(environment / "shop", site.python, wheel)
+    shop.begin()
+    shop.write(section("Ten lines"))
+    shop.run(said("python manage.py startapp shop", DJANGO_PAGE))
+    rows = section("Rows in ten lines", DJANGO_PAGE)
+    shop.write(rows)
+    *before, _ = blocks(rows, "")[0].splitlines()
+    for command in before:
+        shop.run(command)
+    with Server(shop, start, environment / "shop.log") as server:
+        yield shop, server
+
+
+def test_rows_take_ten_lines_at_most() -> None:
+    assert 0 < len(lines_of(section("Rows in ten lines", DJANGO_PAGE))) <= 10
+
+
+async def test_a_row_that_is_saved_reaches_a_client(shop: tuple[Site, Server]) -> None:
+    site, server = shop
+    rows = section("Rows in ten lines", DJANGO_PAGE)
+    create = blocks(rows, "")[0].splitlines()[-1]
+    [change] = blocks(rows, "json")
+    async with StompClient(server.stomp) as client:
+        await client.subscribe("/topic/orders/1")
+        await asyncio.to_thread(site.run, create)
+        assert json.loads((await client.message()).body) == json.loads(change)
+
+
+async def test_what_is_in_the_outbox_is_relayed_by_the_command_of_the_page(
+    shop: tuple[Site, Server], tmp_path: Path
+) -> None:
+    site, server = shop
+    none_lost = section("None lost", DJANGO_PAGE)
+    _, outbox = blocks(none_lost, "python")
+    site.append("mysite/settings.py", outbox)
+    site.run("python manage.py migrate")
+    publish = "from realtime import publish_on_commit as p; p('/topic/news', 'kept', outbox=True)"
+    async with StompClient(server.stomp) as client:
+        await client.subscribe("/topic/news")
+        await asyncio.to_thread(site.run, f'python manage.py shell -c "{publish}"')
+        listed = await asyncio.to_thread(
+            site.run, said("python manage.py bridge --list", DJANGO_PAGE)
+        )
+        assert '"lag": 1' in listed
+        with Bridge(site, tmp_path / "log") as bridge:
+            assert (await client.message()).body == b"kept"
+            assert await asyncio.to_thread(bridge.stop) == 0
+    assert "Traceback" not in bridge.output
+
+
 def test_with_the_other_extras_nothing_is_missing(site: Site, packages: str) -> None:
     site.run(said(f'pip install "{WHEEL}[daphne,drf,metrics,terminal]"'))
+    site.run(f'pip install "{WHEEL}[opentelemetry]"')
     assert site.missing() == {}

@@ -141,12 +141,12 @@ async def test_a_server_that_has_become_a_replica_is_left(pair: tuple[Server, Se
     primary, replica = pair
     layer = TopicLayer(hosts=[primary.url], prefix="test")
     await published(layer, 0)
-    primary.client.replicaof("127.0.0.1", replica.port)
-    write = ("SET", "key", "value")
     pipeline = Pipeline(create_pool(primary.url))
     before = await pipeline.submit(("CLIENT", "ID"))
-    with pytest.raises(redis.RedisError):
-        await pipeline.submit(write)
+    primary.client.replicaof("127.0.0.1", replica.port)
+    with pytest.raises(redis.ReadOnlyError):
+        await pipeline.submit(("SET", "key", "value"))
+    primary.client.replicaof("NO", "ONE")
     assert await pipeline.submit(("CLIENT", "ID")) != before
     await pipeline.aclose()
     await layer.flush()

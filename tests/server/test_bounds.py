@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "STOMP_BODY_SECONDS": "2",
         "STOMP_MAX_REQUESTS_BYTES": f"{MIB}",
         "STOMP_DRAIN_SECONDS": "1",
-        "TRUST_PROXY": "1",
+        "TRUSTED_PROXIES": "127.0.0.0/8",
     }
     with Server(tmp_path_factory.mktemp("bounds") / "log", **limits) as server:
         yield server

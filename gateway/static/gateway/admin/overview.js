@@ -5,7 +5,6 @@ import { Chart } from "./charts.js";
 import { at, shown } from "./shown.js";
 
 const STALE_SECONDS = 7;
-const BRIDGES_SECONDS = 15;
 
 const { Client, Versions } = globalThis.StompJs;
 const byId = (id) => document.getElementById(id);
@@ -74,19 +73,6 @@ function row(node) {
   return made;
 }
 
-/** Take what the nodes don't tell from the page as the server would make it now. */
-async function refreshBridges() {
-  if (document.hidden) return;
-  const response = await fetch(location.href).catch(() => null);
-  if (!response?.ok) return;
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  for (const id of ["bridges", "problems-of-bridges"]) {
-    const now = page.getElementById(id);
-    if (now && byId(id)) byId(id).replaceWith(now);
-  }
-  showWhetherFine();
-}
-
 function look() {
   if (document.hidden) client.deactivate();
   else client.activate();
@@ -99,4 +85,4 @@ look();
 setInterval(() => {
   if (stale() && !document.hidden) say("stale", `No news for ${Math.floor((performance.now() - heardAt) / 1000)} s`);
 }, 1000);
-if (byId("bridges")) setInterval(refreshBridges, BRIDGES_SECONDS * 1000);
+document.addEventListener("refreshed", showWhetherFine); // what the nodes do not tell: of bridges

@@ -1,5 +1,6 @@
 // The banner: what went wrong, in red as long as it is wrong, and for a moment after that.
 
+import { gettext } from "./language.js";
 import { byId, clock, onClick, setText } from "./page.js";
 
 const READ_MS = 10_000;
@@ -26,7 +27,7 @@ export function settleBanner() {
   if (byId("error").hidden || byId("error").dataset.over === "true") return;
   byId("error").dataset.over = "true";
   byId("error-login").hidden = true;
-  setText("error-advice", `Over since ${clock()}: connected again.`);
+  setText("error-advice", gettext("Over since %(time)s: connected again.", { time: clock() }));
   hiding = setTimeout(hideBanner, READ_MS);
 }
 

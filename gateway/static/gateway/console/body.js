@@ -1,6 +1,7 @@
 // The body of a message: JSON as a tree and as it came, a long text with its end folded away.
 
 import { drawTree, isTree, readTree } from "./json.js";
+import { gettext } from "./language.js";
 import { button, element } from "./page.js";
 
 const LONG_CHARACTERS = 600;
@@ -11,7 +12,7 @@ export function drawBody({ text, encoding }) {
   const tree = encoding ? null : isTree(text) && readTree(text);
   const raw = element("pre", { className: "raw" }, text);
   const body = element("div", { className: "body" }, raw);
-  if (encoding) body.prepend(element("small", {}, `not UTF-8, shown as ${encoding}`));
+  if (encoding) body.prepend(element("small", {}, gettext("not UTF-8, shown as %(encoding)s", { encoding })));
   if (tree) showTree(body, raw, tree);
   else if (isLong(text)) body.append(clip(raw));
   return body;
@@ -20,10 +21,10 @@ export function drawBody({ text, encoding }) {
 /** Show the tree, with a button that shows the text as it came, and back. */
 function showTree(body, raw, tree) {
   const drawn = element("div", { className: "tree" }, drawTree(tree));
-  const toggle = button("Raw", () => {
+  const toggle = button(gettext("Raw"), () => {
     raw.hidden = !raw.hidden;
     drawn.hidden = !raw.hidden;
-    toggle.textContent = raw.hidden ? "Raw" : "Tree";
+    toggle.textContent = raw.hidden ? gettext("Raw") : gettext("Tree");
   }, { className: "small toggle" });
   raw.hidden = true;
   body.append(drawn, toggle);
@@ -35,7 +36,7 @@ const isLong = (text) => text.length > LONG_CHARACTERS || text.split("\n").lengt
 function clip(raw) {
   const toggle = button("", () => {
     const clipped = raw.classList.toggle("clipped");
-    toggle.textContent = clipped ? "Show all" : "Show less";
+    toggle.textContent = clipped ? gettext("Show all") : gettext("Show less");
     toggle.ariaExpanded = String(!clipped);
   }, { className: "small" });
   toggle.click();

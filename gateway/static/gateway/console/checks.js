@@ -2,8 +2,9 @@
 
 import { session } from "./connection.js";
 import { copy } from "./clipboard.js";
+import { gettext, gettextNodes } from "./language.js";
 import { notification, notify } from "./notify.js";
-import { byId, clock, loginLink, onClick, setText, since } from "./page.js";
+import { byId, clock, loginLink, milliseconds, onClick, setText, since } from "./page.js";
 import { send } from "./send.js";
 import { recall, remember } from "./settings.js";
 import { addSubscription, whenSubscribed } from "./subscriptions.js";
@@ -24,22 +25,28 @@ async function checkNotification() {
     const { response, id } = await notify(notification(TOAST));
     if (!id) return failNotification(response);
     const at = await arrival(id);
-    show("notification", "passed", `Arrived ${Math.max(1, Math.round(at - start))} ms after the POST, at ${clock()}.`);
+    show("notification", "passed", gettext("Arrived %(duration)s after the POST, at %(time)s.", {
+      duration: milliseconds(at - start), time: clock(),
+    }));
   } catch (error) {
     show("notification", "failed", error.message);
   }
 }
 
 function failNotification({ status, statusText }) {
-  show("notification", "failed", `The answer is ${status} ${statusText}.`);
-  if ([401, 403].includes(status)) byId("check-notification-result").append(" First ", loginLink(), ".");
+  const answer = `${status} ${statusText}`;
+  show("notification", "failed", gettext("The answer is %(answer)s.", { answer }));
+  if (![401, 403].includes(status)) return;
+  byId("check-notification-result").replaceChildren(
+    ...gettextNodes("The answer is %(answer)s. First %(link)s.", { answer, link: loginLink() }));
 }
 
 /** Return when the message with an id arrived, which may be before its sender has the answer. */
 function arrival(id) {
   return new Promise((resolve, reject) => {
     const look = () => arrived.has(id) && resolve(arrived.get(id));
-    const late = () => reject(new Error(`202, but no message came on ${TOAST.topic}.`));
+    const late = () =>
+      reject(new Error(gettext("202, but no message came on %(topic)s.", { topic: TOAST.topic })));
     session.addEventListener("message", look, { signal: AbortSignal.timeout(ARRIVAL_MS) });
     setTimeout(late, ARRIVAL_MS);
     look();
@@ -52,7 +59,9 @@ async function checkSend() {
   show("send", "running", "SEND…");
   try {
     await send("/app/greet", "hello");
-    show("send", "passed", `RECEIPT after ${since(start)}, at ${clock()}: Redis took it.`);
+    show("send", "passed", gettext("RECEIPT after %(duration)s, at %(time)s: Redis took it.", {
+      duration: since(start), time: clock(),
+    }));
   } catch (error) {
     show("send", "failed", error.message);
   }
@@ -60,7 +69,8 @@ async function checkSend() {
 
 /** 2: what somebody publishes on Redis arrives; the page can't do that itself. */
 function passRedis({ body }) {
-  if (body === GREETING.message) show("redis", "passed", `It arrived at ${clock()}.`);
+  if (body !== GREETING.message) return;
+  show("redis", "passed", gettext("It arrived at %(time)s.", { time: clock() }));
 }
 
 session.addEventListener("message", ({ detail: message }) => {
@@ -75,7 +85,9 @@ function show(name, state, text) {
   setText(`check-${name}-result`, text);
   if (state === "passed") passed.add(name);
   else passed.delete(name);
-  setText("checks-count", passed.size === 3 ? "all three passed" : `${passed.size} of 3 passed`);
+  setText("checks-count", passed.size === 3
+    ? gettext("all three passed")
+    : gettext("%(count)s of 3 passed", { count: passed.size }));
 }
 
 onClick("check-notification-run", checkNotification);
@@ -86,7 +98,8 @@ for (const name of ["redis", "send"]) {
 }
 onClick("check-redis-copy", () => {
   addSubscription(GREETING.topic);
-  if (!passed.has("redis")) show("redis", "running", "Run it in a terminal: this turns green when the message arrives.");
+  if (passed.has("redis")) return;
+  show("redis", "running", gettext("Run it in a terminal: this turns green when the message arrives."));
 });
 byId("checks").open = recall("checks-open", true);
 byId("checks").addEventListener("toggle", () => remember("checks-open", byId("checks").open));

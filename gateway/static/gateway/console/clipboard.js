@@ -1,5 +1,7 @@
 // The clipboard: copy a text, or select it where browsers allow no more than that.
 
+import { gettext } from "./language.js";
+
 const SAID_MS = 2000;
 
 /** Copy a text and say so on the button; without HTTPS select the element that shows it. */
@@ -7,10 +9,10 @@ export async function copy(button, text, shown) {
   const before = (button.dataset.text ??= button.textContent);
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
+    button.textContent = gettext("Copied");
   } catch {
     getSelection().selectAllChildren(shown);
-    button.textContent = "Selected";
+    button.textContent = gettext("Selected");
   }
   setTimeout(() => (button.textContent = before), SAID_MS);
 }

@@ -4,23 +4,27 @@ import "../vendor/stompjs/stomp.umd.min.js";
 import { addToBanner, hideBanner, showBanner } from "./banner.js";
 import { logFrames } from "./frames.js";
 import { HeaderFields } from "./headers.js";
+import { gettext, gettextNodes } from "./language.js";
 import { byId, element } from "./page.js";
 
 const { Client, Versions } = globalThis.StompJs;
 
 const LOGIN_CODES = new Set(["login-required", "authentication-failed", "login-ended"]);
 const CLOSE_MEANINGS = {
-  1000: "as asked",
-  1002: "a frame that is not allowed",
-  1006: "no answer: the gateway is away, or refuses this page’s origin",
-  1008: "access denied",
-  1009: "too large",
-  1012: "the gateway restarts",
-  4001: "not available now",
-  4002: "the gateway heard no heart-beat",
-  4003: "this page reads too slowly",
-  4004: "messages are lost for good",
-  4005: "the login has come to its end",
+  1000: gettext("as asked"),
+  1002: gettext("a frame that is not allowed"),
+  1006: gettext("no answer: the gateway is away, or refuses this page’s origin"),
+  1008: gettext("access denied"),
+  1009: gettext("too large"),
+  1011: gettext("the gateway’s own fault"),
+  1012: gettext("the gateway restarts"),
+  4001: gettext("not available now"),
+  4002: gettext("the gateway heard no heart-beat"),
+  4003: gettext("this page reads too slowly"),
+  4004: gettext("messages are lost for good"),
+  4005: gettext("the login has come to its end"),
+  4006: gettext("an operator ended the session"),
+  4500: gettext("an operator ended the session, and asks to stay away"),
 };
 
 export const url = `${location.origin.replace(/^http/, "ws")}/stomp`;
@@ -40,7 +44,7 @@ export const client = new Client({
   heartbeatIncoming: 2000,
   heartbeatToleranceMultiplier: 3,
   heartbeatOutgoing: 30_000, // browsers run the timers of a hidden page once a minute
-  beforeConnect: () => showState("connecting", "Connecting…"),
+  beforeConnect: () => showState("connecting", gettext("Connecting…")),
   onConnect: connected,
   onStompError: refused,
   onUnhandledMessage: receive,
@@ -60,7 +64,7 @@ export function connect() {
 
 export function disconnect() {
   client.deactivate();
-  showState("disconnected", client.webSocket ? "Disconnecting…" : "Not connected");
+  showState("disconnected", client.webSocket ? gettext("Disconnecting…") : gettext("Not connected"));
 }
 
 /** Hand a MESSAGE to the list; one that says `refused` is the answer to what was not allowed. */
@@ -82,14 +86,15 @@ function tell(name, detail) {
 }
 
 function showState(state, text) {
-  byId("connect").textContent = client.active ? "Disconnect" : "Connect";
+  byId("connect").textContent = client.active ? gettext("Disconnect") : gettext("Connect");
   tell("state", { state, text });
 }
 
 function connected(frame) {
   const { session: id, version, "user-name": user } = frame.headers;
-  showState("connected", user ? `Connected as ${user}` : "Connected");
-  byId("session").replaceChildren("Session ", element("code", {}, id ?? "?"), `, STOMP ${version}`);
+  showState("connected", user ? gettext("Connected as %(user)s", { user }) : gettext("Connected"));
+  byId("session").replaceChildren(
+    ...gettextNodes("Session %(id)s, STOMP %(version)s", { id: element("code", { title: id ?? "" }, id ?? "?"), version }));
   tell("connected");
 }
 
@@ -98,7 +103,8 @@ function refused(frame) {
   const message = frame.body.trim() || frame.headers.message; // stompjs may leave escapes in headers
   const login = LOGIN_CODES.has(code);
   refusal = message;
-  showBanner({ title: `ERROR frame: ${code ?? "no code"}`, message, advice: adviceFor(code), login });
+  const title = gettext("ERROR frame: %(code)s", { code: code ?? gettext("no code") });
+  showBanner({ title, message, advice: adviceFor(code), login });
   tell("refused", { code, receipt, message });
   if (login && code !== "login-ended") {
     byId("login-details").open = true;
@@ -108,27 +114,34 @@ function refused(frame) {
 
 function adviceFor(code) {
   if (code === "authentication-failed") {
-    return "Correct login and passcode above, or empty them to connect as whoever is logged in here.";
+    return gettext("Correct login and passcode above, or empty them to connect as whoever is logged in here.");
   }
-  if (code === "login-required") return "Enter login and passcode above, or log in to this gateway.";
-  return "The gateway closes the connection after each ERROR frame; this page connects again.";
+  if (code === "login-required") {
+    return gettext("Enter login and passcode above, or log in to this gateway.");
+  }
+  if (code === "dismissed") {
+    return gettext("This page stays away until you connect it again.");
+  }
+  return gettext("The gateway closes the connection after each ERROR frame; this page connects again.");
 }
 
 function closed(event) {
+  if (event.code >= 4500 && event.code <= 4999) client.deactivate(); // asked to stay away
   const text = closeText(event);
   if (refusal !== null) addToBanner(text);
   else if (client.active) {
-    const advice = "This page connects again.";
-    showBanner({ title: "The connection closed", message: text, advice });
+    const advice = gettext("This page connects again.");
+    showBanner({ title: gettext("The connection closed"), message: text, advice });
   }
-  if (client.active) showState("waiting", "Not connected, trying again…");
-  else showState(refusal !== null ? "refused" : "disconnected", "Not connected");
+  if (client.active) showState("waiting", gettext("Not connected, trying again…"));
+  else showState(refusal !== null ? "refused" : "disconnected", gettext("Not connected"));
   byId("session").textContent = text;
   tell("closed");
 }
 
 function closeText({ code, reason }) {
-  const meaning = CLOSE_MEANINGS[code] ?? "no known reason";
-  const because = reason && reason !== refusal ? `, reason “${reason}”` : "";
-  return `WebSocket closed: code ${code} (${meaning})${because}.`;
+  const meaning = CLOSE_MEANINGS[code] ?? gettext("no known reason");
+  return reason && reason !== refusal
+    ? gettext("WebSocket closed: code %(code)s (%(meaning)s), reason “%(reason)s”.", { code, meaning, reason })
+    : gettext("WebSocket closed: code %(code)s (%(meaning)s).", { code, meaning });
 }

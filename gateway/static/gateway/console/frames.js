@@ -2,6 +2,7 @@
 
 import "../vendor/stompjs/stomp.umd.min.js";
 import { isSecret } from "./headers.js";
+import { gettext } from "./language.js";
 import { Log } from "./log.js";
 import { byId, element, onClick, spaced, time } from "./page.js";
 import { beat } from "./pulse.js";
@@ -9,6 +10,7 @@ import { beat } from "./pulse.js";
 const { Parser } = globalThis.StompJs;
 
 const MAX_FRAMES = 500;
+const DIRECTIONS = { sent: gettext("sent"), received: gettext("received") };
 
 const log = new Log(byId("frames"), MAX_FRAMES, draw, showCounts);
 
@@ -48,7 +50,7 @@ function summaryOf({ direction, command, headers, date }) {
   const about = destination ?? message ?? receipt ?? id ?? session ?? "";
   const arrow = direction === "sent" ? "→" : "←";
   return element("summary", { className: "line" },
-    element("span", { className: "direction", title: direction, role: "img", ariaLabel: direction }, arrow),
+    element("span", { className: "direction", title: DIRECTIONS[direction], role: "img", ariaLabel: DIRECTIONS[direction] }, arrow),
     element("b", {}, command),
     element("span", { className: "about" }, about),
     time(date),
@@ -58,8 +60,11 @@ function summaryOf({ direction, command, headers, date }) {
 function showCounts() {
   const { total, kept, held, paused } = log;
   byId("frames-count").textContent = total > kept.length + held.length
-    ? `${kept.length} kept of ${spaced(total)}` : spaced(total);
-  byId("frames-pause").textContent = paused ? `Resume (${held.length} new)` : "Pause";
+    ? gettext("%(kept)s kept of %(total)s", { kept: kept.length, total: spaced(total) })
+    : spaced(total);
+  byId("frames-pause").textContent = paused
+    ? gettext("Resume (%(count)s new)", { count: held.length })
+    : gettext("Pause");
 }
 
 onClick("frames-pause", () => log.togglePause());

@@ -1,5 +1,6 @@
 // HeaderFields: headers of one kind of frame, the useful ones offered, any other added by name.
 
+import { gettext } from "./language.js";
 import { button, byId, element } from "./page.js";
 import { recall, remember } from "./settings.js";
 
@@ -12,22 +13,24 @@ export const isSecret = (name) => SECRET_HEADERS.has(name.trim().toLowerCase());
 const OFFERED = {
   "connect-headers": [
     ["authorization", "Bearer TOKEN"],
-    ["ticket", "from POST /api/ticket"],
+    ["ticket", gettext("from POST /api/ticket")],
     ["x-soft-errors", "true", ["true"]],
   ],
   "subscribe-headers": [
     ["ack", "client-individual", ["auto", "client", "client-individual"]],
-    ["replay", "10, or all", ["10", "all"]],
-    ["last-message-id", "a position"],
-    ["token", "signed for the destination"],
+    ["replay", gettext("10, or all"), ["10", "all"]],
+    ["last-message-id", gettext("a position")],
+    ["token", gettext("signed for the destination")],
     ["prefetch-count", "10"],
   ],
   "send-headers": [
     ["reply-to", "/temp-queue/answers", ["/temp-queue/answers"]],
     ["content-type", "application/json", ["application/json", "text/plain"]],
-    ["idempotency-key", "any text"],
+    ["idempotency-key", gettext("any text")],
   ],
 };
+
+const valueOf = (name) => (name ? gettext("Value of %(name)s", { name }) : gettext("Value of the header"));
 
 export class HeaderFields {
   /** Make the fields within the `details` of that id; what is not secret comes back next time. */
@@ -36,9 +39,9 @@ export class HeaderFields {
     this.rows = element("div", { className: "header-rows" });
     const offers = OFFERED[id].map(([name, example, values]) =>
       button(name, () => this.add(name, "", { example, values }).focus(), { className: "chip" }));
-    const other = button("other…", () => this.add("", "").focus(), { className: "chip" });
+    const other = button(gettext("other…"), () => this.add("", "").focus(), { className: "chip" });
     byId(id).append(this.rows,
-      element("div", { className: "chips" }, element("span", {}, "Add"), ...offers, other));
+      element("div", { className: "chips" }, element("span", {}, gettext("Add")), ...offers, other));
     this.rows.addEventListener("input", () => this.changed());
     for (const [name, value] of recall(id, [])) this.add(name, value);
     this.changed();
@@ -61,19 +64,20 @@ export class HeaderFields {
   }
 
   /** Add a row, and return the field of it that has to be filled in. */
-  add(name, value, { example = "value", values = [] } = {}) {
+  add(name, value, { example = gettext("value"), values = [] } = {}) {
     const options = { autocomplete: "off", spellcheck: false, autocapitalize: "none" };
-    const nameField = element("input", { ...options, value: name, placeholder: "header", ariaLabel: "Header" });
-    const valueField = element("input", {
-      ...options, value, placeholder: example, ariaLabel: `Value of ${name || "the header"}`,
+    const nameField = element("input", {
+      ...options, value: name, placeholder: gettext("header"), ariaLabel: gettext("Header"),
     });
+    const valueField = element("input", { ...options, value, placeholder: example, ariaLabel: valueOf(name) });
     if (isSecret(name)) valueField.type = "password";
     nameField.addEventListener("input", () => {
       valueField.type = isSecret(nameField.value) ? "password" : "text";
-      valueField.ariaLabel = `Value of ${nameField.value}`;
+      valueField.ariaLabel = valueOf(nameField.value);
     });
     const row = element("div", { className: "row" }, nameField, valueField);
-    row.append(button("×", () => this.remove(row), { ariaLabel: `Remove ${name || "the header"}`, className: "remove" }));
+    const ariaLabel = name ? gettext("Remove %(name)s", { name }) : gettext("Remove the header");
+    row.append(button("×", () => this.remove(row), { ariaLabel, className: "remove" }));
     if (values.length) this.offer(valueField, row, name, values);
     this.rows.append(row);
     this.changed();
@@ -94,7 +98,9 @@ export class HeaderFields {
 
   changed() {
     const shown = this.pairs.length;
-    byId(this.id).querySelector("summary").textContent = shown ? `Headers (${shown})` : "Headers";
+    byId(this.id).querySelector("summary").textContent = shown
+      ? gettext("Headers (%(count)s)", { count: shown })
+      : gettext("Headers");
     remember(this.id, this.pairs.filter(([name]) => !isSecret(name)));
     byId(this.id).dispatchEvent(new Event("change"));
   }

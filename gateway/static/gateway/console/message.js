@@ -2,6 +2,7 @@
 
 import { drawBody } from "./body.js";
 import { copy } from "./clipboard.js";
+import { gettext } from "./language.js";
 import { button, element, milliseconds, time } from "./page.js";
 
 const COLOURS = 8;
@@ -19,13 +20,15 @@ export function drawMessage(item) {
   const body = drawBody(item);
   const drawn = element("li", {},
     element("div", { className: "line" },
-      element("code", { className: "destination" }, headers.destination ?? "no destination"),
+      element("code", { className: "destination" }, headers.destination ?? gettext("no destination")),
       ...marksOf(headers),
       element("span", { className: "latency" }, latency === null ? "" : milliseconds(latency)),
       time(date)),
     body,
     element("div", { className: "line tools" }, headersOf(headers), ...acksOf(item),
-      button("Copy", (it) => copy(it, item.text, body), { className: "small", ariaLabel: "Copy the body" })));
+      button(gettext("Copy"), (it) => copy(it, item.text, body), {
+        className: "small", ariaLabel: gettext("Copy the body"),
+      })));
   drawn.dataset.colour = colourOf(headers.destination ?? "");
   drawn.dataset.subscription = headers.subscription ?? "";
   return drawn;
@@ -42,11 +45,15 @@ export function showLatency(item, latency) {
 function marksOf({ "message-id": id, recovered, reason, dropped, refused }) {
   const offset = POSITION.exec(id ?? "")?.[1];
   const marks = [];
-  if (offset && !refused) marks.push(mark("position", `#${offset}`, `position ${id}`));
-  if (recovered === "true") marks.push(mark("good", "recovered", "nothing is missing before it"));
-  if (recovered === "false") marks.push(mark("bad", `lost: ${reason}`, "messages before it are missing"));
-  if (dropped) marks.push(mark("bad", `${dropped} dropped`, "this page read too slowly"));
-  if (refused) marks.push(mark("bad", refused, "the gateway refused what this page asked for"));
+  if (offset && !refused) marks.push(mark("position", `#${offset}`, gettext("position %(id)s", { id })));
+  if (recovered === "true") marks.push(mark("good", gettext("recovered"), gettext("nothing is missing before it")));
+  if (recovered === "false") {
+    marks.push(mark("bad", gettext("lost: %(reason)s", { reason }), gettext("messages before it are missing")));
+  }
+  if (dropped) {
+    marks.push(mark("bad", gettext("%(dropped)s dropped", { dropped }), gettext("this page read too slowly")));
+  }
+  if (refused) marks.push(mark("bad", refused, gettext("the gateway refused what this page asked for")));
   return marks;
 }
 
@@ -54,7 +61,7 @@ export const mark = (mood, text, title) => element("span", { className: `mark ${
 
 function headersOf(headers) {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  return element("details", {}, element("summary", {}, "Headers"), element("pre", {}, lines.join("\n")));
+  return element("details", {}, element("summary", {}, gettext("Headers")), element("pre", {}, lines.join("\n")));
 }
 
 /** The buttons that acknowledge a message, where its subscription wants that. */
@@ -74,5 +81,5 @@ function acknowledge(frame, name, buttons) {
   while ((older = older?.nextElementSibling)) {
     if (older.dataset.subscription === subscription) older.querySelector(".acks")?.remove();
   }
-  buttons.replaceWith(mark("good", name === "ACK" ? "acknowledged" : "refused by NACK", ""));
+  buttons.replaceWith(mark("good", name === "ACK" ? gettext("acknowledged") : gettext("refused by NACK"), ""));
 }

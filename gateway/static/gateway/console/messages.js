@@ -1,6 +1,7 @@
 // The list of messages: what came for this session, the newest on top; filtered, paused, exported.
 
 import { session } from "./connection.js";
+import { gettext } from "./language.js";
 import { messageArrived } from "./latency.js";
 import { Log } from "./log.js";
 import { drawMessage, showLatency } from "./message.js";
@@ -56,11 +57,21 @@ function exportListed() {
 function showCounts() {
   const { total, kept, held, paused } = log;
   const dropped = total > kept.length + held.length;
-  const counts = dropped ? `${kept.length} kept of ${spaced(total)}` : spaced(total);
   const filtered = byId("messages-filter").value.trim() !== "";
-  byId("messages-count").textContent = filtered ? `${log.listed.length} listed, ${counts}` : counts;
-  byId("messages-pause").textContent = paused ? `Resume (${held.length} new)` : "Pause";
+  byId("messages-count").textContent = countsText({ dropped, filtered }, {
+    listed: log.listed.length, kept: kept.length, total: spaced(total),
+  });
+  byId("messages-pause").textContent = paused
+    ? gettext("Resume (%(count)s new)", { count: held.length })
+    : gettext("Pause");
   byId("messages-export").disabled = !log.listed.length;
+}
+
+function countsText({ dropped, filtered }, counts) {
+  if (dropped && filtered) return gettext("%(listed)s listed, %(kept)s kept of %(total)s", counts);
+  if (dropped) return gettext("%(kept)s kept of %(total)s", counts);
+  if (filtered) return gettext("%(listed)s listed, %(total)s", counts);
+  return counts.total;
 }
 
 rememberField(byId("messages-filter"));

@@ -1,6 +1,7 @@
 // Notifying: POST /api/notification, as a service does it.
 
 import { isJson } from "./json.js";
+import { gettext, gettextNodes } from "./language.js";
 import { notificationAccepted } from "./latency.js";
 import { byId, element, loginLink, onSubmit, say, since } from "./page.js";
 import { rememberField } from "./settings.js";
@@ -11,11 +12,19 @@ export async function notify(content) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   const token = /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1];
   if (token) headers["X-CSRFToken"] = token;
-  const response = await fetch(byId("notify-form").action, { method: "POST", headers, body: content });
+  const response = await post({ method: "POST", headers, body: content });
   const text = await response.text();
   const id = response.ok ? JSON.parse(text).id : null;
   if (id) notificationAccepted(id, start);
   return { response, text, id };
+}
+
+async function post(request) {
+  try {
+    return await fetch(byId("notify-form").action, request);
+  } catch { // it says no more, in words that differ from browser to browser
+    throw new Error(gettext("No answer: the gateway is away."));
+  }
 }
 
 /** Return the JSON of a notification; a message that is JSON stays as it is written. */
@@ -32,19 +41,25 @@ export const notifyForm = () => ({
 /** Tell whether the message is the JSON that the form says it is, where it is written. */
 function checkMessage() {
   const { message, json } = notifyForm();
-  byId("notify-message").setCustomValidity(json && !isJson(message) ? "This is not JSON." : "");
+  byId("notify-message").setCustomValidity(json && !isJson(message) ? gettext("This is not JSON.") : "");
+}
+
+function answerText({ status, statusText }, duration) {
+  const values = { answer: `${status} ${statusText}`, duration, link: loginLink() };
+  return [401, 403].includes(status)
+    ? gettextNodes("%(answer)s, after %(duration)s: %(link)s first.", values)
+    : gettextNodes("%(answer)s, after %(duration)s", values);
 }
 
 onSubmit("notify-form", async () => {
   const start = performance.now();
-  say("notify-result", "", "Waiting for the answer…");
+  say("notify-result", "", gettext("Waiting for the answer…"));
   try {
     const { response, text } = await notify(notification(notifyForm()));
-    const status = `${response.status} ${response.statusText}, after ${since(start)}`;
-    const login = [401, 403].includes(response.status) ? [": ", loginLink(), " first."] : [];
-    say("notify-result", response.ok ? "good" : "bad", status, ...login, element("pre", {}, text));
+    say("notify-result", response.ok ? "good" : "bad",
+      ...answerText(response, since(start)), element("pre", {}, text));
   } catch (error) {
-    say("notify-result", "bad", `No answer: ${error.message}`);
+    say("notify-result", "bad", error.message);
   }
 });
 

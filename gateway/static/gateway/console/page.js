@@ -1,5 +1,7 @@
 // The page: elements and texts (text nodes only, never HTML), forms, times.
 
+import { gettext } from "./language.js";
+
 export const byId = (id) => document.getElementById(id);
 export const onClick = (id, action) => byId(id).addEventListener("click", action);
 
@@ -35,7 +37,7 @@ export function say(id, mood, ...content) {
 }
 
 /** Return where somebody logs in, to come back here. */
-export const loginLink = () => element("a", { href: document.body.dataset.login }, "log in");
+export const loginLink = () => element("a", { href: document.body.dataset.login }, gettext("log in"));
 
 export function clock(date = new Date()) {
   return `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, "0")}`;

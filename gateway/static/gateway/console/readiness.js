@@ -1,5 +1,7 @@
 // The readiness of the gateway: /readyz, asked every 5 s while somebody looks at the page.
 
+import { gettext } from "./language.js";
+
 const EVERY_MS = 5000;
 const ANSWER_MS = 4000;
 
@@ -28,9 +30,11 @@ async function whyNotReady() {
     const response = await fetch("/readyz", { signal: AbortSignal.timeout(ANSWER_MS) });
     if (response.ok) return "";
     const { detail } = await response.json().catch(() => ({}));
-    return detail ?? `/readyz answers ${response.status}`;
+    return detail
+      ? gettext("not ready: %(reason)s", { reason: detail })
+      : gettext("/readyz answers %(status)s", { status: response.status });
   } catch {
-    return "/readyz does not answer";
+    return gettext("/readyz does not answer");
   }
 }
 

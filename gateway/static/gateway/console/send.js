@@ -2,6 +2,7 @@
 
 import { client, session } from "./connection.js";
 import { HeaderFields } from "./headers.js";
+import { gettext } from "./language.js";
 import { sendStarted } from "./latency.js";
 import { byId, clock, onSubmit, say, since } from "./page.js";
 import { rememberField } from "./settings.js";
@@ -12,7 +13,7 @@ let sends = 0;
 
 /** Send, and return the receipt once it has come; rejected with why it will not come. */
 export function send(destination, body, headers = {}) {
-  if (!client.connected) return Promise.reject(new Error("Not connected: connect first."));
+  if (!client.connected) return Promise.reject(new Error(gettext("Not connected: connect first.")));
   const receipt = `send-${++sends}`;
   const done = new Promise((resolve, reject) => pending.set(receipt, { resolve, reject }));
   client.watchForReceipt(receipt, () => settle(receipt, ({ resolve }) => resolve(receipt)));
@@ -34,21 +35,24 @@ function settle(receipt, how) {
 }
 
 session.addEventListener("refused", ({ detail: { receipt, message } }) => {
-  settle(receipt, ({ reject }) => reject(new Error(`Refused: ${message}`)));
+  settle(receipt, ({ reject }) => reject(new Error(gettext("Refused: %(reason)s", { reason: message }))));
 });
 session.addEventListener("closed", () => {
   for (const receipt of [...pending.keys()]) {
-    settle(receipt, ({ reject }) => reject(new Error("No RECEIPT came before the connection closed.")));
+    settle(receipt, ({ reject }) =>
+      reject(new Error(gettext("No RECEIPT came before the connection closed."))));
   }
 });
 
 onSubmit("send-form", async () => {
   const { destination, body, headers } = sendForm();
   const start = performance.now();
-  say("send-result", "", `Sent to ${destination}, waiting for its RECEIPT…`);
+  say("send-result", "", gettext("Sent to %(destination)s, waiting for its RECEIPT…", { destination }));
   try {
     const receipt = await send(destination, body, headers);
-    say("send-result", "good", `RECEIPT ${receipt} came at ${clock()}, after ${since(start)}.`);
+    say("send-result", "good", gettext("RECEIPT %(receipt)s came at %(time)s, after %(duration)s.", {
+      receipt, time: clock(), duration: since(start),
+    }));
   } catch (error) {
     say("send-result", "bad", error.message);
   }

@@ -2,6 +2,7 @@
 
 import { url } from "./connection.js";
 import { isSecret } from "./headers.js";
+import { gettext } from "./language.js";
 import { notification } from "./notify.js";
 
 const { redisCli, token, api } = document.body.dataset;
@@ -41,7 +42,7 @@ print(response.json())`;
 export const SEND_SNIPPETS = {
   curl({ destination, body }) {
     if (!destination.startsWith("/topic/")) {
-      return `# curl speaks HTTP, and ${destination} takes only what STOMP clients SEND:\n# use Python or JavaScript.`;
+      return gettext("# curl speaks HTTP, and %(destination)s takes only what STOMP clients SEND:\n# use Python or JavaScript.", { destination });
     }
     return NOTIFY_SNIPPETS.curl({ topic: destination, message: body, json: false });
   },
@@ -55,7 +56,7 @@ export const SEND_SNIPPETS = {
     if (destination.startsWith("/topic/")) {
       return NOTIFY_SNIPPETS.redis({ topic: destination, message: body });
     }
-    return `# The routing table says where ${destination} leads.`;
+    return gettext("# The routing table says where %(destination)s leads.", { destination });
   },
   python({ destination, body, headers }) {
     const { hostname, port, protocol } = location;

@@ -2,13 +2,14 @@
 
 import { settleBanner } from "./banner.js";
 import { session } from "./connection.js";
+import { gettext } from "./language.js";
 import { byId, setText } from "./page.js";
 import { readiness } from "./readiness.js";
 
 const STEADY_MS = 1000; // without Redis a session comes, and ends with its first SUBSCRIBE
 
 let settling = null;
-let connection = { state: "disconnected", text: "Not connected" };
+let connection = { state: "disconnected", text: gettext("Not connected") };
 
 session.addEventListener("state", ({ detail }) => {
   connection = detail;
@@ -24,5 +25,5 @@ function show() {
   if (connected && ready) settling = setTimeout(settleBanner, STEADY_MS);
   byId("state").dataset.state = degraded ? "degraded" : connection.state;
   setText("state", connection.text);
-  setText("state-reason", degraded ? (readiness.reason ?? "is the gateway ready?") : "");
+  setText("state-reason", degraded ? (readiness.reason ?? gettext("is the gateway ready?")) : "");
 }

@@ -2,11 +2,17 @@
 
 import { client, receive, session } from "./connection.js";
 import { HeaderFields, isSecret } from "./headers.js";
+import { gettext } from "./language.js";
 import { colourOf, mark } from "./message.js";
 import { button, byId, element, onSubmit, say, spaced } from "./page.js";
 import { recall, remember } from "./settings.js";
 
 const NO_RESUME = new Set(["no-history", "history-denied"]);
+const STATES = {
+  waiting: gettext("waiting"),
+  subscribing: gettext("subscribing"),
+  subscribed: gettext("subscribed"),
+};
 const FIRST_TIME = [["/topic/toast", {}], ["/topic/greetings", {}]];
 
 const headerFields = new HeaderFields("subscribe-headers");
@@ -40,7 +46,8 @@ export function whenSubscribed(destination, ms) {
   addSubscription(destination);
   return new Promise((resolve, reject) => {
     const look = () => subscriptions.get(destination)?.item.dataset.state === "subscribed" && resolve();
-    const late = () => reject(new Error(`Not subscribed to ${destination}: connect first.`));
+    const late = () =>
+      reject(new Error(gettext("Not subscribed to %(destination)s: connect first.", { destination })));
     session.addEventListener("subscribed", look, { signal: AbortSignal.timeout(ms) });
     setTimeout(late, client.active ? ms : 0);
     look();
@@ -58,16 +65,17 @@ function listSubscription(destination, headers) {
   const count = element("span", { className: "count" }, "0");
   const state = element("span", { className: "state" });
   const marks = element("span", { className: "marks" });
-  const at = mark("position", "", "its position in the history of the topic");
+  const at = mark("position", "", gettext("its position in the history of the topic"));
   at.hidden = true;
   const given = Object.entries(headers).map(([name, value]) => `${name}: ${isSecret(name) ? "•••" : value}`);
   const subscription = { destination, headers, received: 0, position: null, count, state, at, marks };
-  const remove = button("Unsubscribe", () => unsubscribe(subscription), {
-    className: "small", ariaLabel: `Unsubscribe from ${destination}`,
+  const remove = button(gettext("Unsubscribe"), () => unsubscribe(subscription), {
+    className: "small", ariaLabel: gettext("Unsubscribe from %(destination)s", { destination }),
   });
   subscription.item = element("li", {},
     element("code", { className: "destination", title: given.join(", ") }, destination),
-    element("small", {}, state, at, marks, ...given.map((text) => mark("position", text, "a header of SUBSCRIBE"))),
+    element("small", {}, state, at, marks,
+      ...given.map((text) => mark("position", text, gettext("a header of SUBSCRIBE")))),
     count, remove);
   Object.assign(subscription.item.dataset, { destination, colour: colourOf(destination) });
   byId("subscriptions").append(subscription.item);
@@ -94,9 +102,12 @@ function subscribed(subscription, { position, recovered, reason }) {
   showState(subscription, "subscribed");
   standAt(subscription, position ?? null);
   subscription.marks.replaceChildren();
-  if (recovered === "true") subscription.marks.append(mark("good", "recovered", "nothing was missed"));
+  if (recovered === "true") {
+    subscription.marks.append(mark("good", gettext("recovered"), gettext("nothing was missed")));
+  }
   if (recovered === "false") {
-    subscription.marks.append(mark("bad", `not recovered: ${reason}`, "messages are missing"));
+    const text = gettext("not recovered: %(reason)s", { reason });
+    subscription.marks.append(mark("bad", text, gettext("messages are missing")));
   }
 }
 
@@ -113,7 +124,7 @@ function receiveFor(subscription, message) {
 function standAt(subscription, position) {
   subscription.position = position;
   subscription.at.hidden = position === null;
-  subscription.at.textContent = `at ${position}`;
+  subscription.at.textContent = gettext("at %(position)s", { position });
 }
 
 function unsubscribe(subscription) {
@@ -135,12 +146,12 @@ function refuse(subscription, code) {
     return;
   }
   removeSubscription(subscription);
-  say("subscribe-result", "bad", `Refused: ${subscription.destination}`);
+  say("subscribe-result", "bad", gettext("Refused: %(reason)s", { reason: subscription.destination }));
 }
 
 function showState(subscription, state) {
   subscription.item.dataset.state = state;
-  subscription.state.textContent = state;
+  subscription.state.textContent = STATES[state];
   if (state === "subscribed") session.dispatchEvent(new CustomEvent("subscribed"));
 }
 
@@ -154,7 +165,8 @@ function save() {
 onSubmit("subscribe-form", () => {
   const destination = byId("subscribe-destination").value;
   const added = addSubscription(destination, headerFields.values);
-  say("subscribe-result", "bad", added ? "" : `There is a subscription to ${destination} already.`);
+  const already = gettext("There is a subscription to %(destination)s already.", { destination });
+  say("subscribe-result", "bad", added ? "" : already);
   if (!added) return;
   byId("subscribe-form").reset();
   headerFields.clear();

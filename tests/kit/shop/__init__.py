@@ -1,0 +1,1 @@
+"""A Django app such as any project has: what of it becomes messages."""

@@ -34,6 +34,7 @@ from .inbound import Inbox
 from .memory import Memory
 from .shutdown import Shutdown
 from .traffic import bound_sockets
+from .turns import bound_accepts
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class GatewayServer(daphne.server.Server):
         daphne.server.serverFromString = endpoint_of
         _shorten_pauses()
         bound_sockets(daphne.server.twisted_loop)
+        bound_accepts()
         reactor.callLater(0, lambda: this_node().start())  # once the event loop runs
         super().run()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import Any
@@ -22,6 +23,8 @@ from django.urls import re_path  # noqa: E402
 from gateway.login import LoginHandler, hashes  # noqa: E402
 from gateway.metrics import listen  # noqa: E402
 from notifications.api.handler import SynchronousHandler  # noqa: E402
+from notifications.api.parsers import NOT_UTF8, is_utf8  # noqa: E402
+from realtime.access.limits import refusals  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
 from realtime.conf import conf  # noqa: E402
@@ -45,8 +48,25 @@ if conf.STOMP_TRACING:
 login_application = LoginHandler()
 
 
+def content_type_of(scope: Any) -> str:
+    """Return what a request says of its body, joined as Django does what it says several times."""
+    said = [value for name, value in scope["headers"] if name == b"content-type"]
+    return b",".join(said).decode("latin-1")
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Answer 415 before anything is read with another charset: that may take any time."""
+    refusals.note("unsupported-charset", scope.get("client"), NOT_UTF8)
+    body = json.dumps({"detail": NOT_UTF8}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 415, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def http_application(scope: Any, receive: Any, send: Any) -> None:
-    if scope["path"] in (LIVE, READY):
+    if not is_utf8(content_type_of(scope)):
+        await refuse(scope, receive, send)
+    elif scope["path"] in (LIVE, READY):
         await health(scope, receive, send)
     elif scope["path"].removesuffix("/") == "/stomp":
         await upgrade_required(scope, receive, send)

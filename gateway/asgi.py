@@ -60,7 +60,7 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     body = json.dumps({"detail": NOT_UTF8}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 415, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
 
 async def http_application(scope: Any, receive: Any, send: Any) -> None:

@@ -29,6 +29,9 @@ _MORE: Final = 64 * 1024
 #: An error so near to where a piece was cut may be due to that: an escape has six characters.
 _CUT: Final = 8
 
+#: Characters of a Content-Type.
+MAX_CONTENT_TYPE: Final = 512
+
 #: What is said of bodies whose text is something else.
 NOT_UTF8: Final = "text has to be UTF-8: leave the charset out of Content-Type, or let it be utf-8"
 
@@ -41,8 +44,10 @@ def is_utf8(content_type: str) -> bool:
     Return whether text is UTF-8 by its Content-Type, as it is without a charset.
 
     There is no other: Django would take any codec of Python for a charset, and that of punycode
-    takes seconds for some hundred kilobytes.
+    takes seconds for some hundred kilobytes. To take a long header apart takes long, too.
     """
+    if len(content_type) > MAX_CONTENT_TYPE:
+        return False
     try:
         kind, parameters = parse_header_parameters(content_type)
     except ValueError:  # a parameter has an encoding that is none

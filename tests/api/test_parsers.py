@@ -12,7 +12,7 @@ import pytest
 from rest_framework.exceptions import ParseError, ValidationError
 
 from notifications.api.errors import TooLarge
-from notifications.api.parsers import MAX_ITEMS, BoundedJSONParser, is_utf8
+from notifications.api.parsers import MAX_CONTENT_TYPE, MAX_ITEMS, BoundedJSONParser, is_utf8
 
 BODY = 1000
 LONGEST = 8 * BODY + 64 * 1024
@@ -63,6 +63,8 @@ def test_what_is_no_json_is_an_error_that_says_so(text: str | bytes) -> None:
         ("application/json; charset=utf-8,multipart/form-data; charset=punycode", False),
         ("application/json; charset=utf-8; charset=punycode", False),
         ("application/json; x*=nonsense''y", False),
+        (f"application/json; x={'y' * (MAX_CONTENT_TYPE - 20)}", True),
+        (f"application/json; x={'y' * (MAX_CONTENT_TYPE - 19)}", False),
     ],
 )
 def test_text_is_utf8_and_nothing_else(content_type: str, utf8: bool) -> None:

@@ -89,3 +89,10 @@ def test_another_charset_is_refused_before_anything_is_read(gateway: Gateway, pa
     body = part + half + b"\r\n--b--\r\n"
     status, answer = post(gateway, path, body, Content_Type=kind)
     assert (status, "UTF-8" in answer["detail"]) == (415, True)
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 202), (1, 431)])
+def test_an_accept_has_a_bound(gateway: Gateway, more: int, status: int) -> None:
+    accept = f"text/{'x' * (1014 + more)}, */*"
+    answer = post(gateway, ADDRESSES[0], TOAST, Content_Type=JSON, Accept=accept)
+    assert answer[0] == status

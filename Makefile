@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -63,6 +63,9 @@ fuzz: $(VENV)/dev ## throw random frames at the protocol and at sessions, and re
 
 chaos: $(VENV)/dev ## kill Redis and gateways under 200 clients for ten minutes, then check them all; SECONDS= SEED=
 	@$(BIN)/python -m tests.e2e.chaos --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+production: $(VENV)/dev ## restart what docker-compose.yml starts, one after the other, under a thousand clients; CLIENTS=
+	@PRODUCTION_CLIENTS=$(or $(CLIENTS),1000) $(BIN)/python -m pytest -q -s tests/e2e/test_production.py
 
 attack: $(VENV)/dev ## attack a gateway in some thirty ways, and look what it costs honest clients; SECONDS= ARGS="--only pings"
 	@$(BIN)/python -m tests.e2e.attack --seconds $(or $(SECONDS),20) $(ARGS)

@@ -48,8 +48,11 @@ def redis_away(settings: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_kept_connections() -> None:
-    """Let no thread keep a connection from a test with a database to one that may have none."""
+def no_kept_connections(django_db_setup: None) -> None:
+    """
+    Let no thread keep a connection from a test with a database to one that may have none, nor
+    begin before there is one: it would know another database.
+    """
     from realtime import concurrency
 
     concurrency.CONNECTION_SECONDS = 0  # type: ignore[misc]

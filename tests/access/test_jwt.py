@@ -60,7 +60,7 @@ def test_a_good_token_says_who_it_is_and_until_when(settings: Any, algorithm: st
         ({"sub": "a\0"}, "no database knows the name in 'sub'"),
         ({"sub": "\ud800"}, "no database knows the name in 'sub'"),
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_token_that_is_not_for_here_and_now_is_refused(
     settings: Any, algorithm: str, claims: dict[str, Any], reason: str

@@ -19,10 +19,15 @@ def routing(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def empty_redis(redis_client: Any) -> Iterator[None]:
-    """Let no test read what another has published."""
+    """Let no test read what another has published, here or elsewhere."""
+
+    def empty() -> None:
+        for key in redis_client.scan_iter("{gateway__group__*", count=1000):
+            redis_client.delete(key)
+
+    empty()
     yield
-    for key in redis_client.scan_iter("{gateway__group__*", count=1000):
-        redis_client.delete(key)
+    empty()
 
 
 @pytest.fixture

@@ -13,34 +13,22 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from http.cookies import SimpleCookie
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import redis
 from websockets.exceptions import InvalidStatus
 
+from tests.kit.browser_of_https import ADDRESS, Browser
 from tests.kit.clients import StompClient
 from tests.kit.deployment import make_secrets, needs
 from tests.kit.environment import free_port
 from tests.kit.postgres import Postgres, needs_postgres
 from tests.kit.processes import TIMEOUT, Process
-from tests.kit.stack import Stack, proxy, started
+from tests.kit.stack import Stack, proxy, started, token_of_olga
 
 pytestmark = [needs_postgres, needs("openssl")]
-
-#: Where the clients of these tests are; the proxies are at 127.0.0.1.
-ADDRESS = "127.0.0.7"
-
-ACCOUNTS = """
-from django.contrib.auth.models import User
-from rest_framework.authtoken.models import Token
-olga = User.objects.create_superuser("olga", password="olga of the tests")
-print("token", Token.objects.create(user=olga).key)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,69 +49,7 @@ def postgres(all_started: tuple[Stack, Postgres]) -> Postgres:
 
 @pytest.fixture(scope="module")
 def token(stack: Stack) -> str:
-    """The token of Olga, who may do everything."""
-    code = ["python", "manage.py", "shell", "-v", "0", "-c", ACCOUNTS]
-    [found] = re.findall(r"^token (\w+)$", stack.run("gateway1", *code).output, re.MULTILINE)
-    return str(found)
-
-
-@dataclass
-class Browser:
-    """A client of HTTPS that remembers cookies and comes from an address of its own."""
-
-    port: int
-    plain: int  # the port of plain HTTP
-    tls: ssl.SSLContext
-    cookies: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def origin(self) -> str:
-        return f"https://localhost:{self.port}"
-
-    @property
-    def address(self) -> str:
-        return f"wss://localhost:{self.port}/stomp"
-
-    def request(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> tuple[int, str, dict[str, str]]:
-        """Return status, body and headers of an answer."""
-        client = http.client.HTTPSConnection(
-            "localhost", self.port, timeout=TIMEOUT, context=self.tls, source_address=(ADDRESS, 0)
-        )
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if self.cookies:
-            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        with closing(client):
-            client.request(method, path, body, sent)
-            answer = client.getresponse()
-            for text in answer.headers.get_all("Set-Cookie") or []:
-                self.cookies |= {name: one.value for name, one in SimpleCookie(text).items()}
-            headers = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, answer.read().decode(), headers
-
-    def post(self, path: str, content: Any, token: str, **headers: str) -> tuple[int, str]:
-        headers |= {"Authorization": f"Token {token}", "Content_Type": "application/json"}
-        status, body, _ = self.request("POST", path, json.dumps(content).encode(), **headers)
-        return status, body
-
-    def log_in(self, path: str, name: str, password: str) -> int:
-        """Log in with the form of a page; return the status of the answer."""
-        _, page, _ = self.request("GET", path)
-        [secret] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
-        form = {"username": name, "password": password, "csrfmiddlewaretoken": secret}
-        status, _, _ = self.request(
-            "POST", path, urlencode(form).encode(), Origin=self.origin,
-            Content_Type="application/x-www-form-urlencoded", Referer=f"{self.origin}{path}",
-        )  # fmt: skip
-        return status
-
-    def stomp(self, token: str, **headers: str) -> StompClient:
-        """Return a STOMP client on a page of this origin."""
-        return StompClient(
-            self.address, connect={"authorization": f"Token {token}"}, ssl=self.tls,
-            origin=self.origin, local_addr=(ADDRESS, 0), additional_headers=headers,
-        )  # fmt: skip
+    return token_of_olga(stack)
 
 
 @pytest.fixture(
@@ -142,17 +68,10 @@ def browser(
     with Process(command, folder / "log", HOME=str(folder), XDG_DATA_HOME=str(folder)):
         browser = Browser(port, plain, tls)
         deadline = time.monotonic() + TIMEOUT
-        while not answers(browser):
+        while not browser.answers():
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.1)
         yield browser
-
-
-def answers(browser: Browser) -> bool:
-    try:
-        return browser.request("GET", "/readyz")[0] == 200
-    except OSError:
-        return False
 
 
 # Through each proxy

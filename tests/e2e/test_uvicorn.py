@@ -33,6 +33,7 @@ SAME = (
 def test_what_holds_on_daphne_holds_on_uvicorn(project: Path) -> None:
     files = [f"tests/e2e/test_{name}.py" for name in SAME]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not daphne", *files]
+    command += ["-n", "2", "--dist", "loadfile"]
     run = subprocess.run(
         command,
         cwd=project,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,13 @@ from tests.kit.postgres import Postgres
 from tests.kit.processes import Process
 
 PROJECT: Path = settings.BASE_DIR
+
+_ACCOUNTS = """
+from django.contrib.auth.models import User
+from rest_framework.authtoken.models import Token
+olga = User.objects.create_superuser("olga", password="olga of the tests")
+print("token", Token.objects.create(user=olga).key)
+"""
 
 
 class Stack:
@@ -71,10 +79,10 @@ class Stack:
         process.wait_for_output("Ready to accept connections")
         return process
 
-    def start(self, service: str) -> Process:
-        """Start one of our own containers."""
+    def start(self, service: str, name: str = "") -> Process:
+        """Start one of our own containers, under another name if there are more of it."""
         command = self.line(service, *self.composed.command(service))
-        return Process(command, self.folder / f"{service}.log")
+        return Process(command, self.folder / f"{name or service}.log")
 
     def run(self, service: str, *words: str) -> Process:
         """Run a command in a container, or its own one; return when it has ended."""
@@ -129,3 +137,10 @@ def started(folder: Path, **variables: str) -> Iterator[tuple[Stack, Postgres]]:
 def proxy(stack: Stack, program: str, folder: Path) -> Proxy:
     """Return a proxy before the gateways of a stack."""
     return Proxy(program, folder, stack.secrets / "tls", stack.gateways)
+
+
+def token_of_olga(stack: Stack) -> str:
+    """Make an account that may do everything; return its token."""
+    code = ["python", "manage.py", "shell", "-v", "0", "-c", _ACCOUNTS]
+    [found] = re.findall(r"^token (\w+)$", stack.run("gateway1", *code).output, re.MULTILINE)
+    return str(found)

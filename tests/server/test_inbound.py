@@ -66,6 +66,17 @@ def test_whole_messages_are_taken_and_the_rest_is_returned(
         client_frame(b"x" * 70_000),
         b"\x81\xfe\x00\x05" + b"maskhello",
     ],
+    ids=[
+        "ping",
+        "close",
+        "more",
+        "begin",
+        "unmasked",
+        "compressed",
+        "large",
+        "larger",
+        "long-head",
+    ],
 )
 def test_what_is_not_plain_is_left_for_others(other: bytes) -> None:
     before, after = client_frame(b"before"), client_frame(b"after")

@@ -171,6 +171,7 @@ async def test_fragments_are_put_together_and_pings_between_them_answered(server
         (masked(Opcode.BINARY, bytes(2**20), fin=False) + masked(Opcode.CONT, b"x"), 1009),
         (masked(Opcode.BINARY, bytes(2**20 + 1)), 1009),
     ],
+    ids=["no-beginning", "two-beginnings", "no-text", "too-large", "too-large-at-once"],
 )
 def test_fragments_that_are_no_message_are_refused(
     server: Server, frames: bytes, code: int

@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated clean
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated release clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -96,8 +96,11 @@ format: $(VENV)/dev ## put the code into form
 translations: $(VENV)/dev ## bring the catalogues up to date with what pages and scripts say, and compile them
 	@$(BIN)/python -m tests.kit.catalogues
 
-outdated: $(VENV)/dev ## list pinned packages that have newer versions
-	$(BIN)/pip list --outdated
+outdated: $(VENV)/dev ## list pinned packages that have newer versions, also those for a newer Python
+	@$(BIN)/python .ci/outdated.py
+
+release: $(VENV)/release ## make sdist, wheel and SBOM of this version, in dist/
+	@$(BIN)/python .ci/release.py
 
 clean: ## remove what the commands made, except the database
 	rm -rf $(VENV) .data build dist *.egg-info *.whl .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -118,4 +121,9 @@ $(VENV)/run: requirements.txt requirements-production.txt | $(VENV)/bin/python
 $(VENV)/dev: requirements-dev.txt requirements-opentelemetry.txt $(VENV)/run
 	@echo "installing what requirements-dev.txt lists (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/release: requirements-release.txt | $(VENV)/bin/python
+	@echo "installing what requirements-release.txt lists (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-release.txt
 	@touch $@

@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from realtime import __version__
 from realtime.redis import without_password
 
 from .environment import load_env
@@ -70,6 +71,7 @@ def main() -> int:
 def read_arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m gateway", description="Run the Procfile.")
+    parser.add_argument("--version", action="version", version=f"stomp-gateway {__version__}")
     parser.add_argument("--demo", action="store_true", help="run a back end as well")
     return parser.parse_args()
 

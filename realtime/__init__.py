@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Modules under the names that they had before, for one release.
 __path__.append(f"{__path__[0]}/old_names")
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 __all__ = [
     "__version__",
     "apublish",

@@ -93,6 +93,9 @@ class Conf:
     STOMP_MESSAGE_SECONDS: float = 30
     #: What the bodies of all requests under way may have together, in bytes; 0 for any number.
     STOMP_MAX_REQUESTS_BYTES: int = 64 * 1024 * 1024
+    #: Seconds for which a process that is told to end serves on, while ``/readyz`` says that it is
+    #: draining: so a load balancer can turn away before anything is refused.
+    STOMP_DRAIN_DELAY_SECONDS: float = 0
     #: Seconds that a process which is told to end takes at most to say goodbye to its clients.
     STOMP_DRAIN_SECONDS: float = 30
     #: Whether spans are made and sent, as :mod:`realtime.tracing` says.

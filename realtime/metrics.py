@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from realtime.access.limits import refusals
+from realtime.access.limits import outage, refusals
 from realtime.counters import BOUNDS, Door, Histogram, counters
 from realtime.sessions.node import nodes
 from realtime.sse.events import VERSION as SSE
@@ -204,5 +204,10 @@ GAUGES: Final = (
         "gateway_slow_sessions",
         "Sessions that read more slowly than messages come",
         _over_nodes("slow"),
+    ),
+    Metric(
+        "gateway_database_away",
+        "Server processes for which the database is away",
+        _total(lambda: bool(outage.reason)),
     ),
 )

@@ -349,3 +349,23 @@ def test_the_limits_for_large_bodies_pass_the_checks_and_hold_what_the_page_says
     assert conf.max_body_bytes > 2**20
     settings.STOMP_SEND_BUFFER_BYTES -= 1
     assert [each.id for each in check_limits(None)] == ["realtime.E003"]
+
+
+def test_each_alert_is_in_the_runbooks_and_no_other(project: Path) -> None:
+    alerts = (project / "deploy" / "prometheus" / "alerts.yml").read_text()
+    known = set(re.findall(r"alert: (\w+)", alerts))
+    assert known == set(
+        re.findall(r"`(Gateway[A-Z]\w+)`", (project / "docs/runbooks.md").read_text())
+    )
+
+
+def test_the_runbooks_name_reasons_that_there_are(project: Path) -> None:
+    page = (project / "docs" / "runbooks.md").read_text()
+    code = "".join(path.read_text() for path in (project / "realtime").rglob("*.py"))
+    named = [
+        each
+        for line in re.findall(r"`GatewayRefusals` with ([^:.]+)", page)
+        for each in re.findall(r"`([a-z-]+)`", line)
+    ]
+    assert len(named) >= 2
+    assert not [each for each in named if f'"{each}"' not in code]

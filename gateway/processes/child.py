@@ -28,8 +28,8 @@ DAPHNE: Final = ["--access-log", os.devnull, "gateway.asgi:application"]
 
 #: Seconds that a child which no longer accepts has to finish requests and opening handshakes.
 FINISH_SECONDS: Final = 1.0
-#: Seconds from SIGTERM to SIGKILL: longer than a child takes to say goodbye to its clients.
-GRACE_SECONDS: Final = 40.0
+#: Seconds from SIGTERM to SIGKILL, besides those that a child has to say goodbye to its clients.
+GRACE_SECONDS: Final = 10.0
 #: A child that said nothing for so many seconds hangs. Before it served, and when it was told to
 #: end, it may take its time.
 SILENT_SECONDS: Final = 20.0
@@ -81,11 +81,12 @@ class Child:
         if self._watching is not None:
             self._watching.cancel()
         self.send(signal.SIGTERM)
-        await asyncio.wait([self.end], timeout=GRACE_SECONDS)
+        seconds = GRACE_SECONDS + goodbye_seconds()
+        await asyncio.wait([self.end], timeout=seconds)
         if not self.end.done():
             logger.warning(
                 "pid %(pid)d did not end within %(seconds)d s: killed",
-                {"pid": self.pid, "seconds": GRACE_SECONDS},
+                {"pid": self.pid, "seconds": seconds},
             )
             self.send(signal.SIGKILL)
             await asyncio.wait([self.end])
@@ -121,3 +122,10 @@ class Child:
         self._line.close()
         shared.settle(self.pid)
         return f"exit status {status}" if status >= 0 else f"signal {-status}"
+
+
+def goodbye_seconds() -> float:
+    """Return how long a child takes at most to say goodbye, as the environment says it."""
+    defaults = {"STOMP_DRAIN_DELAY_SECONDS": 0, "STOMP_DRAIN_SECONDS": 30}
+    told = {name: os.environ.get(name, "") for name in defaults}  # the child says what is no number
+    return sum(int(told[name]) if told[name].isdecimal() else defaults[name] for name in defaults)

@@ -18,6 +18,7 @@ from .live.views import (
     SessionView,
     SubscriptionsView,
     TopicsView,
+    UserSessionsView,
     UserView,
 )
 from .schema.pages import DocsView, SchemaView
@@ -39,6 +40,9 @@ v1 = [
     re_path(r"^topics/?$", TopicsView.as_view(), name="topics"),
     re_path(r"^presence/?$", PresenceView.as_view(), name="presence"),
     re_path(r"^users/(?P<name>[^/]+)/?$", UserView.as_view(), name="user"),
+    re_path(
+        r"^users/(?P<name>[^/]+)/sessions/?$", UserSessionsView.as_view(), name="user-sessions"
+    ),
     re_path(r"^nodes/?$", NodesView.as_view(), name="nodes"),
 ]
 

@@ -84,7 +84,7 @@ class Membership:
         try:
             await self._layer.leave(self._destination, await self._open_channel())
         except Exception as error:
-            logger.warning(
+            logger.debug(  # whoever goes while Redis is away would say it for each topic
                 "could not leave the group of %(destination)s: %(error)s",
                 {"destination": self._destination, "error": str(error)},
             )

@@ -9,6 +9,7 @@ from channels.layers import get_channel_layer
 
 from realtime.access.limits import outage
 from realtime.layer.layer import TopicLayer
+from realtime.sessions.node import this_node
 
 from .readiness import NotReady, readiness_of
 
@@ -24,7 +25,7 @@ async def health(scope: Any, receive: Any, send: Any) -> None:
     on when Redis is back. It is not ready meanwhile for new ones. While a part of Redis is away, as
     a node of a cluster, or the database, it is ready, and says what does not work: all nodes share
     the database, and whoever needs none, as with a JWT, is served. It is not asked for this: each
-    node writes to it every few seconds anyway.
+    node writes to it every few seconds anyway. It is not ready any more once it is told to end.
     """
     status, content = await _readiness() if scope["path"] == READY else (200, {"status": "ok"})
     body = json.dumps(content).encode()
@@ -38,6 +39,8 @@ async def health(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def _readiness() -> tuple[int, dict[str, str]]:
+    if this_node().draining:
+        return 503, {"status": "draining", "detail": "this process is told to end"}
     layer = get_channel_layer()
     if not isinstance(layer, TopicLayer):
         return 200, {"status": "ok"}  # it can't be told whether it works

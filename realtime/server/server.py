@@ -202,11 +202,14 @@ class GatewayServer(daphne.server.Server):
     # The end
 
     def kill_all_applications(self) -> defer.Deferred[None]:
-        """End sessions little by little, let requests finish; all in ``STOMP_DRAIN_SECONDS``."""
+        """End as :class:`Shutdown` does."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(Shutdown(self).run()))
+
+    def stop_listening(self) -> None:
+        """Let nobody in any more."""
         self.draining = True
         for port in self._ports:
             port.stopListening()
-        return defer.Deferred.fromFuture(asyncio.ensure_future(Shutdown(self).run()))
 
 
 def log_start(port: Any) -> None:

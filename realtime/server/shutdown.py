@@ -7,9 +7,9 @@ import logging
 import random
 import signal
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
-from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
 from twisted.web.http import HTTPChannel
@@ -17,6 +17,9 @@ from twisted.web.http import HTTPChannel
 from realtime.conf import conf
 from realtime.sessions.node import this_node
 from realtime.stomp import Restart
+
+if TYPE_CHECKING:
+    from .server import GatewayServer
 
 logger = logging.getLogger(__name__)
 
@@ -36,32 +39,38 @@ _POLL_SECONDS: Final = 0.05
 
 class Shutdown:
     """
-    The end of a server: sessions end little by little, requests may finish.
-
-    Args:
-        server: Which has stopped to listen.
+    The end of a server: it serves on for ``STOMP_DRAIN_DELAY_SECONDS``, but is not ready; then it
+    lets nobody in, sessions end little by little, and requests may finish.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: GatewayServer) -> None:
         self._server = server
         self._until = 0.0
+        self._hurried = False
 
     async def run(self) -> None:
-        """Return when all have gone, in ``STOMP_DRAIN_SECONDS`` at most."""
-        seconds = float(conf.STOMP_DRAIN_SECONDS)
-        self._until = time.monotonic() + seconds
+        """Return when all have gone, in ``STOMP_DRAIN_SECONDS`` at most after the delay."""
         if self._server.signal_handlers:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._hurry)
+        this_node().draining = True
+        await self._wait_while(lambda: True, conf.STOMP_DRAIN_DELAY_SECONDS)
+        self._server.stop_listening()
         _close_idle_connections()
-        await self._end_sessions(seconds * ENDING_PART)
-        while self._busy() and time.monotonic() < self._until:
-            await asyncio.sleep(_POLL_SECONDS)
+        self._until = 0.0 if self._hurried else time.monotonic() + conf.STOMP_DRAIN_SECONDS
+        await self._end_sessions(conf.STOMP_DRAIN_SECONDS * ENDING_PART)
+        await self._wait_while(self._busy, self._until - time.monotonic())
         await self._cancel_applications()
         await this_node().close()
 
+    async def _wait_while(self, condition: Callable[[], bool], seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while condition() and time.monotonic() < until and not self._hurried:
+            await asyncio.sleep(_POLL_SECONDS)
+
     def _hurry(self, *args: Any) -> None:
         """Answer a second signal."""
+        self._hurried = True
         self._until = 0.0
 
     async def _end_sessions(self, seconds: float) -> None:

@@ -83,6 +83,8 @@ class Node:
         self.loop = asyncio.get_running_loop()
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(3)}"
         self.hub = Hub()
+        #: It is told to end: nobody should send it new clients.
+        self.draining = False
         self._writer = SessionWriter(self.id)
         self._revocation = Revocation(self.hub, lambda: self.members)
         self._due: dict[Member, float] = {}

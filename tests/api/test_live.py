@@ -176,6 +176,32 @@ async def test_a_session_is_ended_with_a_reason_by_those_who_may(caplog: Any) ->
     assert (await acting("delete", f"sessions/{uuid4()}")).status_code == 404
 
 
+async def test_all_sessions_of_a_user_are_ended_and_no_others_by_those_who_may() -> None:
+    seeing, acting = await api_of(SEE), await api_of("realtime.disconnect_session", name="dora")
+    document = (await seeing("get", "schema?format=json")).json()
+    for name in ("alice", "bob"):
+        await sync_to_async(make_user)(name)
+    alices = [LocalClient(), LocalClient()]
+    for client in alices:
+        await client.connect(login="alice", passcode="wonderland")
+    async with local_client(login="bob", passcode="wonderland") as bob:
+        await bob.subscribe("/topic/live/a")
+        path = "users/alice/sessions"
+        assert (await seeing("delete", path)).status_code == 403
+        assert (await acting("delete", f"{path}?reason=")).status_code == 400
+        answer = await acting("delete", f"{path}?reason=moved")
+        check(document, "delete", "/api/v1/users/{name}/sessions", answer)
+        assert answer.json() == {"user": "alice", "ended": 2, "missing": []}
+        for client in alices:
+            assert (await client.frame("ERROR")).headers["code"] == "dismissed"
+            assert (await client.close())["code"] == 4500
+        assert (await acting("delete", path)).json()["ended"] == 0
+        assert (await acting("delete", "users/nobody/sessions")).json()["ended"] == 0
+        await bob.request("SEND", {"destination": "/topic/live/a"}, b"still here")
+        assert (await bob.frame("MESSAGE")).body == b"still here"
+    assert await LogEntry.objects.filter(change_message__contains="moved").acount() == 2
+
+
 async def test_a_subscription_is_ended_by_those_who_may() -> None:
     seeing, acting = await api_of(SEE), await api_of("realtime.unsubscribe_session", name="dora")
     async with local_client() as client:

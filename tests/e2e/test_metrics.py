@@ -113,7 +113,7 @@ async def test_the_sums_of_two_workers_are_right_whichever_is_asked(workers: Mea
 #: What may go down: what there is now.
 GAUGE = re.compile(
     r"gateway_(sessions|subscriptions|outbox_bytes|slow_sessions|processes|redis_round_trip_seconds"
-    r"|redis_up|build_info)(\{|$)|process_(?!cpu)|bridge_(?!\w+_total)"
+    r"|redis_up|database_away|build_info)(\{|$)|process_(?!cpu)|bridge_(?!\w+_total)"
 )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import signal
 import socket
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.kit.processes import TIMEOUT
+from tests.kit.clients import StompClient
+from tests.kit.processes import TIMEOUT, Gateway
 from tests.kit.servers import Server, read, upgrade
 
 HALF_SENT = (b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab", b"GET / HT")
@@ -128,3 +132,34 @@ async def test_a_second_signal_ends_the_waiting(tmp_path: Path) -> None:
         assert await ended(server) == 0
         assert time.monotonic() - start < 5
         client.close()
+
+
+@pytest.mark.parametrize("hurried", [False, True])
+async def test_it_may_serve_on_for_a_while_and_say_that_it_is_not_ready(
+    variables: dict[str, str], tmp_path: Path, hurried: bool
+) -> None:
+    mine = {**variables, "STOMP_DRAIN_DELAY_SECONDS": "60" if hurried else "3"}
+    with Gateway(tmp_path / "log", **mine) as gateway:
+        async with StompClient(gateway.stomp) as client:
+            await client.subscribe("/topic/toast")
+            gateway.popen.terminate()
+            status = 200
+            async with asyncio.timeout(15):
+                while status == 200:
+                    status, content = await asyncio.to_thread(readiness, gateway.port)
+            assert (status, content["status"]) == (503, "draining")
+            async with StompClient(gateway.stomp) as late:
+                await late.request("SEND", {"destination": "/topic/toast"}, b"still there")
+                assert (await client.message()).body == b"still there"
+                if hurried:
+                    gateway.popen.terminate()
+                assert (await client.frame("ERROR")).headers["code"] == "restart"
+        assert await asyncio.to_thread(gateway.popen.wait, TIMEOUT) == 0
+
+
+def readiness(port: int) -> tuple[int, dict[str, str]]:
+    client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT)
+    with closing(client):
+        client.request("GET", "/readyz")
+        answer = client.getresponse()
+        return answer.status, json.load(answer)

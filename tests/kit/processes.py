@@ -29,13 +29,13 @@ def environment(**variables: str) -> dict[str, str]:
 class Process:
     """A process whose output goes to a file, and which ends with the test."""
 
-    def __init__(self, command: str, log: Path, **variables: str) -> None:
+    def __init__(self, command: str, log: Path, *, cwd: Path = PROJECT, **variables: str) -> None:
         self.log = log
         with log.open("ab") as output:
             self.popen = subprocess.Popen(
                 f"exec {command}",
                 shell=True,
-                cwd=PROJECT,
+                cwd=cwd,
                 env=environment(**variables),
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -88,11 +88,13 @@ SERVER = os.environ.get("GATEWAY_SERVER", "daphne")
 class Gateway(Process):
     """A gateway as the Procfile starts it, on a free port unless one is given."""
 
-    def __init__(self, log: Path, *, port: int | None = None, **variables: str) -> None:
+    def __init__(
+        self, log: Path, *, port: int | None = None, cwd: Path = PROJECT, **variables: str
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
         self.stomp = f"ws://localhost:{self.port}/stomp"
-        super().__init__(SERVERS[SERVER], log, PORT=str(self.port), **variables)
+        super().__init__(SERVERS[SERVER], log, cwd=cwd, PORT=str(self.port), **variables)
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self) -> None:

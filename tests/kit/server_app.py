@@ -19,6 +19,7 @@ import django
 from django.conf import settings
 
 django.setup()  # installs the server, as gateway.asgi does
+settings.STOMP_DRAIN_DELAY_SECONDS = float(os.environ.get("STOMP_DRAIN_DELAY_SECONDS", "0"))
 settings.STOMP_DRAIN_SECONDS = float(os.environ.get("STOMP_DRAIN_SECONDS", "30"))
 
 CHUNK = b"x" * 65536

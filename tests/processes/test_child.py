@@ -84,12 +84,28 @@ async def test_a_child_that_does_not_end_in_time_is_killed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(child, "GRACE_SECONDS", 0.1)
+    monkeypatch.setenv("STOMP_DRAIN_SECONDS", "0")
     serve_by(HANGS)
     process = await Child.start(listener)
     assert await process.serves()
     await process.stop()
     assert await process.end == "signal 9"
     assert f"pid {process.pid} did not end within 0 s: killed" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [({}, 30), ({"DELAY_": "7", "": "120"}, 127), ({"": "0"}, 0), ({"": "many"}, 30)],
+    ids=str,
+)
+def test_a_child_has_as_long_as_it_is_told_to_take(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], seconds: int
+) -> None:
+    for name in ("DELAY_", ""):
+        monkeypatch.delenv(f"STOMP_DRAIN_{name}SECONDS", raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(f"STOMP_DRAIN_{name}SECONDS", value)
+    assert child.goodbye_seconds() == seconds
 
 
 async def test_a_child_that_falls_silent_is_killed(

@@ -101,6 +101,14 @@ class UserSerializer(_Rows):
     sessions = SessionSerializer(many=True)
 
 
+class EndedSerializer(serializers.Serializer[Any]):
+    user = serializers.CharField()
+    ended = serializers.IntegerField(help_text="How many sessions were ended.")
+    missing = serializers.ListField(
+        child=serializers.CharField(), help_text="Nodes that did not answer."
+    )
+
+
 SESSION: Final = {
     "id": "5f1c0e0c-2b0e-4c53-9b6e-0c5f2f8d3a11",
     "node": "gateway1-4711-3fa2c9",

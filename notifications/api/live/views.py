@@ -37,6 +37,7 @@ from .rows import (
     PRESENT,
     SESSION,
     TOPIC,
+    EndedSerializer,
     PresenceSerializer,
     SessionDetailSerializer,
     SessionsSerializer,
@@ -249,6 +250,34 @@ class UserView(APIView):
         return _listed("sessions", found, about)
 
 
+class UserSessionsView(APIView):
+    """End all sessions of a user, wherever they are."""
+
+    permission_classes = (may(DISCONNECT),)
+
+    @extend_schema(
+        operation_id="disconnect_user",
+        summary="End all sessions of a user",
+        description="Each client gets what it gets when one session is ended. At most 1000 are"
+        " ended at once. What keeps somebody out is the account, or a rule.",
+        tags=["live"],
+        parameters=[DisconnectQuery, *ANSWERED],
+        responses={
+            200: _answer(EndedSerializer, user="alice", ended=2, missing=[]),
+            400: wrong(reason=["This field may not be blank."]),
+            **READING,
+        },
+    )
+    def delete(self, request: Request, name: str) -> Response:
+        query = valid(DisconnectQuery, request.query_params)
+        operator = Operator(request.user, address_of(request))
+        found = asked(lambda: find_sessions(user=name, limit=MAX_ROWS))
+        records = _records([row["id"] for row in found.rows])
+        outcome = asked(lambda: act("disconnect", records, operator, **query))
+        missing = sorted({*found.missing, *outcome.missing})
+        return Response({"user": name, "ended": len(outcome.done), "missing": missing})
+
+
 class NodesView(APIView):
     """Tell what all nodes report of themselves, their sums, and what is wrong now, in words."""
 
@@ -270,14 +299,19 @@ def _act(request: Request, what: str, id: str, arguments: Mapping[str, Any]) -> 
     """Let the node of a session do something with it."""
     if "\0" in id:  # which PostgreSQL does not take
         raise Http404
-    record = SessionRecord.objects.filter(id=id).first() or SessionRecord(id=id)
     operator = Operator(request.user, address_of(request))
-    outcome = asked(lambda: act(what, [record], operator, **arguments))
+    outcome = asked(lambda: act(what, _records([id]), operator, **arguments))
     if outcome.unknown:
         raise Away(f"{', '.join(outcome.missing)} did not answer: try again.")
     if not outcome.done:
         raise Http404
     return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _records(ids: list[str]) -> list[SessionRecord]:
+    """Return the rows of sessions, made up for those that have none yet."""
+    known = SessionRecord.objects.in_bulk(ids)
+    return [known.get(id) or SessionRecord(id=id) for id in ids]
 
 
 def _listed(name: str, found: Found, about: Mapping[str, Any] | None = None) -> Response:

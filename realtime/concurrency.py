@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.db import close_old_connections, connections
@@ -112,17 +112,33 @@ class InFlight(Backpressure):
             self.release()
 
 
-def per_loop(factory: Callable[..., T]) -> Callable[..., T]:
-    """Make a function return the same object to everyone on one event loop."""
-    made: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, T]] = WeakKeyDictionary()
+class PerLoop(Generic[T]):
+    """
+    A function that returns the same object to everyone on one event loop.
 
-    def of_this_loop(*args: Any) -> T:
-        here = made.setdefault(asyncio.get_running_loop(), {})
+    Args:
+        factory: Makes it, when it is first asked for; and another one for other arguments.
+    """
+
+    def __init__(self, factory: Callable[..., T]) -> None:
+        self._factory = factory
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, T]]
+        self._made = WeakKeyDictionary()
+
+    def __call__(self, *args: Any) -> T:
+        here = self._made.setdefault(asyncio.get_running_loop(), {})
         if args not in here:
-            here[args] = factory(*args)
+            here[args] = self._factory(*args)
         return here[args]
 
-    return of_this_loop
+    def forget(self) -> None:
+        """Let it be made anew on this loop: what was made has ended, and the loop goes on."""
+        self._made.pop(asyncio.get_running_loop(), None)
+
+
+def per_loop(factory: Callable[..., T]) -> PerLoop[T]:
+    """Make a function return the same object to everyone on one event loop."""
+    return PerLoop(factory)
 
 
 #: Seconds that a thread keeps a connection to the database, if no ``CONN_MAX_AGE`` is set.

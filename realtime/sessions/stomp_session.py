@@ -92,7 +92,7 @@ class StompSession:
             abandon=self._abandon,
         )
         connect_by = self._loop.time() + conf.STOMP_CONNECT_SECONDS
-        self._heartbeats = Heartbeats(self.connection, self.outbox, connect_by=connect_by)
+        self.heartbeats = Heartbeats(self.connection, self.outbox, connect_by=connect_by)
         self._subscriptions = Subscriptions(
             self.session, self.connection, self.outbox, node.hub, self.receipt, self.fail
         )
@@ -142,7 +142,7 @@ class StompSession:
 
     async def receive(self, data: bytes) -> None:
         """Take in what the client sent, and act on it."""
-        self._heartbeats.heard = _NEVER  # while we are at work, silence is our own
+        self.heartbeats.heard = _NEVER  # while we are at work, silence is our own
         self.session.heard_at = time.time()
         try:
             counters.bytes_in += len(data)
@@ -154,12 +154,12 @@ class StompSession:
         except Exception as error:
             await self._fail_in_turn(error)
         finally:
-            self._heartbeats.heard = self._loop.time()
+            self.heartbeats.heard = self._loop.time()
 
     def tick(self, now: float) -> float:
         """Do what the clock demands at ``now``; return when to look again."""
         try:
-            return min(self._heartbeats.tick(now), now + self._authorization.tick())
+            return min(self.heartbeats.tick(now), now + self._authorization.tick())
         except StompError as error:
             self.fail(error)
             return _NEVER
@@ -278,7 +278,7 @@ class StompSession:
     # What the client asks for
 
     async def _connect(self, event: events.Connect) -> None:
-        self._heartbeats.connect_by = _NEVER  # how long it takes now is not the client's fault
+        self.heartbeats.connect_by = _NEVER  # how long it takes now is not the client's fault
         self._node.heard_connect(self)
         work = authenticate(of_connect(self._scope, event))
         self._authorization.log_in(event, await unless_gone(work, self._ahead))

@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from asgiref.testing import ApplicationCommunicator
-from channels.testing import WebsocketCommunicator
 
 from gateway.asgi import application
 from realtime.consumers import StompConsumer
 from realtime.stomp import Frame, FrameDecoder, encode
-from tests.kit.local_client import TIMEOUT
+from realtime.testing.client import TIMEOUT
+from realtime.testing.local import Socket
 
 #: Whether a client is in, or not, or not now.
 Outcome = Literal["in", "refused", "unavailable"]
@@ -79,17 +79,16 @@ DOORS: Final[tuple[Door, ...]] = (connect, upgrade, events, api)
 async def _stomp(headers: dict[str, str], http: dict[str, str], query: dict[str, str]) -> Entry:
     http = {"host": "localhost", **http}
     path = f"/stomp?{urlencode(query)}" if query else "/stomp"
-    names = [(name.encode(), value.encode()) for name, value in http.items()]
-    socket = WebsocketCommunicator(StompConsumer.as_asgi(), path, names, ["v12.stomp"])
-    await socket.connect(TIMEOUT)
+    socket = Socket(StompConsumer.as_asgi(), path, http, ["v12.stomp"])
+    await socket.connect()
     frame = Frame("CONNECT", {"accept-version": "1.2", **headers})
     await socket.send_to(text_data=encode(frame, "1.2").decode())
-    text = (await socket.receive_output(TIMEOUT))["text"]
+    text = (await socket.receive_output())["text"]
     if text.startswith("CONNECTED"):
-        await socket.disconnect(timeout=TIMEOUT)
+        await socket.disconnect()
         return Entry("in", text)
-    close = await socket.receive_output(TIMEOUT)
-    await socket.disconnect(timeout=TIMEOUT)
+    close = await socket.receive_output()
+    await socket.disconnect()
     return Entry(_refusal(text, close["code"]), f"{text}{close}")
 
 

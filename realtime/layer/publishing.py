@@ -123,10 +123,7 @@ class Publisher:
         """Whether :meth:`ready` would wait."""
         layer = self._layer
         links = layer.links.get(asyncio.get_running_loop()) or layer.open_links()
-        for shard in links.shards:
-            if shard.pipeline.full or shard.behind:
-                return True
-        return False
+        return any(shard.pipeline.full or shard.behind for shard in links.shards)
 
     async def ready(self) -> None:
         """

@@ -396,9 +396,9 @@ class ShardedSubscriber:
             redis.RedisError: If that node is away, or refuses. A new subscription is then not
                 wanted.
         """
-        await self._begin()
         is_new = name not in self._homes
         if is_new:
+            await self._begin()
             assert self._pool.slots is not None
             self._homes[name] = self._pool.slots.primary_of(_slot_of(name))
         try:
@@ -516,9 +516,11 @@ class ShardedSubscriber:
         Return whether a channel is not heard. While its home says nothing else it is, whatever
         other nodes think, which may not have heard of a change yet.
         """
+        assert self._pool.slots is not None
         home = self._homes[name]
         node = self._node(home)
-        return not node.wants(name, sharded=True) or (node.away and self._owner_of(name) != home)
+        left = node.away or home not in self._pool.slots.nodes
+        return not node.wants(name, sharded=True) or (left and self._owner_of(name) != home)
 
     def _owner_of(self, name: str) -> Address | None:
         assert self._pool.slots is not None

@@ -26,6 +26,8 @@ from realtime.access import audit
 from realtime.access.passcodes import WRONG
 from realtime.access.rules import decide
 from realtime.access.signing import verify
+from realtime.apps import check_limits
+from realtime.conf import conf
 from realtime.routes.rules import ACTIONS, Action, Rule, group, service
 from realtime.routes.table import Table
 from realtime.sessions.session import Login, Session
@@ -285,8 +287,12 @@ def test_the_audit_log_has_a_file_of_its_own_and_the_general_log_goes_on(
 
 
 def test_the_filter_of_fail2ban_finds_failed_logins_and_no_forged_address(
-    project: Path, caplog: pytest.LogCaptureFixture, logging_of_the_page: dict[str, Any]
+    project: Path,
+    caplog: pytest.LogCaptureFixture,
+    logging_of_the_page: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(audit, "_rate", audit._Rate())  # others may have written many lines
     [block, jail] = blocks_of(project, "docs/access.md", "ini")
     [expression] = re.findall(r"failregex = (.*)", block)
     address = re.compile(expression.replace("<ADDR>", r"(?P<address>[0-9a-f.:]+)"))
@@ -328,3 +334,18 @@ def test_no_document_tells_of_settings_that_are_gone(project: Path) -> None:
         told = document.read_text().partition("## Upgrading")[0]
         for name in ("STOMP_SEND_PREFIXES", "TRUST_PROXY"):
             assert re.search(rf"\b{name}\b", told) is None, document.name
+
+
+def test_the_limits_for_large_bodies_pass_the_checks_and_hold_what_the_page_says(
+    project: Path, settings: Any
+) -> None:
+    page = (project / "docs" / "clients.md").read_text()
+    told = dict(re.findall(r"^(STOMP_\w+)=(\d+)$", page, re.MULTILINE))
+    assert len(told) == 2
+    for name, value in told.items():
+        setattr(settings, name, int(value))
+    settings.STOMP_MAX_BODY_BYTES = None
+    assert check_limits(None) == []
+    assert conf.max_body_bytes > 2**20
+    settings.STOMP_SEND_BUFFER_BYTES -= 1
+    assert [each.id for each in check_limits(None)] == ["realtime.E003"]

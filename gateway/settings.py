@@ -59,6 +59,14 @@ def env_int(name: str, default: int, least: int | None = None, most: int | None 
     return number
 
 
+def env_choice(name: str, default: str, *others: str) -> str:
+    text = env_text(name).lower() or default
+    if text not in (default, *others):
+        choices = ", ".join((default, *others))
+        raise ImproperlyConfigured(f"{name} is {text!r}: it has to be one of {choices}")
+    return text
+
+
 def env_list(name: str, default: list[str]) -> list[str]:
     _known.add(name)
     text = os.environ.get(name)
@@ -225,6 +233,7 @@ CHANNEL_LAYERS = {
             "hosts": [REDIS_URL],
             "prefix": env_text("REDIS_PREFIX", "gateway"),
             "replicas": env_int("STOMP_PUBLISH_WAIT", 0, least=0),
+            "sharded": env_choice("STOMP_SHARDED", "off", "hear", "on"),
         },
     }
 }

@@ -202,9 +202,12 @@ def users_on(topic: str) -> list[str]:
 
 
 def _call(layer: TopicLayer, topic: str, node: str, wanted: Sequence[Any]) -> Call:
-    channel = layer.channel_of(group_name(topic + PRESENCE))
+    destination = topic + PRESENCE
+    group = group_name(destination)
+    names = layer.publisher.heard_as(group, destination)
     life = str(int(LEASE_SECONDS * 1000))
-    return Call(SCRIPT, presence_keys(channel), (node, channel, life, *wanted))
+    arguments = (node, life, str(len(names)), *names, *wanted)
+    return Call(SCRIPT, presence_keys(layer.channel_of(group)), arguments)
 
 
 async def _set_before(event: asyncio.Event, at: float) -> None:

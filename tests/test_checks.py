@@ -200,6 +200,7 @@ def test_hosts_that_no_request_can_be_for_are_named(settings: Any, host: str, go
         ("STOMP_CONNECT_SECONDS=soon", "STOMP_CONNECT_SECONDS is 'soon': it has to be a number"),
         ("STOMP_HEARTBEAT=5", "(gateway.W001) STOMP_HEARTBEAT is set, and nothing reads it"),
         ("STOMP_PUBLISH_WAIT=-1", "STOMP_PUBLISH_WAIT is -1: it has to be 0 or more"),
+        ("STOMP_SHARDED=1", "STOMP_SHARDED is '1': it has to be one of off, hear, on"),
         ("METRICS_PORT=99999", "METRICS_PORT is 99999: it has to be 65535 or less"),
         ("LOG_LEVEL=LOUD", "LOG_LEVEL is 'LOUD': it has to be one of DEBUG, INFO,"),
         ("LOG_FORMAT=xml", "LOG_FORMAT is 'xml': it has to be text or json"),

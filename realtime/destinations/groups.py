@@ -14,6 +14,9 @@ GROUP: Final = "stomp"
 HASHED_GROUP: Final = "stomp-hash."
 MAX_GROUP_CHARACTERS: Final = 99
 
+#: The most segments of a mark; ``stomp`` and ``topic`` are two.
+MARK_SEGMENTS: Final = 6
+
 _UNREADABLE: Final = re.compile(rb"[^A-Za-z0-9\-/]")
 
 
@@ -44,3 +47,18 @@ def readable_name(destination: str) -> str:
 def is_hashed(group: str) -> bool:
     """Return whether a group's name is a hash, which says nothing of its destination."""
     return group.startswith(HASHED_GROUP)
+
+
+def mark_of(glob: str) -> str:
+    """
+    Return the mark of a glob-style pattern of topics' groups: the segments with which the names of
+    all begin, or the first of these. ``stomp.topic.orders.*`` has ``stomp.topic.orders``.
+    """
+    stem = glob.partition("*")[0].rstrip(".")
+    return ".".join(stem.split(".")[:MARK_SEGMENTS])
+
+
+def marks_of(name: str) -> tuple[str, ...]:
+    """Return the marks of all patterns that may stand for a topic's readable name."""
+    parts = name.split(".")[:MARK_SEGMENTS]
+    return tuple(".".join(parts[:count]) for count in range(2, len(parts) + 1))

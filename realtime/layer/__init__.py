@@ -24,6 +24,9 @@ Why so:
   compares it with that of the last publish. After a restart or a failover a new epoch begins.
 * Small histories: Redis reserves 4 KiB for the first entry of a stream, but not for that of a copy.
   A topic with one message of 150 bytes went from 4.7 kB to 0.8, for two more commands at its first.
+* Sharded channels, in a cluster that has them: a PUBLISH goes to all nodes, an SPUBLISH stays on
+  one. There are no patterns of them; so who hears patterns leaves a mark on each node, and while
+  there is one for a topic, the script makes a PUBLISH for patterns, too.
 * No queue between layer and hub: the layer calls the hub, and stops reading while it asks to wait.
 
 May import ``redis``, ``history``, ``messages``, ``routes`` and ``destinations``.

@@ -19,13 +19,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import redis
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from channels_redis.utils import _consistent_hash, _wrap_close, decode_hosts
 
-from realtime.destinations.groups import group_name
+from realtime.destinations.groups import group_name, mark_of
 from realtime.destinations.names import is_pattern
 from realtime.destinations.patterns import pattern_of
 from realtime.history.log import Entry, Log
@@ -34,11 +34,15 @@ from realtime.messages.envelope import FORMAT, open_envelope
 from realtime.redis.cluster import ClusterClient
 from realtime.redis.commands import Call
 from realtime.redis.connect import create_client, execute_all
+from realtime.redis.hosts import decode_host
 from realtime.routes.topics import History
 
 from .loop import LoopLayer, Sink
-from .publishing import Publication, Publisher
+from .publishing import FOR_PATTERNS, Publication, Publisher
 from .scripts import READ, SCRIPTS, history_keys
+
+#: Whether a cluster's sharded channels are used; see :class:`TopicLayer`.
+SHARDED: Final = ("off", "hear", "on")
 
 #: A group, and how much of it is kept.
 Kept = tuple[str, History]
@@ -50,8 +54,15 @@ class TopicLayer(RedisPubSubChannelLayer):
 
     Configured as channels_redis' own: ``hosts`` (URLs, or dicts with ``address`` or
     ``sentinels`` and options of the connection; those of :mod:`realtime.redis.hosts`), ``prefix``,
-    ``capacity``, the number of messages that may wait in one channel, and ``replicas``, the number
-    of replicas that have to have a message to a group before it counts as taken.
+    ``capacity``, the number of messages that may wait in one channel, ``replicas``, the number
+    of replicas that have to have a message to a group before it counts as taken, and ``sharded``.
+
+    In a cluster Redis sends what is published to all nodes. With "on" for ``sharded`` it stays on
+    that which has the group. "hear" is on the way there: all have to hear it before one publishes
+    so. Patterns hear what is published to topics then, and nothing else.
+
+    Raises:
+        ValueError: If ``sharded`` is none of "off", "hear" and "on".
     """
 
     def __init__(
@@ -60,13 +71,20 @@ class TopicLayer(RedisPubSubChannelLayer):
         prefix: str = "asgi",
         capacity: int = 1000,
         replicas: int = 0,
+        sharded: str = "off",
         **options: Any,
     ):
+        if sharded not in SHARDED:
+            raise ValueError(f"{sharded!r} is not one of {', '.join(SHARDED)}")
         super().__init__(hosts=hosts, prefix=prefix, **{"serializer_format": FORMAT, **options})
         self.prefix = prefix
         self.capacity = capacity
         self.replicas = replicas
         self._hosts = decode_hosts(hosts)
+        in_clusters = all("cluster" in decode_host(host) for host in self._hosts)
+        #: Whether groups are heard, and are published to, as sharded channels.
+        self.hears_sharded = in_clusters and sharded != "off"
+        self.publishes_sharded = in_clusters and sharded == "on"
         self._clients: dict[int, redis.Redis | ClusterClient] = {}
         self._group_prefix = f"{prefix}__group__"
         #: What each event loop has: its channels, and the links to each Redis.
@@ -119,21 +137,37 @@ class TopicLayer(RedisPubSubChannelLayer):
         return when Redis has confirmed it.
         """
         links = self.open_links()
-        name = self._group_prefix + pattern
-        links.patterns.setdefault(name, set()).add(channel)
+        for name in self._pattern_names(pattern):
+            links.patterns.setdefault(name, set()).add(channel)
+            for shard in links.shards:
+                await shard.subscriber.subscribe(name, pattern=True)
         for shard in links.shards:
-            await shard.subscriber.subscribe(name, pattern=True)
+            if shard.sharded is not None:
+                await shard.sharded.mark(self.mark_channel(mark_of(pattern)))
 
     async def pattern_discard(self, pattern: str, channel: str) -> None:
         """Undo :meth:`pattern_add`."""
         links = self.open_links()
-        name = self._group_prefix + pattern
-        channels = links.patterns.get(name, set())
-        channels.discard(channel)
-        if not channels:
-            links.patterns.pop(name, None)
-            for shard in links.shards:
-                shard.subscriber.unsubscribe(name, pattern=True)
+        for name in self._pattern_names(pattern):
+            channels = links.patterns.get(name, set())
+            channels.discard(channel)
+            if not channels:
+                links.patterns.pop(name, None)
+                for shard in links.shards:
+                    shard.subscriber.unsubscribe(name, pattern=True)
+        marks = {mark_of(name.removeprefix(self._group_prefix)) for name in links.patterns}
+        for shard in links.shards:
+            if shard.sharded is not None and mark_of(pattern) not in marks:
+                shard.sharded.unmark(self.mark_channel(mark_of(pattern)))
+
+    def _pattern_names(self, pattern: str) -> list[str]:
+        """Return the patterns of Redis channels that are heard for one of groups."""
+        kinds = ("", FOR_PATTERNS) if self.hears_sharded else ("",)
+        return [f"{self._group_prefix}{kind}{pattern}" for kind in kinds]
+
+    def mark_channel(self, mark: str) -> str:
+        """Return the Redis channel that is heard where a mark is: see :func:`.mark_of`."""
+        return f"{self.prefix}__mark__{mark}"
 
     def channel_of(self, group: str) -> str:
         """Return the Redis channel of a group."""

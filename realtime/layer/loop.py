@@ -15,8 +15,10 @@ from channels_redis.utils import _consistent_hash, decode_hosts
 from realtime.counters import counters
 from realtime.messages.envelope import unbundle
 from realtime.redis import address_shown, create_pool, open_pipeline
-from realtime.redis.subscriber import Receive, Subscriber
+from realtime.redis.cluster import ClusterPool
+from realtime.redis.subscriber import Receive, ShardedSubscriber, Subscriber
 
+from .publishing import FOR_PATTERNS
 from .scripts import SCRIPTS
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,8 @@ class LoopLayer(RedisPubSubLoopLayer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shards = self._shards = [
-            Shard(host, self.receive_data, self.renewed) for host in decode_hosts(kwargs["hosts"])
+            Shard(host, self.receive_data, self.renewed, self.channel_layer.hears_sharded)
+            for host in decode_hosts(kwargs["hosts"])
         ]
         self.sinks: dict[str, Sink] = {}
         self.patterns: dict[str, set[str]] = {}
@@ -62,7 +65,7 @@ class LoopLayer(RedisPubSubLoopLayer):
         name = subscribed.decode()
         if name in self.patterns:
             pattern = name.removeprefix(self._get_group_channel_name(""))
-            return self._hand_over(self.patterns[name], data, pattern)
+            return self._hand_over(self.patterns[name], data, pattern.removeprefix(FOR_PATTERNS))
         return self._hand_over(self.groups.get(name, (name,)), data)
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -81,7 +84,7 @@ class LoopLayer(RedisPubSubLoopLayer):
     async def _subscribe_to_channel(self, channel: str) -> None:
         self.channels[channel] = asyncio.Queue(self.channel_layer.capacity)
         try:
-            await self.shard_of(channel).subscribe(channel)
+            await self.shard_of(channel).subscriber.subscribe(channel)
         except BaseException:
             del self.channels[channel]
             raise
@@ -132,10 +135,14 @@ class Shard:
         host: What :func:`.create_pool` takes.
         receive: Called with all that comes.
         renewed: Called when a lost connection was replaced: messages may be missing.
+        hears_sharded: Whether groups are heard as sharded channels, too.
     """
 
-    def __init__(self, host: Any, receive: Receive, renewed: Callable[[], None]) -> None:
+    def __init__(
+        self, host: Any, receive: Receive, renewed: Callable[[], None], hears_sharded: bool
+    ) -> None:
         self._host = host
+        self._hears_sharded = hears_sharded
         #: Where it is, fit to be shown.
         self.shown = address_shown(host)
         self._receive = receive
@@ -146,15 +153,37 @@ class Shard:
         self._pool = create_pool(self._host)
         self.pipeline = open_pipeline(self._pool, SCRIPTS)
         self.subscriber = Subscriber(self._pool, self._receive, self._renewed)
-        self.subscribe = self.subscriber.subscribe
+        self.sharded: ShardedSubscriber | None = None
+        if self._hears_sharded and isinstance(self._pool, ClusterPool):
+            self.sharded = ShardedSubscriber(self._pool, self._receive, self._renewed)
 
-    # What the inherited layer calls, beside subscribe
+    @property
+    def behind(self) -> bool:
+        """Whether what comes has to wait."""
+        return self.subscriber.behind or (self.sharded is not None and self.sharded.behind)
+
+    async def caught_up(self) -> None:
+        """Return when it does not have to wait any more, or after a while."""
+        await self.subscriber.caught_up()
+        if self.sharded is not None:
+            await self.sharded.caught_up()
+
+    # What the inherited layer calls
+
+    async def subscribe(self, channel: str) -> None:
+        await self.subscriber.subscribe(channel)
+        if self.sharded is not None:
+            await self.sharded.subscribe(channel)
 
     async def unsubscribe(self, channel: str) -> None:
         self.subscriber.unsubscribe(channel)
+        if self.sharded is not None:
+            self.sharded.unsubscribe(channel)
 
     async def flush(self) -> None:
         await self.subscriber.aclose()
+        if self.sharded is not None:
+            await self.sharded.aclose()
         await self.pipeline.aclose()
         await self._pool.aclose()
         self._open()

@@ -7,7 +7,7 @@
 --         ttl       for how many milliseconds
 --         route     of the bridges; "" for none
 --         token     the fencing token of the route's owner
---         channels  how many Redis channels, and these
+--         channels  how many names of what hears them, and these: see `tell`
 --         messages  how many messages, and for each: payload, id, entry
 --
 -- The answer is a list of the sections' answers: the ids of the messages, or an error. Kept messages
@@ -68,7 +68,7 @@ end
 local function announce(channel, channels, first, bundle)
   if #bundle == 0 then return end
   local together = '\1' .. first .. '\n' .. table.concat(bundle)
-  for each = channel, channel + channels - 1 do redis.call('PUBLISH', ARGV[each], together) end
+  tell(channel, channels, together)
 end
 
 -- Gives back what Redis reserves for the first entries of a stream, too: 4 KiB, which few topics fill.

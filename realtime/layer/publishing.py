@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import hiredis
 
-from realtime.destinations.groups import is_hashed, readable_name
+from realtime.destinations.groups import is_hashed, marks_of, readable_name
+from realtime.destinations.names import TOPIC
 from realtime.destinations.remembered import REMEMBERED
 from realtime.messages.envelope import bundle, packer
 from realtime.redis.commands import Command
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 #: meanwhile.
 MAX_JOINED: Final = 100
 MAX_JOINED_BYTES: Final = 64 * 1024
+
+#: Stands before the names of groups, where something is published for patterns alone.
+FOR_PATTERNS: Final = "patterns."
 
 _NO_FENCE: Final = Fence("", 0)
 
@@ -59,7 +63,7 @@ class Publication(NamedTuple):
 class Section(NamedTuple):
     """What all publications to one group, from one route, have in common."""
 
-    channels: tuple[str, ...]
+    names: tuple[str, ...]
     keys: tuple[str, str]
     arguments: tuple[str, ...]
 
@@ -119,11 +123,7 @@ class Publisher:
         """Whether :meth:`ready` would wait."""
         layer = self._layer
         links = layer.links.get(asyncio.get_running_loop()) or layer.open_links()
-        for shard in links.shards:
-            link = shard.subscriber.link
-            if shard.pipeline.full or (link is not None and link.held is not None):
-                return True
-        return False
+        return any(shard.pipeline.full or shard.behind for shard in links.shards)
 
     async def ready(self) -> None:
         """
@@ -132,7 +132,7 @@ class Publisher:
         """
         for shard in self._layer.open_links().shards:
             await shard.pipeline.ready()
-            await shard.subscriber.caught_up()
+            await shard.caught_up()
 
     def _by_shard(
         self, publications: Sequence[Publication]
@@ -157,33 +157,50 @@ class Publisher:
         section = self._section(group, destination, size, ttl, route, token)
         serialize = packer.pack if self._layer.is_plain else self._layer.serialize
         payload = serialize(message)
+        names = section.names
         if history is not None or idempotency_key is not None or fence is not None:
             id = message["headers"]["message-id"]
             return (Scripted(section, payload, id, entry, after, idempotency_key),)
-        return [Plain(channel, payload) for channel in reversed(section.channels)]
+        if names[0]:
+            return [Plain(channel, payload) for channel in reversed(names)]
+        if len(names) == 2:
+            return (Plain(names[1], payload, "SPUBLISH"),)
+        id = message.get("headers", {}).get("message-id", "")
+        return (Scripted(section, payload, id, "", "", None),)
 
     def _find_section(
         self, group: str, destination: str, size: int, ttl: int, route: str, token: int
     ) -> Section:
+        """Return the section for a group; ``ttl`` is in seconds."""
+        names = self.heard_as(group, destination)
+        texts = map(intern, (str(size), str(ttl * 1000), route, str(token), str(len(names))))
+        return Section(names, history_keys(self._prefix + group), (*texts, *names))
+
+    def heard_as(self, group: str, destination: str) -> tuple[str, ...]:
         """
-        Return the section for a group; ``ttl`` is in seconds.
+        Return what the scripts have to know of where a group is heard: ``tell`` in stand.lua.
 
         What is published to a hash, which no pattern can match, is also published for patterns.
         """
-        channels: tuple[str, ...] = (self._prefix + group,)
+        channel = self._prefix + group
+        if self._layer.publishes_sharded:
+            if not str(destination).startswith(TOPIC):
+                return "", channel
+            name = readable_name(destination)
+            marks = map(self._layer.mark_channel, marks_of(name))
+            return "", channel, f"{self._prefix}{FOR_PATTERNS}{name}", *marks
         if destination and is_hashed(group):
-            channels += (self._prefix + readable_name(destination),)
-        texts = map(intern, (str(size), str(ttl * 1000), route, str(token), str(len(channels))))
-        arguments = (*texts, *channels)
-        return Section(channels, history_keys(channels[0]), arguments)
+            return channel, self._prefix + readable_name(destination)
+        return (channel,)
 
 
 class Plain:
     """A message that is not kept: a PUBLISH, which may carry others of its Redis channel."""
 
-    __slots__ = ("key", "payload", "size")
+    __slots__ = ("command", "key", "payload", "size")
 
-    def __init__(self, channel: str, payload: bytes) -> None:
+    def __init__(self, channel: str, payload: bytes, command: str = "PUBLISH") -> None:
+        self.command = command
         self.key = channel
         self.payload = payload
         self.size = len(payload)
@@ -195,9 +212,10 @@ class Plain:
 class Bundle:
     """Messages of one Redis channel, as one."""
 
-    __slots__ = ("_channel", "_payloads", "_size")
+    __slots__ = ("_channel", "_command", "_payloads", "_size")
 
     def __init__(self, first: Plain) -> None:
+        self._command = first.command
         self._channel = first.key
         self._payloads = [first.payload]
         self._size = first.size
@@ -218,7 +236,7 @@ class Bundle:
     def pack(self, run: str, *, whole: bool = False) -> bytes:
         payloads = self._payloads
         payload = payloads[0] if len(payloads) == 1 else bundle(payloads)
-        command: tuple[Any, ...] = ("PUBLISH", self._channel, payload)
+        command: tuple[Any, ...] = (self._command, self._channel, payload)
         packed: bytes = hiredis.pack_command(command)
         return packed
 

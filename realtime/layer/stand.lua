@@ -1,4 +1,4 @@
--- Where a history stands; what the other scripts begin with.
+-- Where a history stands, and how something is told; what the other scripts begin with.
 --
 -- The position of a destination is a hash: its `epoch` and `offset`, the `run` of the server process
 -- in which the epoch began, the epochs that `ended` ("EPOCH:OFFSET ..."), the `time` of the newest
@@ -77,4 +77,20 @@ local function stand(position, entries, read)
   epoch = stem .. string.sub(redis.sha1hex(clock[1] .. ' ' .. clock[2] .. ' ' .. position), 1, 8)
   redis.call('HSET', position, 'epoch', epoch, 'offset', offset, 'run', run, 'ended', ended)
   return epoch, offset, now, ended, true
+end
+
+-- Publishes on what so many arguments from there on name: Redis channels. Or, after '', a sharded
+-- channel of a cluster, which one node hears; and where patterns may hear it too, the channel for
+-- them, and their marks: Redis sends it to all nodes, so only while a mark is heard here.
+local function tell(from, count, data)
+  if ARGV[from] ~= '' then
+    for each = from, from + count - 1 do redis.call('PUBLISH', ARGV[each], data) end
+    return
+  end
+  redis.call('SPUBLISH', ARGV[from + 1], data)
+  if tonumber(count) == 2 then return end
+  local heard = redis.call('PUBSUB', 'NUMSUB', unpack(ARGV, from + 3, from + count - 1))
+  for each = 2, #heard, 2 do
+    if heard[each] > 0 then return redis.call('PUBLISH', ARGV[from + 2], data) end
+  end
 end

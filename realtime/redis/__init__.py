@@ -8,7 +8,8 @@ A guest in this house: it knows nothing of messages, and could be a package of i
     connect ──> a pool       hosts, sentinel, cluster + slots: where connections come from
             ──> a pipeline   commands in one write: pipeline; cluster_pipeline: to each node
             ──> a client     the same for synchronous code: exchange
-    subscriber               hears Redis channels: one connection, one owner
+    subscriber               hears Redis channels: one connection, one owner; in a cluster sharded
+                             ones, with a connection to each node
     link                     one connection, under pipeline and subscriber
     commands                 what is sent
     replicas                 waiting until they have it; leaving what has become one

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.destinations.groups import group_name, readable_name
+from realtime.destinations.groups import group_name, mark_of, marks_of, readable_name
 from realtime.destinations.names import (
     DestinationError,
     check_destination,
@@ -86,6 +86,9 @@ def test_readable_names_are_legal_groups_and_differ_where_destinations_do(
         ("/topic/a/**", ["/topic/a", "/topic/a/b", "/topic/a/b/c"], ["/topic/ab", "/topic/b/a"]),
         ("/topic/*/b/**", ["/topic/a/b", "/topic/a/b/c"], ["/topic/b", "/topic/a/c/b"]),
         ("/topic/a.b/*", ["/topic/a.b/c"], ["/topic/axb/c"]),
+        ("/topic/1/2/3/4/5/6/*", ["/topic/1/2/3/4/5/6/7"], ["/topic/1/2/3/4/5/7/7"]),
+        ("/topic/1/2/3/4/**", ["/topic/1/2/3/4", "/topic/1/2/3/4/5"], ["/topic/1/2/3"]),
+        ("/topic/a//*", ["/topic/a//b"], ["/topic/a/b"]),
     ],
 )
 def test_a_pattern_stands_for_these_topics_and_its_glob_for_all_of_them(
@@ -95,6 +98,7 @@ def test_a_pattern_stands_for_these_topics_and_its_glob_for_all_of_them(
     for destination in matching:
         assert pattern_of(pattern).matches(destination)
         assert fnmatchcase(readable_name(destination), pattern_of(pattern).glob)
+        assert mark_of(pattern_of(pattern).glob) in marks_of(readable_name(destination))
         assert pattern_of(pattern).covers(destination)
     for destination in others:
         assert not pattern_of(pattern).matches(destination)

@@ -169,11 +169,13 @@ async def send(gateway: Gateway, topic: str, body: bytes) -> bool:
         return (await sender.frame()).command == "RECEIPT"
 
 
+@pytest.mark.parametrize("sharded", ["off", "on"])
 async def test_on_a_cluster_a_dead_node_is_replaced_and_the_others_serve_on(
-    variables: dict[str, str], cluster: Cluster, tmp_path: Path
+    variables: dict[str, str], cluster: Cluster, tmp_path: Path, sharded: str
 ) -> None:
     fragile, other = (topic_on(cluster, each) for each in cluster.primaries[:2])
-    with Gateway(tmp_path / "log", **{**variables, "REDIS_URL": cluster.url}) as gateway:
+    mine = {**variables, "REDIS_URL": cluster.url, "STOMP_SHARDED": sharded}
+    with Gateway(tmp_path / "log", **mine) as gateway:
         async with StompClient(gateway.stomp) as client:
             await client.subscribe(fragile)
             await client.subscribe(other, id="1")

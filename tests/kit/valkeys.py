@@ -271,6 +271,20 @@ class Cluster:
         wait_until(lambda: self.replica.info("role") == "master")
         wait_until(lambda: all(map(self._serves_all, self.servers[1:])))
 
+    def move_slot(self, name: str, source: Server, target: Server) -> None:
+        """Move the slot of a name from one primary to another, as a resharding does, slowly."""
+        slot = key_slot(name.encode())
+        ids = {each: each.client.execute_command("CLUSTER", "MYID") for each in (source, target)}
+        setslot = ("CLUSTER", "SETSLOT", slot)
+        target.client.execute_command(*setslot, "IMPORTING", ids[source])
+        source.client.execute_command(*setslot, "MIGRATING", ids[target])
+        for key in source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            time.sleep(0.1)  # keys of one group on two nodes
+            source.client.migrate("127.0.0.1", target.port, key, 0, 1000, auth=PASSWORD)
+        time.sleep(0.1)
+        for server in (target, source, *self.primaries):
+            server.client.execute_command(*setslot, "NODE", ids[target])
+
     def close(self) -> None:
         for server in self.servers:
             server.close()

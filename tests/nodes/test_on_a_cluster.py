@@ -22,15 +22,19 @@ from tests.kit.valkeys import Cluster, closing
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("sharded", ["off", "on"])
 async def test_a_cluster_has_nodes_and_presence(
-    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sharded: str
 ) -> None:
     monkeypatch.setattr(service, "REPORT_SECONDS", 0.05)
     settings.STOMP_ROUTING = "tests.routing"
     alice = await sync_to_async(make_user)("alice")
     with closing(Cluster(tmp_path)) as cluster:
         settings.CHANNEL_LAYERS = {
-            "default": {"BACKEND": "realtime.layer.TopicLayer", "CONFIG": {"hosts": [cluster.url]}}
+            "default": {
+                "BACKEND": "realtime.layer.TopicLayer",
+                "CONFIG": {"hosts": [cluster.url], "sharded": sharded},
+            }
         }
         async with local_node():
             this_node().start()

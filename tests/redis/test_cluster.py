@@ -31,7 +31,7 @@ from tests.kit.publishing import (
     submit,
     submit_sync,
 )
-from tests.kit.valkeys import PASSWORD, TIMEOUT, Cluster, Server, closing
+from tests.kit.valkeys import TIMEOUT, Cluster, Server, closing
 
 
 @pytest.fixture(scope="module")
@@ -182,22 +182,8 @@ async def move_to_and_fro(cluster: Cluster, name: str) -> None:
     _, second, third = cluster.primaries
     for source, target in ((second, third), (third, second)):
         await asyncio.sleep(0.2)
-        await asyncio.to_thread(move_slot, cluster, name, source, target)
+        await asyncio.to_thread(cluster.move_slot, name, source, target)
     await asyncio.sleep(0.2)
-
-
-def move_slot(cluster: Cluster, name: str, source: Server, target: Server) -> None:
-    slot = key_slot(name.encode())
-    ids = {each: each.client.execute_command("CLUSTER", "MYID") for each in (source, target)}
-    setslot = ("CLUSTER", "SETSLOT", slot)
-    target.client.execute_command(*setslot, "IMPORTING", ids[source])
-    source.client.execute_command(*setslot, "MIGRATING", ids[target])
-    for key in source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-        time.sleep(0.1)  # keys of one group on two nodes
-        source.client.migrate("127.0.0.1", target.port, key, 0, 1000, auth=PASSWORD)
-    time.sleep(0.1)
-    for server in (target, source, *cluster.primaries):
-        server.client.execute_command(*setslot, "NODE", ids[target])
 
 
 async def test_a_command_of_a_stale_map_reaches_the_right_node(cluster: Cluster) -> None:

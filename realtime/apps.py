@@ -196,30 +196,18 @@ def check_rules(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     ]
 
 
-#: daphne refuses WebSocket messages over 1 MiB, in and out (4.2.2); a MESSAGE has headers that
-#: the SEND did not have, and escapes in those that it had.
-MAX_FRAME_BYTES = 896 * 1024
-
 #: The clock of the sessions is not finer.
 MIN_HEARTBEAT_MS = 1000
 
 
 def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """E002-E004: limits that contradict each other, or what the server can do."""
+    """E003, E004: limits that contradict each other, or the clock."""
     if any(each.is_serious() for each in check_values(None)):
         return []
     from .layer.publishing import MAX_JOINED_BYTES
 
     body = max(conf.STOMP_MAX_FRAME_BYTES, conf.max_body_bytes)
     errors: list[checks.CheckMessage] = []
-    if body > MAX_FRAME_BYTES:
-        errors.append(
-            checks.Error(
-                f"STOMP_MAX_FRAME_BYTES and STOMP_MAX_BODY_BYTES may be {MAX_FRAME_BYTES} at most",
-                hint="daphne carries WebSocket messages of up to 1 MiB.",
-                id="realtime.E002",
-            )
-        )
     burst = max(body, MAX_JOINED_BYTES)
     if 2 * burst > conf.STOMP_SEND_BUFFER_BYTES:
         errors.append(

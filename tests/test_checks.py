@@ -11,7 +11,6 @@ from django.core.management.base import SystemCheckError
 from gateway.checks import check_hosts
 from realtime.apps import (
     _MAY_BE_0,
-    MAX_FRAME_BYTES,
     check_django,
     check_limits,
     check_redis,
@@ -57,14 +56,6 @@ def test_a_rule_that_is_never_reached_is_a_warning_and_a_denial_is_none(
     settings.DEBUG = True  # where the gateway's own table begins with it
     assert said(EVERYTHING, all_topics) == []
     assert len(said(EVERYTHING, all_topics, denial)) == 1
-
-
-def test_frames_that_the_server_can_not_carry_are_an_error(settings: Any) -> None:
-    settings.STOMP_SEND_BUFFER_BYTES = 2**22
-    settings.STOMP_MAX_FRAME_BYTES = MAX_FRAME_BYTES
-    assert check_limits(None) == []
-    settings.STOMP_MAX_FRAME_BYTES = MAX_FRAME_BYTES + 1
-    assert [error.id for error in check_limits(None)] == ["realtime.E002"]
 
 
 def test_a_send_buffer_holds_two_of_the_largest_messages(settings: Any) -> None:

@@ -26,6 +26,8 @@ from realtime.access import audit
 from realtime.access.passcodes import WRONG
 from realtime.access.rules import decide
 from realtime.access.signing import verify
+from realtime.apps import check_limits
+from realtime.conf import conf
 from realtime.routes.rules import ACTIONS, Action, Rule, group, service
 from realtime.routes.table import Table
 from realtime.sessions.session import Login, Session
@@ -328,3 +330,18 @@ def test_no_document_tells_of_settings_that_are_gone(project: Path) -> None:
         told = document.read_text().partition("## Upgrading")[0]
         for name in ("STOMP_SEND_PREFIXES", "TRUST_PROXY"):
             assert re.search(rf"\b{name}\b", told) is None, document.name
+
+
+def test_the_limits_for_large_bodies_pass_the_checks_and_hold_what_the_page_says(
+    project: Path, settings: Any
+) -> None:
+    page = (project / "docs" / "clients.md").read_text()
+    told = dict(re.findall(r"^(STOMP_\w+)=(\d+)$", page, re.MULTILINE))
+    assert len(told) == 2
+    for name, value in told.items():
+        setattr(settings, name, int(value))
+    settings.STOMP_MAX_BODY_BYTES = None
+    assert check_limits(None) == []
+    assert conf.max_body_bytes > 2**20
+    settings.STOMP_SEND_BUFFER_BYTES -= 1
+    assert [each.id for each in check_limits(None)] == ["realtime.E003"]

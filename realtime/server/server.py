@@ -23,6 +23,7 @@ from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromSt
 from realtime import __version__
 from realtime.access.addresses import heed_proxy
 from realtime.access.limits import refusals
+from realtime.conf import conf
 from realtime.redis import address_shown
 from realtime.sessions.node import this_node
 
@@ -45,6 +46,9 @@ UNSENT_BYTES: Final = 128 * 1024
 
 #: What a request may have beyond Django's own limit, so that views can refuse it in their words.
 BODY_SLACK_BYTES: Final = 64 * 1024
+
+#: What a WebSocket message may have beyond a frame of STOMP.
+MESSAGE_SLACK_BYTES: Final = 128 * 1024
 
 #: In pieces of what size an application gets a body.
 BODY_PIECE_BYTES: Final = 64 * 1024
@@ -78,6 +82,10 @@ class GatewayServer(daphne.server.Server):
         else:
             kwargs["websocket_connect_timeout"] = websocket_connect_timeout
         super().__init__(*args, request_buffer_size=BODY_PIECE_BYTES, **kwargs)
+        # Frames of STOMP have a limit of their own, and an ERROR that says so.
+        needed = conf.STOMP_MAX_FRAME_BYTES + MESSAGE_SLACK_BYTES
+        self.websocket_max_message_size = _at_least(needed, self.websocket_max_message_size)
+        self.websocket_max_frame_size = _at_least(needed, self.websocket_max_frame_size)
         self.endpoints = [_with_backlog(endpoint) for endpoint in self.endpoints]
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
@@ -243,6 +251,10 @@ def endpoint_of(reactor: Any, description: str) -> Any:
         with socket.socket(fileno=os.dup(endpoint.fileno)) as inherited:
             endpoint.addressFamily = inherited.family
     return endpoint
+
+
+def _at_least(needed: int, limit: int) -> int:
+    return max(needed, limit) if limit else limit  # 0 is for none
 
 
 def _with_backlog(endpoint: str) -> str:

@@ -160,11 +160,11 @@ async def test_a_body_may_be_limited_below_the_frame(
             await refused(client, "body-too-large", 1009)
 
 
-async def test_the_largest_frame_that_may_be_allowed_passes_the_server(
-    variables: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("largest", [896 * KIB, 1100 * KIB, 1900 * KIB])
+async def test_the_largest_frame_that_is_allowed_passes_the_server(
+    variables: dict[str, str], tmp_path: Path, largest: int
 ) -> None:
-    largest = 896 * KIB
-    limits = {"STOMP_MAX_FRAME_BYTES": str(largest), "STOMP_SEND_BUFFER_BYTES": str(2**21)}
+    limits = {"STOMP_MAX_FRAME_BYTES": str(largest), "STOMP_SEND_BUFFER_BYTES": str(3 * largest)}
     with Gateway(tmp_path / "log", **{**variables, **limits}) as gateway:
         async with StompClient(gateway.stomp, max_size=None) as client:
             await client.subscribe("/topic/limit")

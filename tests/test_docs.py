@@ -362,3 +362,13 @@ def test_the_limits_for_large_bodies_pass_the_checks_and_hold_what_the_page_says
     assert conf.max_body_bytes > 2**20
     settings.STOMP_SEND_BUFFER_BYTES -= 1
     assert [each.id for each in check_limits(None)] == ["realtime.E003"]
+
+
+def test_the_figures_of_the_page_about_scaling_are_goals_that_were_reached(project: Path) -> None:
+    page = (project / "docs" / "scaling.md").read_text()
+    told = re.findall(r"^\| (.+?) \| ([\d,.]+\S*(?: \S+)?) \|$", page, re.MULTILINE)
+    assert len(told) == 7
+    goals = (project / "benchmarks" / "RESULTS.md").read_text().partition("### Goals")[2]
+    for what, figure in told:
+        goal = rf"^{re.escape(what)} +[<>]= {re.escape(figure)} .* ok$"
+        assert re.search(goal, goals, re.MULTILINE), f"{what}: {figure}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from realtime.redis import without_password
 
+from .environment import load_env
 from .processes.procfile import end_when_asked, run_procfile
 from .processes.sockets import check_port
 from .processes.supervisor import worker_count
@@ -54,6 +55,7 @@ DEMO_PROCESSES = {"backend": "python examples/backend.py --verbose"}
 def main() -> int:
     """Start everything, and return the exit status once all of it has ended."""
     demo = read_arguments().demo
+    load_env()
     end_when_asked()
     host = os.environ.setdefault("HOST", "127.0.0.1")
     port = os.environ.setdefault("PORT", "8080")

@@ -26,6 +26,13 @@ from realtime.access.passcodes import hashing, hold_back
 from realtime.concurrency import Busy
 from realtime.stomp import Unavailable
 
+#: Seconds that whoever is held back waits for that answer: to make it takes a thread some
+#: milliseconds, which they would take from everybody as often as they like.
+HELD_BACK_SECONDS: Final = 1.0
+
+#: Set in the scope of a request that was held back.
+_HELD_BACK: Final = "gateway.held_back"
+
 #: Where passwords are posted to, also below a prefix of a proxy.
 _FORMS: Final = ("/login/", "/admin/login/")
 
@@ -47,7 +54,9 @@ class LoginHandler(SynchronousHandler):
         response = asyncio.ensure_future(self._respond(scope, body))
         try:
             await asyncio.wait({left, response}, return_when=asyncio.FIRST_COMPLETED)
-            if response.done():
+            if response.done() and scope.get(_HELD_BACK):
+                await asyncio.wait({left}, timeout=HELD_BACK_SECONDS)
+            if response.done() and not left.done():
                 await self.send_response(response.result(), send)
         finally:
             left.cancel()
@@ -81,6 +90,7 @@ class _HoldsBack(AuthenticationForm):
         try:
             hold_back(address, self.cleaned_data.get("username") or "")
         except Unavailable as error:
+            getattr(self.request, "scope", {})[_HELD_BACK] = True
             raise ValidationError(
                 gettext("Too many logins failed: try again in %(seconds)s s."),
                 code="held-back",

@@ -19,8 +19,12 @@ from django.core.exceptions import ImproperlyConfigured
 from gateway import logs
 from realtime import __version__
 
+from .environment import load_env
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+
+load_env()
 
 #: The variables that are read here.
 _known: set[str] = set()

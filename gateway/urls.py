@@ -12,6 +12,9 @@ from .language import CatalogueView, translated
 from .login import GatewayLoginView
 from .metrics import registry
 
+handler400 = "gateway.errors.bad_request"
+handler500 = "gateway.errors.server_error"
+
 urlpatterns = [
     path("", translated(ConsoleView.as_view()), name="console"),
     path("login/", translated(GatewayLoginView.as_view()), name="login"),

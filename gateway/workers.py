@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from .environment import load_env
 from .processes.supervisor import main
 
 if __name__ == "__main__":
+    load_env()
     sys.exit(main())

@@ -214,6 +214,7 @@ def test_hosts_that_no_request_can_be_for_are_named(settings: Any, host: str, go
 )
 def test_a_wrong_variable_is_one_clear_error(variable: str, said: str) -> None:
     name, _, value = variable.partition("=")
+    port = str(free_port())
     commands = [["manage.py", "check", "--fail-level", "WARNING"]]
     if not any(each in said for each in ("W001", "corsheaders", "METRICS_PORT")):
         commands.append(["-m", "gateway.workers"])
@@ -221,7 +222,8 @@ def test_a_wrong_variable_is_one_clear_error(variable: str, said: str) -> None:
         done = subprocess.run(
             [sys.executable, *command],
             cwd=PROJECT,
-            env=environment(**{"PORT": str(free_port()), name: value}),
+            # A file is read where there is no value.
+            env=environment(**{name.removesuffix("_FILE"): "", name: value, "PORT": port}),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,

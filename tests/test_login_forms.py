@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -11,6 +12,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import User
 from django.test import Client
 
+from gateway import login
 from gateway.asgi import application
 from gateway.login import hashes
 from realtime.access import passcodes
@@ -18,6 +20,7 @@ from realtime.concurrency import Busy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+TOKEN = "x" * 32
 DOORS = ["/login/", "/admin/login/"]
 
 
@@ -55,13 +58,13 @@ def test_only_posts_of_the_forms_hash() -> None:
     assert not hashes({"method": "POST", "path": "/api/notification"})
 
 
-def request(door: str) -> ApplicationCommunicator:
+def request(door: str, *headers: tuple[bytes, bytes]) -> ApplicationCommunicator:
     scope = {
         "type": "http",
         "method": "POST",
         "path": door,
         "query_string": b"",
-        "headers": [(b"host", b"testserver")],
+        "headers": [(b"host", b"testserver"), *headers],
         "client": ("192.0.2.9", 1),
     }
     return ApplicationCommunicator(application, scope)
@@ -85,6 +88,22 @@ async def test_a_form_hashes_where_passcodes_do(door: str, monkeypatch: Any) -> 
     assert (await visit.receive_output(5))["status"] == 403  # no CSRF token
     assert seen[0].startswith("realtime-hashing")
     await visit.receive_output(5)
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_who_is_held_back_waits_for_that_answer(door: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(login, "HELD_BACK_SECONDS", 1.0)
+    form = f"username=alice&password=x&csrfmiddlewaretoken={TOKEN}".encode()
+    kind = (b"content-type", b"application/x-www-form-urlencoded")
+    for failures in range(passcodes.FREE_FAILURES + 1):
+        visit = request(door, kind, (b"cookie", f"csrftoken={TOKEN}".encode()))
+        began = time.monotonic()
+        await visit.send_input({"type": "http.request", "body": form})
+        assert (await visit.receive_output(5))["status"] == 200
+        is_late = time.monotonic() - began >= 1.0
+        page = (await visit.receive_output(5))["body"]
+        assert is_late == (b"Too many logins failed" in page)
+        assert is_late == (failures == passcodes.FREE_FAILURES)
 
 
 async def test_a_form_finds_too_many_others(monkeypatch: Any) -> None:

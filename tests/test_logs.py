@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import OperationalError, ProgrammingError
 from django.test import AsyncClient
 
 from gateway.logs import LINE, JsonFormatter, TextFormatter, formatter_named
 from gateway.refusals import RefusedRequests
 from realtime.access import audit
-from realtime.access.limits import Refusals
+from realtime.access.limits import Outage, Refusals
 from realtime.sessions.failures import as_stomp_error
 
 logger = logging.getLogger("tests.logs")
+MIGRATE = "{}: it lacks a table or a column; run manage.py migrate"
 Log = Callable[..., logging.LogRecord]
 
 
@@ -274,6 +276,28 @@ def test_an_outage_is_one_line_a_minute_however_many_ask(
         "Redis did not do what was asked for: refused"
     ]
     assert refusals.counts == {"redis-away": 100}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OperationalError("could not connect: password of alice"), "OperationalError"),
+        (OperationalError("no such table: auth_user"), MIGRATE.format("OperationalError")),
+        (
+            ProgrammingError('relation "auth_user" does not exist'),
+            MIGRATE.format("ProgrammingError"),
+        ),
+    ],
+)
+def test_a_database_without_its_tables_is_told_from_one_that_is_away(
+    caplog: pytest.LogCaptureFixture, error: Exception, reason: str
+) -> None:
+    outage = Outage()
+    outage.begin(error)
+    outage.begin(error)
+    assert outage.reason == reason
+    outage.end()
+    assert caplog.messages == [f"the database is away: {reason}", "the database is back"]
 
 
 def test_all_of_a_network_of_ipv6_are_one_that_is_refused(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.environment import free_port
+
 #: The interpreter of which the virtual environment of the tests was made.
 PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
 SHOW = "from django.conf import settings as s; print(s.DEBUG, s.SECRET_KEY, s.REDIS_URL, s.HTTPS)"
@@ -56,7 +58,42 @@ def test_it_reads_env_and_the_environment_counts_more(clone: Path) -> None:
     )
     assert shown(clone) == ["False", "a", "#secret=1", "redis://redis.example:6379/0", "False"]
     assert shown(clone, SECRET_KEY="mine", HTTPS="1")[1::2] == ["mine", "True"]
-    assert shown(clone, ENV_FILE=os.devnull)[0] == "True"
+    other = clone / "other"
+    other.write_text("DEBUG=1\n")
+    assert shown(clone, ENV_FILE=str(other))[0] == "True"
+
+
+@pytest.mark.parametrize(
+    "command", [["-m", "daphne", "gateway.asgi:application"], ["-m", "gateway.workers"]]
+)
+def test_servers_read_it_too(clone: Path, command: list[str]) -> None:
+    (clone / ".env").write_text("DEBUG=0\nSECRET_KEY=s\nWORKERS=1\nSTOMP_CONNECT_SECONDS=-5\n")
+    python = str(clone / ".venv" / "bin" / "python")
+    done = run(clone, python, *command, PYTHONPATH=str(clone), PORT=str(free_port()))
+    assert done.returncode != 0
+    assert "STOMP_CONNECT_SECONDS is -5" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"ALLOWED_HOSTS": "gateway.example"}, {"DATABASE_URL": "sqlite:///x"}, {"SECRET_KEY": ""}],
+)
+def test_what_may_mean_production_is_not_taken_for_development(
+    clone: Path, said: dict[str, str]
+) -> None:
+    done = run(clone, str(PYTHON), f"{clone}/manage.py", "check", **said)
+    assert (done.returncode, "set SECRET_KEY" in done.stderr) == (1, True)
+
+
+def test_it_says_so_where_it_is_for_development(clone: Path) -> None:
+    done = run(clone, str(PYTHON), f"{clone}/manage.py", "check")
+    assert "manage.py: nothing says otherwise: DEBUG=1, for development\n" in done.stderr
+
+
+def test_a_file_that_is_named_has_to_be_there(clone: Path) -> None:
+    done = run(clone, f"{clone}/manage.py", "check", ENV_FILE="/nowhere/gateway.env")
+    assert done.returncode == 1
+    assert done.stderr == "ENV_FILE is /nowhere/gateway.env: there is no such file\n"
 
 
 def test_what_says_that_it_is_for_production_needs_its_secret(clone: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from django.template.loader import render_to_string
 from django.test import AsyncClient, Client, RequestFactory
 
 from gateway.console import redis_cli_for
+from gateway.errors import server_error
 from gateway.headers import security_headers
 
 PAGES = {
@@ -117,6 +119,19 @@ def test_errors_have_a_page_that_leads_back(name: str) -> None:
     assert "<h1>" in page
     assert f"({name[:3]})" in page
     assert 'href="/"' in page
+
+
+@pytest.mark.parametrize("path", ["/api/notification", "/api/v1/sessions"])
+def test_errors_of_the_api_are_json(path: str) -> None:
+    foreign = Client(HTTP_HOST="evil.example").get(path)
+    assert (foreign.status_code, "its host" in foreign.json()["detail"]) == (400, True)
+    broken = server_error(RequestFactory().get(path))
+    assert (broken.status_code, *json.loads(broken.content)) == (500, "detail")
+
+
+def test_errors_elsewhere_are_pages() -> None:
+    assert "<h1>" in Client(HTTP_HOST="evil.example").get("/login/").content.decode()
+    assert "<h1>" in server_error(RequestFactory().get("/")).content.decode()
 
 
 def test_a_form_without_its_token_is_explained() -> None:

@@ -32,7 +32,7 @@ def check_port(host: str, port: str, variable: str = "PORT") -> None:
     try:
         listen(host, int(port)).close()
     except OSError as error:
-        other = 18080 if port != "18080" else 28080
+        other = int(port) + 10_000 if int(port) < 20_000 else int(port) - 10_000
         example = f"set {variable}, as in {variable}={other}"
         sys.exit(f"can't use port {port} of {host}: {error.strerror}; {example}")
 

@@ -206,3 +206,15 @@ class TicketSerializer(serializers.Serializer[Any]):
             if unknown := unknown_fields(data, known):
                 _fail(unknown)
         return super().to_internal_value(data)
+
+
+class Parameters(serializers.Serializer[Any]):
+    """Parameters of a request; one that nobody knows is an error, not ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields) - {"format", "ticket"}
+        if unknown:
+            raise serializers.ValidationError(
+                {name: ["There is no such parameter."] for name in sorted(unknown)}
+            )
+        return super().to_internal_value(data)

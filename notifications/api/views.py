@@ -9,12 +9,18 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from redis import RedisError
 from rest_framework import serializers, status
-from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
+from rest_framework.exceptions import (
+    NotFound,
+    ParseError,
+    PermissionDenied,
+    UnsupportedMediaType,
+    ValidationError,
+)
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -37,7 +43,7 @@ from .errors import Away, RedisAway, TooLarge, TooMany, asked
 from .history import read_history
 from .parsers import MAX_ITEMS, BoundedJSONParser
 from .schema import operations
-from .serializers import MessageSerializer, NotificationSerializer
+from .serializers import MessageSerializer, NotificationSerializer, Parameters
 from .throttle import account_of
 
 #: How long a request may wait until its message is delivered.
@@ -135,6 +141,9 @@ class NotificationView(PublishView):
 
     @operations.notify
     def post(self, request: Request) -> Response:
+        if isinstance(request.data, QueryDict) and next(iter(request.data), "")[:1] in ("{", "["):
+            detail = "this is JSON, sent as a form: send it with Content-Type: application/json"
+            raise UnsupportedMediaType("", detail)
         return self.publish(request)
 
 
@@ -154,7 +163,7 @@ def not_found(request: HttpRequest, path: str) -> HttpResponseBase:
     return NotFoundView.as_view()(request)
 
 
-class WaitQuery(serializers.Serializer[Any]):
+class WaitQuery(Parameters):
     wait = serializers.ChoiceField(["deliver"], required=False)
     seconds = serializers.FloatField(min_value=0, max_value=MAX_WAIT_SECONDS, default=1)
 

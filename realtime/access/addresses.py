@@ -119,7 +119,7 @@ def _named(entry: str) -> str | None:
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     """Return an address, as the IPv4 one that it stands for if it does."""
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(address.partition("%")[0])  # a zone is of the machine that names it
     except ValueError:
         return None
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None

@@ -16,6 +16,8 @@ from collections.abc import Hashable
 from threading import Lock
 from typing import Any, Final
 
+from django.db import ProgrammingError
+
 from realtime.conf import conf
 from realtime.stomp import TooMany
 
@@ -139,7 +141,7 @@ class Outage:
     def begin(self, error: Exception) -> None:
         """Take note that the database failed."""
         with self._lock:
-            begins, self.reason = not self.reason, type(error).__name__
+            begins, self.reason = not self.reason, _why(error)
         if begins:
             logger.warning("the database is away: %(reason)s", {"reason": self.reason})
 
@@ -149,6 +151,14 @@ class Outage:
             ends, self.reason = bool(self.reason), ""
         if ends:
             logger.warning("the database is back")
+
+
+def _why(error: Exception) -> str:
+    """Return with what the database failed; what a release needs may not be there yet."""
+    name = type(error).__name__
+    if isinstance(error, ProgrammingError) or str(error).startswith("no such "):
+        return f"{name}: it lacks a table or a column; run manage.py migrate"
+    return name
 
 
 #: That of this process.

@@ -28,7 +28,10 @@ MAX_DESTINATION_BYTES: Final = 255
 #: What the name of a user may add to that: 150 characters, as Django takes them, quoted.
 MAX_USER_BYTES: Final = 150 * 12
 
-_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f]")
+#: Control characters, also those of terminals, ends of lines, and what turns the way of writing.
+_CONTROL_CHARACTERS: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
 _USER_DESTINATION: Final = re.compile(r"/user/([^/]+)(/queue/.+)")
 _REPLY_ADDRESS: Final = re.compile(r"/temp-queue/[^/]+/.+")
 

@@ -24,12 +24,12 @@ def sessions_table(rows: Iterable[Row], count: int) -> Table:
     for row in rows:
         table.add_row(
             row["id"],
-            Text(row["user"] or NOTHING),
+            _text(row["user"]),
             row["address"] or NOTHING,
             row["version"] or NOTHING,
             shown(row["connected_at"], "age"),
             f"{shown(row['heard_at'], 'age')} ago",
-            Text(some(row["topics"], row["subscriptions"])),
+            _text(some(row["topics"], row["subscriptions"])),
             str(row["messages_in"]),
             f"{row['in_per_second']:.1f}",
             str(row["messages_out"]),
@@ -49,7 +49,8 @@ def topics_table(rows: Iterable[Row], count: int) -> Table:
         table.add_column(name, justify="right")
     for row in rows:
         rate = f"{row['per_second']:.1f}"
-        table.add_row(Text(row["topic"]), str(row["subscribers"]), rate, row["position"] or NOTHING)
+        position = row["position"] or NOTHING
+        table.add_row(_text(row["topic"]), str(row["subscribers"]), rate, position)
     return table
 
 
@@ -72,6 +73,11 @@ def problems(sentences: Iterable[str]) -> list[Text]:
 def some(topics: Sequence[str], count: int) -> str:
     """Return the first of topics, and how many there are besides."""
     return ", ".join(topics[:3]) + (f" +{count - 3}" if count > 3 else "")
+
+
+def _text(text: str) -> Text:
+    """Return what others have chosen, without what would move a terminal's cursor."""
+    return Text("".join(each if each.isprintable() else "\ufffd" for each in text) or NOTHING)
 
 
 def _table(title: str) -> Table:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from realtime.history.positions import Position
 from realtime.presence import users_on
 from realtime.routes.table import topic_options
 
 from .answers import ORDERS
-from .inquiry import PATIENCE_SECONDS, ask
+from .inquiry import ask
 
 Row = dict[str, Any]
+
+#: Seconds that nodes have to answer, once they have waited as long as they were asked to.
+ANSWER_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def find_delivery(topic: str, message_id: str, seconds: float) -> Row:
     Raises:
         redis.RedisError: If Redis is away.
     """
-    patience = seconds + PATIENCE_SECONDS
+    patience = seconds + ANSWER_SECONDS
     answers = ask("delivery", topic=topic, position=message_id, wait=seconds, seconds=patience)
     sums = {name: answers.total(name) for name in ("matched", "taken", "slow")}
     return {**sums, "missing": answers.missing}

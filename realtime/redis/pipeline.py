@@ -65,6 +65,8 @@ class Pipeline(Backpressure):
         self._unsent: list[_Waiting] = []
         #: What was sent, and who waits; None was asked for the role.
         self._unanswered: deque[tuple[Joined | None, list[_Waiting]]] = deque()
+        #: What did not run, and is sent again before anything else.
+        self._again: list[tuple[Joined, list[_Waiting]]] = []
         self._batch: Batch | None = None  # of what is unsent
         self._sent_batch: Batch | None = None
         self._commands = 0
@@ -124,8 +126,9 @@ class Pipeline(Backpressure):
 
     async def aclose(self) -> None:
         """Close the connection; commands that wait are answered first."""
-        while self._unsent or self._unanswered:
-            waiting = itertools.chain(self._unsent, *(each for _, each in self._unanswered))
+        while self._unsent or self._unanswered or self._again:
+            sent = itertools.chain(self._unanswered, self._again)
+            waiting = itertools.chain(self._unsent, *(each for _, each in sent))
             await asyncio.wait({answer.future for _, _, answer, _ in waiting})
         if self._link is not None:
             self._link.close()
@@ -133,7 +136,9 @@ class Pipeline(Backpressure):
             self._watch.cancel()
 
     def _send(self) -> None:
-        if not self._unsent or (self._sent_batch and not self._sent_batch.answered.done()):
+        if self._again or not self._unsent:
+            return
+        if self._sent_batch and not self._sent_batch.answered.done():
             return  # Redis reads nothing until it has answered WAIT: what comes goes together
         if self._link is None or self._link.lost.done():
             self._connecting = asyncio.ensure_future(self._connect())
@@ -181,14 +186,23 @@ class Pipeline(Backpressure):
         assert self._link is not None
         together, waiting = self._unanswered.popleft()
         if together is None:
-            try:
-                check_role(answer)
-            except redis.ReadOnlyError as error:
-                self._link.leave(error)
-            return
-        if isinstance(answer, NoScriptError) or self._is_early(waiting):
-            self._send_again(together, waiting)
-            return
+            self._take_role(answer)
+        elif isinstance(answer, NoScriptError) or self._is_early(waiting):
+            self._again.append((together, waiting))
+        else:
+            self._take(together, waiting, answer)
+        if self._again and not self._unanswered and not self._link.lost.done():
+            self._send_again()
+
+    def _take_role(self, answer: Any) -> None:
+        assert self._link is not None
+        try:
+            check_role(answer)
+        except redis.ReadOnlyError as error:
+            self._link.leave(error)
+
+    def _take(self, together: Joined, waiting: list[_Waiting], answer: Any) -> None:
+        assert self._link is not None
         answers = together.answers(answer)
         if isinstance(answers[0], redis.ReadOnlyError):
             self._link.leave(answers[0])
@@ -202,11 +216,17 @@ class Pipeline(Backpressure):
         batch = self._sent_batch
         return batch is not None and waiting[0][2].future is batch.answered and batch.incomplete
 
-    def _send_again(self, together: Joined, waiting: list[_Waiting]) -> None:
-        """Send what did not run; what came after it did not run either, and is sent after it."""
+    def _send_again(self) -> None:
+        """
+        Send what did not run, once nothing is under way any more: what was sent after it, and what
+        came meanwhile, would run before it otherwise.
+        """
         assert self._link is not None
-        self._link.write(together.pack(self._link.run, whole=True))
-        self._unanswered.append((together, waiting))
+        again, self._again = self._again, []
+        run = self._link.run
+        self._link.write(b"".join([together.pack(run, whole=True) for together, _ in again]))
+        self._unanswered += again
+        self._send()
 
     def _settle(self, waiting: _Waiting, given: Any) -> None:
         _, size, answer, place = waiting
@@ -215,9 +235,12 @@ class Pipeline(Backpressure):
         answer.take(given, place)
 
     def _lost(self, lost: asyncio.Future[BaseException]) -> None:
-        unanswered, self._unanswered = self._unanswered, deque()
-        for _, waiting in unanswered:
+        sent = [*self._again, *self._unanswered]
+        waited, self._again, self._unanswered = bool(self._again), [], deque()
+        for _, waiting in sent:
             self._fail(waiting, lost.result())
+        if waited and self._unsent and self._connecting is None:
+            self._loop.call_soon(self._send)
 
     def _fail(self, commands: list[_Waiting], error: BaseException) -> None:
         if not isinstance(error, redis.RedisError):

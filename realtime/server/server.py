@@ -34,6 +34,7 @@ from .inbound import Inbox
 from .memory import Memory
 from .shutdown import Shutdown
 from .traffic import bound_sockets
+from .turns import bound_accepts
 from .websocket import GatewayProtocol, GatewayWebSocketFactory
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class GatewayServer(daphne.server.Server):
     """A server that keeps its clients apart and ends its sessions in order."""
 
     endpoints: list[str]
+    websocket_max_message_size: int
+    websocket_max_frame_size: int
 
     def __init__(self, *args: Any, websocket_connect_timeout: int = 20, **kwargs: Any) -> None:
         if websocket_connect_timeout < 0:  # "infinite"; daphne 4.2 rejects everybody
@@ -107,6 +110,7 @@ class GatewayServer(daphne.server.Server):
         daphne.server.serverFromString = endpoint_of
         _shorten_pauses()
         bound_sockets(daphne.server.twisted_loop)
+        bound_accepts()
         reactor.callLater(0, lambda: this_node().start())  # once the event loop runs
         super().run()
 

@@ -1,15 +1,20 @@
-"""Turns: how many requests begin in one turn of the event loop."""
+"""Turns: how many connections are accepted, and requests begin, in one turn of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+from twisted.internet.tcp import Port
 
 #: A WebSocket takes up to 1 ms from its handshake until it is closed for one that came later, and a
-#: message takes five turns of the loop: it is some 25 ms late, however many come at once.
-REQUESTS_PER_TURN: Final = 5
+#: message takes five turns of the loop: it is some 10 ms late, however many come at once.
+REQUESTS_PER_TURN: Final = 2
+
+#: Twisted accepts a hundred connections at once, and more where more come: 40 ms and more.
+ACCEPTS_PER_TURN: Final = 5
 
 
 class Turns:
@@ -53,3 +58,9 @@ class Turns:
         if line:
             self._lines[address] = line  # behind the others
         return first
+
+
+def bound_accepts() -> None:
+    """Let a turn of the event loop accept some of the connections that wait to be."""
+    port: Any = Port
+    port.numberAccepts = property(lambda port: ACCEPTS_PER_TURN, lambda port, number: None)

@@ -12,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
 from rest_framework.test import APIClient
 
+from realtime.layer import tickets
 from realtime.nodes import service
 from realtime.nodes.board import board
 from realtime.sessions.node import this_node
@@ -106,6 +107,54 @@ async def test_sessions_are_listed_found_and_looked_at_as_the_document_says() ->
 async def test_a_parameter_that_is_wrong_is_named(query: str, field: str) -> None:
     answer = await (await api_of(SEE))("get", f"sessions?{query}")
     assert (answer.status_code, list(answer.json())) == (400, [field])
+
+
+async def test_what_acts_takes_no_parameter_that_is_unknown() -> None:
+    api = await api_of(
+        "realtime.disconnect_session", "realtime.unsubscribe_session", "notifications.publish"
+    )
+    async with local_client() as client:
+        await client.subscribe("/topic/live/a")
+        session = f"sessions/{this_node().members[0].session.id}"
+        for method, path in (
+            ("delete", f"{session}?reaosn=typo"),
+            ("delete", f"{session}/subscriptions?topic=/topic/live/a&reaosn=typo"),
+            ("post", "publish?wiat=deliver"),
+        ):
+            answer = await api(method, path, {"topic": "/topic/live/a", "message": "x"})
+            assert (answer.status_code, *answer.json().values()) == (
+                400,
+                ["There is no such parameter."],
+            )
+        await client.request("SEND", {"destination": "/topic/live/a"}, b"still here")
+        assert (await client.frame("MESSAGE")).body == b"still here"
+
+
+async def test_a_ticket_for_some_destinations_opens_no_more_than_these() -> None:
+    rights = (SEE, "realtime.disconnect_session", "notifications.view_metrics")
+    olga = await sync_to_async(make_user)("olga", *rights)
+    browser = APIClient()
+    async with local_client():
+        session = this_node().members[0].session.id
+        for method, address, status in (
+            ("get", "/api/v1/sessions?", 403),
+            ("delete", f"/api/v1/sessions/{session}?", 403),
+            ("get", "/api/v1/users/olga?", 403),
+            ("get", "/metrics?", 403),
+            ("get", "/api/v1/presence?topic=/topic/live/b&", 403),
+            ("get", "/api/v1/presence?topic=/topic/live/a&", 200),
+        ):
+            for destinations, wanted in ((("/topic/live/a",), status), ((), 200)):
+                ticket = await asyncio.to_thread(tickets.make, str(olga.pk), destinations)
+                call = getattr(browser, method)
+                if method == "get" or destinations:
+                    answer = await asyncio.to_thread(call, f"{address}ticket={ticket}")
+                    assert answer.status_code == wanted, address
+
+
+async def test_an_order_that_is_not_known_is_told_those_that_are() -> None:
+    answer = await (await api_of(SEE))("get", "sessions?order=best")
+    assert answer.json() == {"order": ['"best" is none of newest, waiting, sent, received.']}
 
 
 async def test_a_session_is_ended_with_a_reason_by_those_who_may(caplog: Any) -> None:

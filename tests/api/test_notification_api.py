@@ -160,6 +160,13 @@ def test_a_request_far_over_the_limit_is_refused_with_413(api: APIClient, settin
     assert "detail" in answer.json()
 
 
+@pytest.mark.parametrize("body", ['{"topic": "/topic/a", "message": "x=1&y"}', '[{"topic": "a"}]'])
+def test_json_that_is_sent_as_a_form_is_told_what_it_lacks(api: APIClient, body: str) -> None:
+    answer = api.post(URL, body, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 415
+    assert "send it with Content-Type: application/json" in answer.json()["detail"]
+
+
 def test_another_content_type_is_refused_with_415(api: APIClient) -> None:
     answer = api.generic("POST", URL, b"hello", content_type="text/plain")
     assert answer.status_code == 415

@@ -12,7 +12,7 @@ import pytest
 from rest_framework.exceptions import ParseError, ValidationError
 
 from notifications.api.errors import TooLarge
-from notifications.api.parsers import MAX_ITEMS, BoundedJSONParser
+from notifications.api.parsers import MAX_CONTENT_TYPE, MAX_ITEMS, BoundedJSONParser, is_utf8
 
 BODY = 1000
 LONGEST = 8 * BODY + 64 * 1024
@@ -48,11 +48,27 @@ def test_what_is_no_json_is_an_error_that_says_so(text: str | bytes) -> None:
         parse(text)
 
 
-def test_another_charset_is_read_if_it_is_one() -> None:
-    assert parse('"é"'.encode("latin-1"), encoding="latin-1") == "é"
-    for name in ("nonsense", "hex"):
-        with pytest.raises(ParseError, match=f"Unsupported charset '{name}'"):
-            parse("1", encoding=name)
+@pytest.mark.parametrize(
+    ("content_type", "utf8"),
+    [
+        ("", True),
+        ("application/json", True),
+        ("application/json; charset=UTF-8", True),
+        ("application/json;charset=utf8", True),
+        ("application/x-www-form-urlencoded; charset=utf8", False),  # Django refuses it too late
+        ("application/json; charset=latin-1", False),
+        ("multipart/form-data; boundary=b; charset=punycode", False),
+        ("multipart/form-data; boundary=b; CHARSET=punycode", False),
+        ("multipart/form-data; charset*=utf-8''punycode; boundary=b", False),
+        ("application/json; charset=utf-8,multipart/form-data; charset=punycode", False),
+        ("application/json; charset=utf-8; charset=punycode", False),
+        ("application/json; x*=nonsense''y", False),
+        (f"application/json; x={'y' * (MAX_CONTENT_TYPE - 20)}", True),
+        (f"application/json; x={'y' * (MAX_CONTENT_TYPE - 19)}", False),
+    ],
+)
+def test_text_is_utf8_and_nothing_else(content_type: str, utf8: bool) -> None:
+    assert is_utf8(content_type) == utf8
 
 
 def test_an_error_says_where_it_is_in_the_whole() -> None:

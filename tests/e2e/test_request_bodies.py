@@ -79,3 +79,20 @@ def test_a_body_that_can_not_be_read_is_refused_and_told_why(gateway: Gateway, p
 def test_a_body_that_is_not_coded_may_say_so(gateway: Gateway) -> None:
     headers = {"Content_Type": JSON, "Content_Encoding": "Identity"}
     assert post(gateway, ADDRESSES[0], TOAST, **headers)[0] == 202
+
+
+@pytest.mark.parametrize("path", ["/login/", "/admin/login/", "/language/", "/api/ticket", "/"])
+def test_another_charset_is_refused_before_anything_is_read(gateway: Gateway, path: str) -> None:
+    kind = "multipart/form-data; boundary=b; charset=punycode"
+    half = b"x" * 200_000 + b"-" + b"a" * 200_000
+    part = b'--b\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n'
+    body = part + half + b"\r\n--b--\r\n"
+    status, answer = post(gateway, path, body, Content_Type=kind)
+    assert (status, "UTF-8" in answer["detail"]) == (415, True)
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 202), (1, 431)])
+def test_an_accept_has_a_bound(gateway: Gateway, more: int, status: int) -> None:
+    accept = f"text/{'x' * (1014 + more)}, */*"
+    answer = post(gateway, ADDRESSES[0], TOAST, Content_Type=JSON, Accept=accept)
+    assert answer[0] == status

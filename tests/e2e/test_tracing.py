@@ -100,7 +100,7 @@ async def test_a_post_is_one_trace_up_to_the_deliveries_of_two_gateways(
         clients += [await subscriber(stack, other, topic) for _ in range(3)]
         content = {"topic": topic, "message": "nobody else's business"}
         headers = {"traceparent": traceparent, "tracestate": "shop=1", "Cookie": "secret=secret"}
-        answer = await post(one, content, "v1/publish?why=secret", **headers)
+        answer = await post(one, content, "v1/publish?wait=deliver", **headers)
         messages = [await client.message() for client in clients]
         spans = by_kind(await spans_of(collector, trace, 4))
     [server], [producer], consumers = spans["SERVER"], spans["PRODUCER"], spans["CONSUMER"]
@@ -135,6 +135,7 @@ async def test_a_post_is_one_trace_up_to_the_deliveries_of_two_gateways(
     for request in collector.requests:
         assert b"business" not in request
         assert b"secret" not in request
+        assert b"wait" not in request
 
 
 async def test_a_list_is_published_and_delivered_in_one_span_each(

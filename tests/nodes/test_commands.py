@@ -46,6 +46,15 @@ def test_without_nodes_a_command_says_so(command: str, settings: Any) -> None:
         call_command(command)
 
 
+def test_what_others_chose_moves_no_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = row(user="\x9b2Jalice", topics=["/topic/\x1b[31m", "/topic/\u202ex"])
+    found = Found(1, [evil], [], 1)
+    monkeypatch.setattr("realtime.management.commands.sessions.find_sessions", lambda **_: found)
+    shown = printed("sessions")
+    assert "\ufffd2Jalice" in shown
+    assert not {"\x1b", "\x9b", "\u202e"} & {*shown}
+
+
 def test_sessions_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError
 
 from realtime.layer.layer import TopicLayer
 from realtime.redis import Call, Script, create_client, create_pool, execute_all, open_pipeline
@@ -20,6 +22,7 @@ from tests.kit.valkeys import (
     start_replica,
 )
 
+APPEND = Script("return redis.call('RPUSH', KEYS[1], ARGV[2])")
 ADD = Script("return redis.call('INCRBY', KEYS[1], ARGV[2])")
 
 
@@ -111,3 +114,26 @@ async def test_who_may_not_send_scripts_is_told_which_right_is_missing(server: S
         await pipeline.submit(Call(ADD, ("sum",), ("1",)))
     await pipeline.aclose()
     await pool.aclose()
+
+
+async def test_what_comes_while_calls_are_sent_again_runs_after_them(server: Server) -> None:
+    pool, late = create_pool(server.url), list[asyncio.Future[object]]()
+    pipeline: Any = open_pipeline(pool, [APPEND])
+    answered = pipeline._answered
+
+    def append(value: str) -> asyncio.Future[object]:
+        return pipeline.submit(Call(APPEND, ("list",), (value,)))
+
+    def answered_and_then(answer: object) -> None:
+        answered(answer)
+        if isinstance(answer, NoScriptError) and not late:
+            late.append(append("c"))
+            pipeline._send()
+
+    pipeline._answered = answered_and_then
+    await pipeline.submit(("PING",))
+    server.client.script_flush()
+    await asyncio.gather(append("a"), append("b"))
+    await asyncio.gather(*late)
+    assert server.client.lrange("list", 0, -1) == [b"a", b"b", b"c"]
+    await pipeline.aclose()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
+from twisted.internet.tcp import Port
 
-from realtime.server.turns import REQUESTS_PER_TURN, Turns
+from realtime.server.turns import ACCEPTS_PER_TURN, REQUESTS_PER_TURN, Turns, bound_accepts
 from tests.kit.servers import Server, read
 
 
@@ -71,3 +74,19 @@ def test_a_websocket_that_has_ended_goes_without_the_collector(server: Server) -
         assert server.get("/websockets") == (200, b"20")
     time.sleep(1.5)
     assert server.get("/websockets") == (200, b"0")
+
+
+def test_a_turn_accepts_some_of_the_connections_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Port, "numberAccepts", None, raising=False)
+    bound_accepts()
+    factory = Mock(buildProtocol=Mock(return_value=None))
+    port = Port(0, factory, interface="127.0.0.1", reactor=Mock())
+    port.startListening()
+    with ExitStack() as stack:
+        stack.callback(port.socket.close)
+        for _ in range(2 * ACCEPTS_PER_TURN + 1):
+            stack.enter_context(socket.create_connection(port.socket.getsockname()))
+        for turn in (1, 2, 3):
+            port.doRead()
+            most = min(turn * ACCEPTS_PER_TURN, 2 * ACCEPTS_PER_TURN + 1)
+            assert factory.buildProtocol.call_count == most

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
+from notifications.api.serializers import Parameters
 from realtime.destinations.names import DestinationError, check_destination, check_topic
 from realtime.nodes.answers import MAX_ROWS, ORDERS
 
@@ -26,21 +27,19 @@ def valid(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
-class _Query(serializers.Serializer[Any]):
-    """Parameters of a request; one that nobody knows is an error, not ignored."""
-
+class _Listed(Parameters):
     limit = serializers.IntegerField(min_value=1, max_value=MAX_ROWS, default=100)
 
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = set(data) - set(self.fields) - {"format", "ticket"}
-        if unknown:
-            raise serializers.ValidationError(
-                {name: ["There is no such parameter."] for name in sorted(unknown)}
-            )
-        return super().to_internal_value(data)
+
+def _order(names: list[str]) -> serializers.ChoiceField:
+    """Return a parameter by which a list is in order: the first of these, or another."""
+    wrong: dict[str, Any] = {"invalid_choice": f'"{{input}}" is none of {", ".join(names)}.'}
+    return serializers.ChoiceField(
+        names, default=names[0], help_text="The most first.", error_messages=wrong
+    )
 
 
-class SessionsQuery(_Query):
+class SessionsQuery(_Listed):
     text = serializers.CharField(
         required=False, help_text="Part of an id, user, address, user agent or destination."
     )
@@ -53,24 +52,22 @@ class SessionsQuery(_Query):
     slow = serializers.BooleanField(
         required=False, allow_null=True, default=None, help_text="That read too slowly, or do not."
     )
-    order = serializers.ChoiceField(list(ORDERS), default="newest", help_text="The most first.")
+    order = _order(list(ORDERS))
 
 
-class TopicsQuery(_Query):
+class TopicsQuery(_Listed):
     text = serializers.CharField(required=False, help_text="Part of their names.")
-    order = serializers.ChoiceField(
-        ["subscribers", "per_second"], default="subscribers", help_text="The most first."
-    )
+    order = _order(["subscribers", "per_second"])
 
 
-class TopicQuery(serializers.Serializer[Any]):
+class TopicQuery(Parameters):
     topic = serializers.CharField()
 
     def validate_topic(self, topic: str) -> str:
         return _checked(check_topic, topic)
 
 
-class ReasonQuery(serializers.Serializer[Any]):
+class ReasonQuery(Parameters):
     reason = serializers.CharField(
         max_length=200, default=NO_REASON, help_text="What the client is told."
     )

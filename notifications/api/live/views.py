@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from notifications.api.access import IsAuthenticated, address_of, check_rule, may
+from notifications.api.access import IsAuthenticated, address_of, check_rule, has_permission, may
 from notifications.api.errors import Away, asked
 from notifications.api.schema.answers import ANSWERED, ERRORS, READING, wrong
 from realtime.models import SessionRecord
@@ -214,7 +214,7 @@ class PresenceView(APIView):
     )
     def get(self, request: Request) -> Response:
         topic = valid(TopicQuery, request.query_params)["topic"]
-        if not request.user.has_perm(SEE):
+        if not has_permission(request, SEE):
             check_rule(request, "subscribe", topic)
         return Response(with_times(asdict(asked(lambda: find_presence(topic)))))
 
@@ -268,6 +268,8 @@ class NodesView(APIView):
 
 def _act(request: Request, what: str, id: str, arguments: Mapping[str, Any]) -> Response:
     """Let the node of a session do something with it."""
+    if "\0" in id:  # which PostgreSQL does not take
+        raise Http404
     record = SessionRecord.objects.filter(id=id).first() or SessionRecord(id=id)
     operator = Operator(request.user, address_of(request))
     outcome = asked(lambda: act(what, [record], operator, **arguments))

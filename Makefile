@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated release clean bench-cluster
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated release clean bench-cluster clients npm-package docs
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -89,6 +89,16 @@ bench-compare: $(VENV)/dev ## measure another revision and this checkout by turn
 	  git worktree add -q --detach "$$folder/old" $(or $(REV),HEAD) && \
 	  $(BIN)/python -m benchmarks.compare --old "$$folder/old" --new . $(ARGS)
 
+clients: $(VENV)/dev ## run the programs of docs/clients.md, with npm, go and mvn where they are installed; ARGS="-k go"
+	@CLIENTS_LONG=1 $(BIN)/python -m pytest -q -rs tests/e2e/clients $(ARGS)
+
+npm-package: ## pack what pages import from npm, stomp-gateway-client, into build/; docs/clients.md
+	@mkdir -p build
+	@cd clients/javascript && npm pack --silent --pack-destination ../../build
+
+docs: $(VENV)/docs ## make the documents a site, in build/site; every link is looked at
+	@$(BIN)/mkdocs build --strict --quiet
+
 screenshots: $(VENV)/dev ## look at every page: into build/screenshots, narrow and wide, light and dark
 	@SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -q tests/e2e/test_screenshots.py
 
@@ -129,4 +139,9 @@ $(VENV)/dev: requirements-dev.txt requirements-opentelemetry.txt $(VENV)/run
 $(VENV)/release: requirements-release.txt | $(VENV)/bin/python
 	@echo "installing what requirements-release.txt lists (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-release.txt
+	@touch $@
+
+$(VENV)/docs: requirements-docs.txt | $(VENV)/bin/python
+	@echo "installing what requirements-docs.txt lists (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@

@@ -75,11 +75,28 @@ def test_the_tests_leave_the_ports_that_the_documents_name_alone(project: Path) 
     assert str(urlsplit(settings.REDIS_URL).port) not in named
 
 
+def sections_of(document: Path) -> set[str]:
+    """Return how links name the sections of a document."""
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_links_in_the_documents_lead_somewhere(project: Path) -> None:
-    top = [project / "README.md", project / "SECURITY.md", project / "deploy" / "README.md"]
-    for document in [*top, *(project / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+    others = ["README.md", "SECURITY.md", "deploy/README.md", "clients/javascript/README.md"]
+    for document in [*(project / name for name in others), *(project / "docs").glob("*.md")]:
+        links = re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", document.read_text())
+        for target, section in links:
+            found = document.parent / target if target else document
+            assert found.exists(), f"{document.name}: {target}"
+            if section:
+                assert section in sections_of(found), f"{document.name}: {target}#{section}"
+
+
+def test_each_document_is_a_page_of_the_site_and_each_page_is_a_document(project: Path) -> None:
+    pages = re.findall(r": (\S+\.md)$", (project / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert {f"docs/{path.name}" for path in project.glob("docs/*.md")} < set(pages)
+    assert all((project / page).exists() for page in pages)
 
 
 def test_the_tests_that_the_documents_name_exist(project: Path) -> None:
@@ -101,11 +118,11 @@ def test_the_redis_line_of_readme_and_its_python_twin_publish_the_same(project: 
     assert unwrap(shell.replace('\\"', '"').encode()) == "Test Message from Backend PubSub"
 
 
+@pytest.mark.parametrize("document", ["docs/bridges.md", "docs/migrating.md"])
 def test_the_routes_of_the_documents_pass_the_checks(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, document: str
 ) -> None:
-    document = (project / "docs" / "bridges.md").read_text()
-    [table] = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    [table] = blocks_of(project, document)
     names: dict[str, Any] = {}
     exec(table, names)
     assert len(names["routes"]) > 5
@@ -369,3 +386,13 @@ def test_the_runbooks_name_reasons_that_there_are(project: Path) -> None:
     ]
     assert len(named) >= 2
     assert not [each for each in named if f'"{each}"' not in code]
+
+
+def test_the_figures_of_the_page_about_scaling_are_goals_that_were_reached(project: Path) -> None:
+    page = (project / "docs" / "scaling.md").read_text()
+    told = re.findall(r"^\| (.+?) \| ([\d,.]+\S*(?: \S+)?) \|$", page, re.MULTILINE)
+    assert len(told) == 7
+    goals = (project / "benchmarks" / "RESULTS.md").read_text().partition("### Goals")[2]
+    for what, figure in told:
+        goal = rf"^{re.escape(what)} +[<>]= {re.escape(figure)} .* ok$"
+        assert re.search(goal, goals, re.MULTILINE), f"{what}: {figure}"

@@ -1,6 +1,6 @@
 """
-StompTestMixin: STOMP clients, and what is published, for Django's test cases; LiveGatewayMixin, with a
-live gateway.
+StompTestMixin: STOMP clients, and what is published, for Django's test cases; LiveGatewayMixin,
+with a live gateway.
 """
 
 from __future__ import annotations

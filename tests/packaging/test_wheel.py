@@ -1,6 +1,6 @@
 """
-The wheel, and new Django projects on it, as docs/quickstart.md, docs/django.md and docs/testing.md make
-them.
+The wheel, and new Django projects on it, as docs/quickstart.md, docs/django.md and docs/testing.md
+make them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Cluster: what a publish costs all nodes of Redis together, with sharded channels and without::
 
-    python -m benchmarks.cluster                # three nodes, and six
+    python -m benchmarks.cluster                # three nodes, six and twelve
     python -m benchmarks.cluster --quick        # three nodes, short
 
 Four channel layers, as of four processes, have 300 topics; each topic is heard by one of them, and
@@ -170,7 +170,7 @@ def main() -> None:
     if options.quick:
         options.rounds, options.seconds = 1, 2.0
     settings.configure()
-    for size in (3,) if options.quick else (3, 6):
+    for size in (3,) if options.quick else (3, 6, 12):
         measure(size, options.rounds, options.seconds)
 
 

@@ -27,7 +27,7 @@ class Wanted:
     """
 
     destination: str | None = None
-    content: Any = ANY
+    content: Any = field(default_factory=lambda: ANY)  # which has no hash
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def is_like(self, message: Message) -> bool:

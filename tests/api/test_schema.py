@@ -33,6 +33,7 @@ OPERATIONS = {
     ("get", "/api/v1/sessions"): {200, 400, 401, 403, 404, 406, 429, 503},
     ("get", "/api/v1/sessions/{id}"): {200, 401, 403, 404, 406, 429, 503},
     ("delete", "/api/v1/sessions/{id}"): {204, 400, 401, 403, 404, 406, 429, 503},
+    ("delete", "/api/v1/users/{name}/sessions"): {200, 400, 401, 403, 404, 406, 429, 503},
     ("delete", "/api/v1/sessions/{id}/subscriptions"): {204, 400, 401, 403, 404, 406, 429, 503},
     ("post", "/api/v1/sessions/{id}/messages"): {
         204,

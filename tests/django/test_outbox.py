@@ -81,7 +81,7 @@ def test_who_dies_before_they_are_removed_leaves_them_to_the_next(
         with pytest.raises(DatabaseError):
             relay("default", ROUTE, 1)
     # However late it is: the keys of idempotency would be gone.
-    assert list(redis_client.scan_iter("*:once:*")) == []
+    assert list(redis_client.scan_iter("{gateway__*:once:*")) == []
     write("four")
     assert relay("default", ROUTE, 2) == 4
     assert bodies("/topic/a") == ["one", "two", "three", "four"]

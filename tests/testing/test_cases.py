@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import unittest
 from typing import Any
-from unittest import TestResult
 
 from django.contrib.auth.models import User
 from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
@@ -68,7 +68,7 @@ def test_a_case_that_fails_leaves_nothing_behind() -> None:
             self.assert_published("/topic/cases")
 
     seen: list[Any] = []
-    result = TestResult()
+    result = unittest.TestResult()
     with override_settings(**ROUTING):
         Case("test")(result)
     [(_, why)] = result.failures

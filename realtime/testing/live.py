@@ -110,17 +110,14 @@ class Gateway(Server):
         }
         module, _, name = settings.ASGI_APPLICATION.rpartition(".")
         command = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1"]
-        super().__init__(
-            f"{shlex.join(command)} -p $PORT {module}:{name}",
-            log,
-            **{
-                "DJANGO_SETTINGS_MODULE": live_settings.__name__,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                live_settings.PROJECT: os.environ["DJANGO_SETTINGS_MODULE"],
-                live_settings.CHANGED: json.dumps(own),
-                live_settings.DATABASE_NAMES: json.dumps(_database_names()),
-            },
-        )
+        variables: dict[str, Any] = {
+            "DJANGO_SETTINGS_MODULE": live_settings.__name__,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            live_settings.PROJECT: os.environ["DJANGO_SETTINGS_MODULE"],
+            live_settings.CHANGED: json.dumps(own),
+            live_settings.DATABASE_NAMES: json.dumps(_database_names()),
+        }
+        super().__init__(f"{shlex.join(command)} -p $PORT {module}:{name}", log, **variables)
         self.stomp = f"ws://localhost:{self.port}{path}"
 
     def client(self, **headers: str) -> LiveClient:
@@ -143,7 +140,7 @@ def _database_names() -> dict[str, str]:
     """Return the names of the databases of the test."""
     names = {}
     for connection in connections.all():
-        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]
             raise ImproperlyConfigured(
                 f"the database {connection.alias!r} of the tests is in memory, where a live gateway"
                 ' can\'t see it: add "TEST": {"NAME": BASE_DIR / "test.sqlite3"} to it'

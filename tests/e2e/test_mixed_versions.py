@@ -120,9 +120,9 @@ async def test_operators_of_the_new_one_see_the_old_one(both: list[Gateway]) -> 
         await client.subscribe("/topic/seen/from/elsewhere")
 
         def topics() -> list[str]:
-            url = f"{both[1].url}/api/v1/topics?search=/topic/seen/"
+            url = f"{both[1].url}/api/v1/topics?text=/topic/seen/"
             with urllib.request.urlopen(url, timeout=30) as response:
-                return [each["topic"] for each in json.load(response)["results"]]
+                return [each["topic"] for each in json.load(response)["topics"]]
 
         async with asyncio.timeout(30):
             while await asyncio.to_thread(topics) != ["/topic/seen/from/elsewhere"]:

@@ -21,16 +21,14 @@ function enter() {
 }
 
 function show({ headers: { sender }, body }) {
-  const item = note(body);
-  item.className = sender === guest ? "own" : "";
   const name = document.createElement("b");
   name.textContent = sender;
-  item.prepend(name);
+  note(name, body).className = sender === guest ? "own" : "";
 }
 
-function note(text) {
+function note(...content) {
   const item = document.createElement("li");
-  item.append(text); // as text, whatever it is
+  item.append(...content); // texts stay texts, whatever is in them
   messages.append(item);
   messages.scrollTop = messages.scrollHeight;
   return item;

@@ -31,5 +31,6 @@ function draw(figure) {
   figure.querySelector("polyline").setAttribute("points", points.join(" "));
 }
 
+document.getElementById("cut").addEventListener("click", () => client.forceDisconnect());
 showState(client);
 client.activate();

@@ -293,6 +293,25 @@ async def test_those_who_are_in_a_room_see_each_other_come_and_go(demo: Demo) ->
 
 
 @needs_chromium
+async def test_who_came_while_a_page_was_away_is_there_when_it_is_back(
+    demo: Demo, tmp_path: Path
+) -> None:
+    gateway = Gateway(tmp_path / "first", **demo.variables)
+    try:
+        async with example(Demo(gateway, demo.variables), "presence", "#garden") as ann:
+            await expect(ann.locator("#users")).to_contain_text("(you)")
+            gateway.popen.kill()
+            gateway.popen.wait()
+            async with example(demo, "presence", "#garden") as ben:
+                await expect(ben.locator("#users")).to_contain_text("(you)")
+                gateway = Gateway(tmp_path / "second", port=gateway.port, **demo.variables)
+                users = ann.locator("#users")
+                await expect(users).to_contain_text(await name_of(ben), timeout=30_000)
+    finally:
+        gateway.stop()
+
+
+@needs_chromium
 async def test_a_job_tells_how_far_it_is_also_to_a_page_that_is_loaded_anew(demo: Demo) -> None:
     async with example(demo, "progress") as page:
         await page.fill("#seconds", "1000")

@@ -18,7 +18,7 @@ run: $(VENV)/run ## start the gateway on http://localhost:8080 (PORT=, WORKERS=,
 	@$(BIN)/python manage.py migrate -v 0
 	@$(BIN)/python -m gateway
 
-demo: $(VENV)/run ## the same with a back end that answers, examples/backend.py
+demo: $(VENV)/run ## the same with a back end that answers, and with examples that run: examples/
 	@$(BIN)/python manage.py migrate -v 0
 	@$(BIN)/python -m gateway --demo
 
@@ -100,7 +100,7 @@ docs: $(VENV)/docs ## make the documents a site, in build/site; every link is lo
 	@$(BIN)/mkdocs build --strict --quiet
 
 screenshots: $(VENV)/dev ## look at every page: into build/screenshots, narrow and wide, light and dark
-	@SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -q tests/e2e/test_screenshots.py
+	@SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -q tests/e2e/test_screenshots.py tests/e2e/test_examples.py -k is_kept
 
 format: $(VENV)/dev ## put the code into form
 	$(BIN)/ruff format .

@@ -2,7 +2,8 @@
 The whole gateway in one terminal: ``python -m gateway``, or ``make run``.
 
 Every process of the Procfile runs in it. Where nothing answers at REDIS_URL, and it is on this
-machine, an embedded Valkey does. With ``--demo`` (or ``make demo``) a back end runs as well.
+machine, an embedded Valkey does. With ``--demo`` (or ``make demo``) a back end runs as well, and so
+do the examples.
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ WELCOME = """
 """
 
 DEMO = """
+  Examples that run, each of less than a hundred lines
+
+    http://localhost:{port}/examples/
+
+  and a service that publishes every five seconds on /topic/examples/ticker, which the
+  console hears (a console that you have used before: subscribe to it).
+
   A back end (examples/backend.py) answers what browsers send. In the console
 
     SEND to /app/greet                             the answer comes on /topic/greetings
@@ -50,13 +58,18 @@ DEMO = """
 
     curl -N 'localhost:{port}/api/events?topic=/topic/greetings&topic=/topic/test'
 """
-DEMO_PROCESSES = {"backend": "python examples/backend.py --verbose"}
+DEMO_PROCESSES = {
+    "backend": "python examples/backend.py --verbose",
+    "source": "python examples/dashboard_source.py",
+}
 
 
 def main() -> int:
     """Start everything, and return the exit status once all of it has ended."""
     demo = read_arguments().demo
     load_env()
+    if demo:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "examples.settings")
     end_when_asked()
     host = os.environ.setdefault("HOST", "127.0.0.1")
     port = os.environ.setdefault("PORT", "8080")
@@ -72,7 +85,7 @@ def read_arguments() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m gateway", description="Run the Procfile.")
     parser.add_argument("--version", action="version", version=f"stomp-gateway {__version__}")
-    parser.add_argument("--demo", action="store_true", help="run a back end as well")
+    parser.add_argument("--demo", action="store_true", help="with a back end and the examples")
     return parser.parse_args()
 
 

@@ -141,9 +141,15 @@ async def test_the_demo_answers_what_browsers_send(arguments: list[str], tmp_pat
                 message = await client.message()
                 assert message.headers["destination"] == topic
                 assert message.body.startswith(b"hello (answered by ")
+            await client.subscribe("/topic/examples/ticker", id="ticker")
+            assert b"requests a second" in (await client.message()).body
+        url = f"http://localhost:{port}/examples/"
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            assert b"Examples that run" in response.read()
     finally:
         output = run.interrupt()
     assert f"localhost:{port}/api/events?topic=/topic/greetings&topic=/topic/test" in output
+    assert url in output
     assert "backend | /topic/test: hello (answered by " in output
     assert "Traceback" not in output
     wait_until_none_is_left(arguments, run)

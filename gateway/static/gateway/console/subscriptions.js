@@ -13,7 +13,8 @@ const STATES = {
   subscribing: gettext("subscribing"),
   subscribed: gettext("subscribed"),
 };
-const FIRST_TIME = [["/topic/toast", {}], ["/topic/greetings", {}]];
+const ALSO = document.body.dataset.also?.split(" ") ?? []; // of a page that extends the console
+const FIRST_TIME = ["/topic/toast", "/topic/greetings", ...ALSO].map((each) => [each, {}]);
 
 const headerFields = new HeaderFields("subscribe-headers");
 const subscriptions = new Map();

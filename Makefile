@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated release clean bench-cluster clients npm-package docs
+.PHONY: help run demo gateway bridge backend admin test check audit coverage fuzz chaos production attack bridges bench bench-compare bench-operators screenshots format translations outdated release clean bench-cluster bench-newcomer clients npm-package docs
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -78,6 +78,9 @@ bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --
 
 bench-operators: $(VENV)/dev ## measure what operators wait for, with 10 000 sessions on two nodes; ARGS="--sessions 1000"
 	@$(BIN)/python -m benchmarks.operators $(ARGS)
+
+bench-newcomer: $(VENV)/dev ## time the way from a fresh clone to the first message in a browser
+	@$(BIN)/python -m benchmarks.newcomer
 
 bench-cluster: $(VENV)/dev ## measure what a publish costs all nodes of a Redis Cluster; ARGS="--quick"
 	@$(BIN)/python -m benchmarks.cluster $(ARGS)

@@ -3,6 +3,7 @@ Cluster: what a publish costs all nodes of Redis together, with sharded channels
 
     python -m benchmarks.cluster                # three nodes, six and twelve
     python -m benchmarks.cluster --quick        # three nodes, short
+    python -m benchmarks.cluster --server /usr/bin/redis-server
 
 Four channel layers, as of four processes, have 300 topics; each topic is heard by one of them, and
 so is every message, by the count. It is published by itself, as by 300 clients.
@@ -38,11 +39,11 @@ GOAL: Final = 0.5
 
 
 @contextlib.contextmanager
-def cluster(size: int) -> Iterator[tuple[str, list[int]]]:
+def cluster(size: int, server: str) -> Iterator[tuple[str, list[int]]]:
     """Give the URL of a cluster of so many primaries, and the ids of their processes."""
     with tempfile.TemporaryDirectory(prefix="gateway-benchmarks-") as folder:
         ports = [free_port() for _ in range(size)]
-        processes = [_start(Path(folder) / str(port), port) for port in ports]
+        processes = [_start(server, Path(folder) / str(port), port) for port in ports]
         try:
             _join([redis.Redis(port=port) for port in ports])
             nodes = ",".join(f"127.0.0.1:{port}" for port in ports)
@@ -53,9 +54,9 @@ def cluster(size: int) -> Iterator[tuple[str, list[int]]]:
                 process.wait()
 
 
-def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(server: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
     folder.mkdir()
-    command = [str(get_binary_path()), "--port", str(port), "--cluster-port", str(free_port())]
+    command = [server, "--port", str(port), "--cluster-port", str(free_port())]
     command += ["--bind", "127.0.0.1", "--dir", str(folder), "--cluster-enabled", "yes"]
     return subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL)
 
@@ -142,7 +143,7 @@ class Run:
         self.heard += len(messages)
 
 
-def measure(size: int, rounds: int, seconds: float) -> None:
+def measure(size: int, rounds: int, seconds: float, server: str) -> None:
     print(f"\n{size} nodes: us of all nodes of Redis together, for each publish")
     print(f"{'':32}{'off':>8}{'on':>8}{'on/off':>8}")
     kinds = {
@@ -150,7 +151,7 @@ def measure(size: int, rounds: int, seconds: float) -> None:
         "not kept": (False, False),
         "kept, and a pattern hears it": (True, True),
     }
-    with cluster(size) as (url, pids):
+    with cluster(size, server) as (url, pids):
         for name, (kept, pattern) in kinds.items():
             found: dict[str, list[float]] = {"off": [], "on": []}
             for _, sharded in [(n, s) for n in range(rounds) for s in found]:
@@ -165,13 +166,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a publish costs a cluster.")
     parser.add_argument("--rounds", type=int, default=5, help="of measurements (default: 5)")
     parser.add_argument("--seconds", type=float, default=3, help="of one (default: 3)")
+    own = str(get_binary_path())
+    parser.add_argument("--server", default=own, help="a Redis or Valkey (default: the embedded)")
     parser.add_argument("--quick", action="store_true", help="three nodes, one round of 2 seconds")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 2.0
     settings.configure()
     for size in (3,) if options.quick else (3, 6, 12):
-        measure(size, options.rounds, options.seconds)
+        measure(size, options.rounds, options.seconds, options.server)
 
 
 if __name__ == "__main__":

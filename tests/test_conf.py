@@ -15,7 +15,8 @@ from realtime.conf import NAMES, Conf, cached_setting, conf
 
 #: Django's own, and the channels package's: they need no default of ours.
 OF_OTHERS = {
-    "ALLOWED_HOSTS", "CHANNEL_LAYERS", "DATABASES", "DATA_UPLOAD_MAX_MEMORY_SIZE", "DEBUG",
+    "ALLOWED_HOSTS", "ASGI_APPLICATION", "CHANNEL_LAYERS", "DATABASES",
+    "DATA_UPLOAD_MAX_MEMORY_SIZE", "DEBUG",
     "SESSION_COOKIE_NAME", "SESSION_ENGINE",
 }  # fmt: skip
 

@@ -156,11 +156,7 @@ class Shard:
         self.sharded: ShardedSubscriber | None = None
         if self._hears_sharded and isinstance(self._pool, ClusterPool):
             self.sharded = ShardedSubscriber(self._pool, self._receive, self._renewed)
-
-    @property
-    def behind(self) -> bool:
-        """Whether what comes has to wait."""
-        return self.subscriber.behind or (self.sharded is not None and self.sharded.behind)
+        self.subscribe = self.subscriber.subscribe if self.sharded is None else self._subscribe_both
 
     async def caught_up(self) -> None:
         """Return when it does not have to wait any more, or after a while."""
@@ -168,12 +164,12 @@ class Shard:
         if self.sharded is not None:
             await self.sharded.caught_up()
 
-    # What the inherited layer calls
-
-    async def subscribe(self, channel: str) -> None:
+    async def _subscribe_both(self, channel: str) -> None:
+        assert self.sharded is not None
         await self.subscriber.subscribe(channel)
-        if self.sharded is not None:
-            await self.sharded.subscribe(channel)
+        await self.sharded.subscribe(channel)
+
+    # What the inherited layer calls, beside subscribe
 
     async def unsubscribe(self, channel: str) -> None:
         self.subscriber.unsubscribe(channel)

@@ -123,7 +123,13 @@ class Publisher:
         """Whether :meth:`ready` would wait."""
         layer = self._layer
         links = layer.links.get(asyncio.get_running_loop()) or layer.open_links()
-        return any(shard.pipeline.full or shard.behind for shard in links.shards)
+        for shard in links.shards:
+            link = shard.subscriber.link
+            if shard.pipeline.full or (link is not None and link.held is not None):
+                return True
+            if shard.sharded is not None and shard.sharded.behind:
+                return True
+        return False
 
     async def ready(self) -> None:
         """

@@ -96,8 +96,8 @@ def two_nodes(transactional_db: None) -> Iterator[None]:
         nodes = [CrowdedNode() for _ in range(2)]
         for node in nodes:
             stack.callback(node.close)
-            assert node.ready.wait(60)
-        deadline = time.monotonic() + 60
+            assert node.ready.wait(150)
+        deadline = time.monotonic() + 150
         while [each["sessions"] for each in board().reports()] != [SESSIONS] * 2 or (
             SessionRecord.objects.count() < 2 * SESSIONS
         ):

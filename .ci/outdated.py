@@ -22,6 +22,7 @@ AT_ONCE: Final = 8
 def main() -> int:
     """Print what is newer; return 1 if some could not be asked for."""
     pins = dict(sorted(pin for file in PROJECT.glob("requirements*.txt") for pin in pins_of(file)))
+    print(f"outdated: asking for {len(pins)} packages", file=sys.stderr, flush=True)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         asked = [threads.submit(newest, name, *how) for name in pins for how in ((), (ANY_PYTHON,))]
         answers = [each.result() for each in asked]

@@ -14,7 +14,9 @@ def check_variables(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage
     return [
         checks.Warning(
             f"{name} is set, and nothing reads it",
-            hint=f"Do you mean {meant[0]}?" if meant else "README.md lists all that are read.",
+            hint=f"Do you mean {meant[0]}?"
+            if meant
+            else "docs/configuration.md lists all that are read.",
             id="gateway.W001",
         )
         for name, meant in settings.UNKNOWN_VARIABLES.items()

@@ -3,7 +3,7 @@ The settings; what differs between installations comes from the environment.
 
 The variable is named as the setting. A secret that has no value may come from a file:
 ``NAME_FILE``.
-README.md lists every variable.
+docs/configuration.md lists every variable.
 """
 
 from __future__ import annotations

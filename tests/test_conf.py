@@ -1,4 +1,4 @@
-"""Settings: every one that is read has a default, and README tells the same one."""
+"""Settings: every one that is read has a default, and docs/configuration.md tells the same one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_OTHERS = {
     "SESSION_COOKIE_NAME", "SESSION_ENGINE",
 }  # fmt: skip
 
-#: Where the gateway, which README is about, has a default that suits nobody else.
+#: Where the gateway, which the page is about, has a default that suits nobody else.
 OF_THE_GATEWAY = {"STOMP_ROUTING": "gateway.routing"}
 
 
@@ -63,7 +63,7 @@ def is_a(value: Any, kind: Any) -> bool:
 
 
 def test_readme_tells_the_same_defaults(project: Path) -> None:
-    told = dict(defaults_of_readme(project))
+    told = dict(defaults_of_the_page(project))
     assert {"STOMP_ANONYMOUS", "STOMP_RULE_SECONDS", "STOMP_MAX_BODY_BYTES"} <= told.keys()
     assert {name: value for name, value in told.items() if value != as_told(name)} == {}
 
@@ -72,19 +72,21 @@ def test_readme_tells_every_setting_that_comes_from_the_environment(project: Pat
     settings = (project / "gateway" / "settings.py").read_text()
     ours = {name for name in NAMES if re.search(rf'env_\w+\(\s*"{name}"', settings)}
     assert len(ours) > 10
-    assert ours - dict(defaults_of_readme(project)).keys() == set()
+    assert ours - dict(defaults_of_the_page(project)).keys() == set()
 
 
-def defaults_of_readme(project: Path) -> Iterator[tuple[str, str]]:
-    """Return the variables in README that are settings of ours, each with its default there."""
-    table = (project / "README.md").read_text().partition("\n| variable | default |")[2]
+def defaults_of_the_page(project: Path) -> Iterator[tuple[str, str]]:
+    """Return the variables of the page that are settings of ours, each with its default there."""
+    table = (
+        (project / "docs" / "configuration.md").read_text().partition("\n| variable | default |")[2]
+    )
     for name, default in re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", table, re.MULTILINE):
         if name in NAMES:
             yield name, default.partition(";")[0].strip("`")
 
 
 def as_told(name: str) -> str:
-    """Return the default of a setting as README would say it."""
+    """Return the default of a setting as the page would say it."""
     value = OF_THE_GATEWAY.get(name, getattr(Conf, name))
     if value is None:
         assert name == "STOMP_MAX_BODY_BYTES"

@@ -35,13 +35,13 @@ from realtime.stomp import AccessDenied, StompError
 from tests.kit.users import make_user
 
 
-def test_readme_lists_every_variable(project: Path) -> None:
+def test_the_page_of_the_configuration_lists_every_variable(project: Path) -> None:
     source = (project / "gateway" / "settings.py").read_text()
     used = set(re.findall(r'(?:env_\w+|environ\.get)\(\s*"([A-Z_]+)"', source))
-    readme = (project / "README.md").read_text()
+    page = (project / "docs" / "configuration.md").read_text()
     assert {"REDIS_URL", "STOMP_ROUTING", "LOG_LEVEL"} <= used
     used -= {"STOMP_SEND_PREFIXES", "TRUST_PROXY"}  # they are only told that they are gone
-    assert {name for name in used if f"`{name}`" not in readme} == set()
+    assert {name for name in used if f"`{name}`" not in page} == set()
 
 
 def test_protocol_lists_every_error_code_and_no_other(project: Path) -> None:
@@ -238,12 +238,12 @@ def test_the_commands_of_the_page_make_a_user_a_member_and_a_service(
     assert Token.objects.get(user=backend).key in printed.getvalue()
 
 
-def test_the_variables_of_the_example_are_those_of_the_readme(project: Path) -> None:
+def test_the_variables_of_the_example_are_those_of_the_page(project: Path) -> None:
     example = (project / ".env.example").read_text()
     named = set(re.findall(r"^(?:# )?([A-Z_]+)=", example, re.MULTILINE))
     assert {"HTTPS", "TRUSTED_PROXIES", "STOMP_ROUTING"} <= named
-    readme = (project / "README.md").read_text()
-    assert {name for name in named if f"`{name}`" not in readme} == set()
+    page = (project / "docs" / "configuration.md").read_text()
+    assert {name for name in named if f"`{name}`" not in page} == set()
 
 
 def test_what_is_signed_as_the_page_says_is_good_for_what_it_says(project: Path) -> None:

@@ -253,7 +253,7 @@ def test_the_commands_of_the_page_name_what_is_there(compose: Composed) -> None:
 
 def test_the_page_lists_what_compose_alone_reads(project: Path) -> None:
     page = (DEPLOY / "README.md").read_text()
-    settings_read = (project / "README.md").read_text()
+    settings_read = (project / "docs" / "configuration.md").read_text()
     read = set(re.findall(r"\$\{([A-Z_]+)", (project / "docker-compose.yml").read_text()))
     assert {"HTTPS_PORT", "REDIS_MEMORY"} <= read
     told = {name for name in read if f"`{name}`" in page or f"`{name}`" in settings_read}

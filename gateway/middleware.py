@@ -6,13 +6,12 @@ from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import MiddlewareNotUsed
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from servestatic.middleware import ServeStaticMiddleware
 
-from realtime.access.limits import outage
+from realtime.access.limits import is_outage, outage
 
 
 class StaticFilesMiddleware(ServeStaticMiddleware):
@@ -34,7 +33,7 @@ class DatabaseAwayMiddleware(MiddlewareMixin):
     """Answers 503 where a view, or its page, needs a database that is away: no fault of ours."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(exception, DatabaseError):
+        if not is_outage(exception):
             return None
         outage.refuse(exception)
         headers = {"Retry-After": str(RETRY_SECONDS)}

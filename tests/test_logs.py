@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import redis
-from django.db import OperationalError, ProgrammingError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from django.test import AsyncClient
 
 from gateway.logs import LINE, JsonFormatter, TextFormatter, formatter_named
 from gateway.refusals import RefusedRequests
 from realtime.access import audit
-from realtime.access.limits import Outage, Refusals
+from realtime.access.limits import Outage, Refusals, is_outage
 from realtime.sessions.failures import as_stomp_error
 
 logger = logging.getLogger("tests.logs")
@@ -310,3 +310,19 @@ def test_all_of_a_network_of_ipv6_are_one_that_is_refused(
         "2001:db8::1",
         "2001:db8:0:1::1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (OperationalError("the server closed the connection"), True),
+        (InterfaceError("connection already closed"), True),
+        (ProgrammingError("no such table"), True),
+        (IntegrityError("NOT NULL constraint failed"), False),
+        (DataError("value too long"), False),
+        (ValueError("no error of a database"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_database_does_not_take_is_no_outage(error: Exception, away: bool) -> None:
+    assert is_outage(error) is away

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import Error as DatabaseError
 from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -28,7 +27,7 @@ from rest_framework.views import APIView
 from rest_framework.views import exception_handler as default_exception_handler
 
 from realtime.access import topic_quota
-from realtime.access.limits import outage, refusals
+from realtime.access.limits import is_outage, outage, refusals
 from realtime.access.rules import record_refused
 from realtime.access.topic_quota import TooManyTopics
 from realtime.broker import publish_many
@@ -56,7 +55,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         error = ParseError("JSON error: nested too deeply")
     if isinstance(error, RequestDataTooBig):
         error = TooLarge(f"the request is over {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes")
-    if isinstance(error, DatabaseError):
+    if is_outage(error):
         outage.refuse(error)
         error = Away("the database is away: try again.")
     return default_exception_handler(error, context)

@@ -14,9 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Hashable
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from django.db import ProgrammingError
+from django.db import DataError, IntegrityError, ProgrammingError
+from django.db import Error as DatabaseError
 
 from realtime.conf import conf
 from realtime.stomp import TooMany
@@ -118,6 +119,11 @@ class Refusals:
 
 #: Those of this process.
 refusals: Final = Refusals()
+
+
+def is_outage(error: BaseException) -> TypeGuard[DatabaseError]:
+    """Return whether an error is the database's: not that of what it was told to keep."""
+    return isinstance(error, DatabaseError) and not isinstance(error, IntegrityError | DataError)
 
 
 class Outage:

@@ -33,7 +33,7 @@ ACTS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
 
 
 class Operator(NamedTuple):
-    """Who does it: a user of Django who is logged in, and from where."""
+    """Who does it: a user of Django, who is logged in unless DEBUG is on, and from where."""
 
     user: Any
     address: str
@@ -104,7 +104,8 @@ def _write_down(
         if not records:
             continue
         said = f"{summary} ({doubt})" if doubt else summary
-        LogEntry.objects.log_actions(operator.user.pk, records, CHANGE, said)
+        if operator.user.pk is not None:  # with DEBUG it may be nobody, who has no entries
+            LogEntry.objects.log_actions(operator.user.pk, records, CHANGE, said)
         audit.record(
             what,
             user=operator.user.get_username(),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from django.db import Error as DatabaseError
 from redis import RedisError
 
-from realtime.access.limits import outage, refusals
+from realtime.access.limits import is_outage, outage, refusals
 from realtime.destinations.names import DestinationError, LoginRequired
 from realtime.messages.message import MessageTooLarge
 from realtime.stomp import (
@@ -55,7 +54,7 @@ def as_stomp_error(error: BaseException) -> StompError:
     if isinstance(error, RedisError):
         refusals.note("redis-away", None, f"Redis did not do what was asked for: {error}")
         return Unavailable("Redis is away: try again", code="unavailable", retry_after=2)
-    if isinstance(error, DatabaseError):
+    if is_outage(error):
         outage.refuse(error)
         return Unavailable("the database is away: try again", code="unavailable", retry_after=2)
     logger.error("a client's request failed", exc_info=error)

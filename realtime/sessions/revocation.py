@@ -25,12 +25,11 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
 from django.contrib.auth.models import Group, Permission
-from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from realtime.access.credentials import Login
-from realtime.access.limits import outage
+from realtime.access.limits import is_outage, outage
 from realtime.access.standing import look_up
 from realtime.concurrency import in_thread
 from realtime.conf import conf
@@ -145,7 +144,7 @@ class Revocation:
         try:
             found = await in_thread(lambda: list(look_up(sessions)))
         except Exception as error:
-            if isinstance(error, DatabaseError):
+            if is_outage(error):
                 outage.begin(error)
             else:
                 logger.exception("could not look whether logins still hold")

@@ -201,6 +201,21 @@ async def test_all_sessions_of_a_user_are_ended_and_no_others_by_those_who_may()
     assert await LogEntry.objects.filter(change_message__contains="moved").acount() == 2
 
 
+async def test_with_debug_anybody_may_and_what_is_done_is_in_the_audit_log(
+    settings: Any, caplog: Any
+) -> None:
+    settings.DEBUG = True
+    client = LocalClient()
+    await client.connect()
+    id = this_node().members[0].session.id
+    answer = await sync_to_async(APIClient().delete)(f"/api/v1/sessions/{id}?reason=late")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (await client.frame("ERROR")).headers["message"] == "late"
+    assert (await client.close())["code"] == 4500
+    assert f'reason="late" sessions="{id}"' in caplog.text
+    assert not await LogEntry.objects.aexists()
+
+
 async def test_a_subscription_is_ended_by_those_who_may() -> None:
     seeing, acting = await api_of(SEE), await api_of("realtime.unsubscribe_session", name="dora")
     async with local_client() as client:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from rest_framework import serializers
 
 from realtime import apublish
-from realtime.routes import allow, authenticated, on_send
+from realtime.routes import allow, authenticated, on_send, owner
 
 jobs: set[asyncio.Task[None]] = set()  # asyncio itself would forget them
 
@@ -19,7 +19,7 @@ class JobSerializer(serializers.Serializer[Any]):
 
 
 async def start(message: Any, session: Any, data: dict[str, int]) -> dict[str, str]:
-    topic = f"/topic/examples/jobs/{uuid4()}"  # nobody guesses it
+    topic = f"/topic/examples/jobs/{session.user_name}/{uuid4()}"
     job = asyncio.create_task(work(topic, data["seconds"]))
     jobs.add(job)
     job.add_done_callback(jobs.discard)
@@ -36,5 +36,5 @@ async def work(topic: str, seconds: int) -> None:
 routes = [
     on_send("/app/examples/jobs", start, body=JobSerializer),
     allow("/app/examples/jobs", send=authenticated),
-    allow("/topic/examples/jobs/*", subscribe=authenticated),
+    allow("/topic/examples/jobs/{username}/*", subscribe=owner),
 ]

@@ -46,6 +46,7 @@ class Child:
         self._process = process
         self._line = line
         self._watching: asyncio.Task[None] | None = None
+        self._told_to_end = False
 
     @classmethod
     async def start(cls, listener: socket.socket) -> Child:
@@ -80,7 +81,9 @@ class Child:
         """Ask it to end, and see to it that it does."""
         if self._watching is not None:
             self._watching.cancel()
-        self.send(signal.SIGTERM)
+        if not self._told_to_end:  # a second signal would hurry it
+            self._told_to_end = True
+            self.send(signal.SIGTERM)
         seconds = GRACE_SECONDS + goodbye_seconds()
         await asyncio.wait([self.end], timeout=seconds)
         if not self.end.done():
@@ -127,5 +130,11 @@ class Child:
 def goodbye_seconds() -> float:
     """Return how long a child takes at most to say goodbye, as the environment says it."""
     defaults = {"STOMP_DRAIN_DELAY_SECONDS": 0, "STOMP_DRAIN_SECONDS": 30}
-    told = {name: os.environ.get(name, "") for name in defaults}  # the child says what is no number
-    return sum(int(told[name]) if told[name].isdecimal() else defaults[name] for name in defaults)
+    return sum(_seconds(os.environ.get(name, ""), default) for name, default in defaults.items())
+
+
+def _seconds(text: str, default: int) -> int:
+    try:
+        return int(text)
+    except ValueError:  # the child says that this is no number
+        return default

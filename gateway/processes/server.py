@@ -58,6 +58,9 @@ def show_figures() -> None:
 
 def hear() -> None:
     """Retire when the supervisor says so; end when it is gone."""
+    from realtime.server.shutdown import Shutdown  # Django is set up by now
+
+    Shutdown.delays = False
     if os.read(LINE, 16):
         stop_accepting()
         return

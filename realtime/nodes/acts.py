@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import DatabaseError
 from redis import RedisError
 
 from realtime.access import audit
+from realtime.access.limits import outage
 from realtime.models import SessionRecord
 
 from .figures import names_of
@@ -104,8 +106,6 @@ def _write_down(
         if not records:
             continue
         said = f"{summary} ({doubt})" if doubt else summary
-        if operator.user.pk is not None:  # with DEBUG it may be nobody, who has no entries
-            LogEntry.objects.log_actions(operator.user.pk, records, CHANGE, said)
         audit.record(
             what,
             user=operator.user.get_username(),
@@ -114,6 +114,16 @@ def _write_down(
             **({"doubt": doubt} if doubt else {}),
             sessions=",".join(record.id for record in records),  # last: it may be cut
         )
+        if operator.user.pk is not None:  # with DEBUG it may be nobody, who has no entries
+            _enter(operator, records, said)
+
+
+def _enter(operator: Operator, records: list[SessionRecord], said: str) -> None:
+    """Make entries of the admin's log; it is done, though the database be away."""
+    try:
+        LogEntry.objects.log_actions(operator.user.pk, records, CHANGE, said)
+    except DatabaseError as error:
+        outage.refuse(error)
 
 
 def _then(reconnect: bool) -> str:

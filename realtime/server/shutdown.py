@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
@@ -43,6 +43,9 @@ class Shutdown:
     lets nobody in, sessions end little by little, and requests may finish.
     """
 
+    #: No delay where another process accepts already, or nobody watches this one any more.
+    delays: ClassVar[bool] = True
+
     def __init__(self, server: GatewayServer) -> None:
         self._server = server
         self._until = 0.0
@@ -53,8 +56,9 @@ class Shutdown:
         if self._server.signal_handlers:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._hurry)
-        this_node().draining = True
-        await self._wait_while(lambda: True, conf.STOMP_DRAIN_DELAY_SECONDS)
+        if self.delays:
+            this_node().draining = True
+            await self._wait_while(lambda: True, conf.STOMP_DRAIN_DELAY_SECONDS)
         self._server.stop_listening()
         _close_idle_connections()
         self._until = 0.0 if self._hurried else time.monotonic() + conf.STOMP_DRAIN_SECONDS

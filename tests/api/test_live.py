@@ -10,8 +10,10 @@ from uuid import uuid4
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
+from django.db import OperationalError
 from rest_framework.test import APIClient
 
+from realtime.access.limits import outage
 from realtime.layer import tickets
 from realtime.nodes import service
 from realtime.nodes.board import board
@@ -214,6 +216,24 @@ async def test_with_debug_anybody_may_and_what_is_done_is_in_the_audit_log(
     assert (await client.close())["code"] == 4500
     assert f'reason="late" sessions="{id}"' in caplog.text
     assert not await LogEntry.objects.aexists()
+
+
+async def test_what_is_done_is_in_the_audit_log_though_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise OperationalError("the server closed the connection")
+
+    acting = await api_of("realtime.disconnect_session", name="dora")
+    client = LocalClient()
+    await client.connect()
+    id = this_node().members[0].session.id
+    monkeypatch.setattr(LogEntry.objects, "log_actions", fail)
+    assert (await acting("delete", f"sessions/{id}?reason=late")).status_code == 204
+    assert (await client.frame("ERROR")).headers["message"] == "late"
+    await client.close()
+    assert f'user="dora" address="127.0.0.1" reason="late" sessions="{id}"' in caplog.text
+    outage.end()
 
 
 async def test_a_subscription_is_ended_by_those_who_may() -> None:

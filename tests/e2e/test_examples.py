@@ -365,7 +365,7 @@ async def test_the_gateway_itself_serves_no_example(address: str) -> None:
 def test_the_gateway_itself_has_no_rules_and_no_guests_of_theirs(settings: Any) -> None:
     assert "examples" not in settings.INSTALLED_APPS
     assert [each for each in settings.STOMP_AUTHENTICATORS if "examples" in each] == []
-    for topic in ("chat/lobby", "dashboard", "rooms/kitchen", "jobs/1", "cursors/ada"):
+    for topic in ("chat/lobby", "dashboard", "rooms/kitchen", "jobs/ada/1", "cursors/ada"):
         assert routing_table().rules(f"/topic/examples/{topic}") == ()
     assert routing_table().rules("/app/examples/jobs") == ()
 

@@ -95,7 +95,13 @@ async def test_a_child_that_does_not_end_in_time_is_killed(
 
 @pytest.mark.parametrize(
     ("told", "seconds"),
-    [({}, 30), ({"DELAY_": "7", "": "120"}, 127), ({"": "0"}, 0), ({"": "many"}, 30)],
+    [
+        ({}, 30),
+        ({"DELAY_": "7", "": "120"}, 127),
+        ({"": "0"}, 0),
+        ({"": "many"}, 30),
+        ({"": "+45"}, 45),
+    ],
     ids=str,
 )
 def test_a_child_has_as_long_as_it_is_told_to_take(
@@ -106,6 +112,19 @@ def test_a_child_has_as_long_as_it_is_told_to_take(
     for name, value in told.items():
         monkeypatch.setenv(f"STOMP_DRAIN_{name}SECONDS", value)
     assert child.goodbye_seconds() == seconds
+
+
+async def test_a_child_is_told_once_to_end(
+    serve_by: ServeBy, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[signal.Signals] = []
+    serve_by(BEATS)
+    process = await Child.start(listener)
+    assert await process.serves()
+    send = process.send
+    monkeypatch.setattr(process, "send", lambda number: (sent.append(number), send(number)))
+    await asyncio.gather(process.stop(), process.stop())
+    assert sent == [signal.SIGTERM]
 
 
 async def test_a_child_that_falls_silent_is_killed(

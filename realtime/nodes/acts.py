@@ -19,7 +19,7 @@ from django.db import DatabaseError
 from redis import RedisError
 
 from realtime.access import audit
-from realtime.access.limits import outage
+from realtime.access.limits import is_outage, outage
 from realtime.models import SessionRecord
 
 from .figures import names_of
@@ -123,6 +123,8 @@ def _enter(operator: Operator, records: list[SessionRecord], said: str) -> None:
     try:
         LogEntry.objects.log_actions(operator.user.pk, records, CHANGE, said)
     except DatabaseError as error:
+        if not is_outage(error):
+            raise
         outage.refuse(error)
 
 

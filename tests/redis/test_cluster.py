@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,21 +29,7 @@ from tests.kit.publishing import (
     submit,
     submit_sync,
 )
-from tests.kit.valkeys import TIMEOUT, Cluster, Server, closing
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that tests leave as it was."""
-    with closing(Cluster(tmp_path_factory.mktemp("cluster"))) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster of the test's own, to kill nodes of."""
-    with closing(Cluster(tmp_path)) as cluster:
-        yield cluster
+from tests.kit.valkeys import TIMEOUT, Cluster, Server
 
 
 def group_on(cluster: Cluster, server: Server, name: str = "group") -> str:

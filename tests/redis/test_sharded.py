@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,23 +24,9 @@ from realtime.redis.subscriber import ShardedSubscriber
 from realtime.routes.table import topic_options
 from realtime.routes.topics import History
 from tests.kit.listening import stomp_frames, subscription
-from tests.kit.valkeys import TIMEOUT, Cluster, Server, closing, wait_until
+from tests.kit.valkeys import TIMEOUT, Cluster, Server, wait_until
 
 PREFIX = "test"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that tests leave as it was."""
-    with closing(Cluster(tmp_path_factory.mktemp("sharded"))) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster of the test's own, to kill nodes of."""
-    with closing(Cluster(tmp_path)) as cluster:
-        yield cluster
 
 
 class Node:

@@ -58,6 +58,11 @@ class LoopLayer(RedisPubSubLoopLayer):
         for tell in self.on_renewed:
             tell()
 
+    @property
+    def hears(self) -> bool:
+        """Whether nothing is missed now of what is heard here."""
+        return all(shard.hears for shard in self.shards)
+
     def receive_data(
         self, subscribed: bytes, channel: bytes, data: bytes
     ) -> Awaitable[object] | None:
@@ -156,6 +161,11 @@ class Shard:
         self.sharded: ShardedSubscriber | None = None
         if self._hears_sharded and isinstance(self._pool, ClusterPool):
             self.sharded = ShardedSubscriber(self._pool, self._receive, self._renewed)
+
+    @property
+    def hears(self) -> bool:
+        """Whether nothing is missed now."""
+        return self.subscriber.hears and (self.sharded is None or self.sharded.hears)
 
     @property
     def behind(self) -> bool:

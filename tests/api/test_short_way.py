@@ -6,8 +6,10 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import unquote
@@ -33,12 +35,15 @@ from realtime.access import topic_quota
 from realtime.access.credentials import Login
 from realtime.access.topic_quota import TopicQuota
 from realtime.counters import counters
+from realtime.hub.notices import hear_notices, tell
 from realtime.sessions.node import this_node
+from realtime.sessions.revocation import USERS
 from tests.api.test_notification_api import Listener
 from tests.api.test_throttle import Clock
 from tests.kit import tokens
 from tests.kit.local_client import TIMEOUT, local_node, until
 from tests.kit.users import make_user
+from tests.kit.valkeys import Cluster, closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,9 +142,10 @@ class Api:
         assert not answer.short
         return answer
 
-    async def become(self, user: User, kind: str = "Token") -> None:
+    async def become(self, user: User) -> None:
         token, _ = await Token.objects.aget_or_create(user=user)
-        self.authorization = {"authorization": f"{kind} {token.key}"}
+        self.authorization = {"authorization": f"Token {token.key}"}
+        await settled()
 
 
 def _headers(start: Any, body: bytes, method: str) -> tuple[tuple[bytes, bytes], ...]:
@@ -169,14 +175,29 @@ def routing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topic_quota, "quota", TopicQuota())
 
 
-@pytest.fixture
-async def hearing(transactional_db: None) -> AsyncIterator[None]:
-    """A node that hears which users change."""
+async def settled() -> None:
+    """Return when this node has heard of all changes until now."""
+    heard: list[Any] = []
+    mark = [uuid4().hex]
+    await hear_notices(this_node().hub, USERS, heard.append)
+    await sync_to_async(tell)(USERS, mark)
+    await until(lambda: mark in heard)
+
+
+@asynccontextmanager
+async def hearing_node() -> AsyncIterator[None]:
+    """Let a node live that hears which users change."""
     async with local_node():
         this_node().start()
         await until(lambda: callers.hears is not None)
         yield
     assert callers.hears is None
+
+
+@pytest.fixture
+async def hearing(transactional_db: None) -> AsyncIterator[None]:
+    async with hearing_node():
+        yield
 
 
 @pytest.fixture
@@ -552,6 +573,7 @@ async def test_who_may_not_any_more_is_refused_at_once(
 
     if change in (leave_group, take_permission_of_group):
         await sync_to_async(join)(service)
+        await settled()
     await api.long()
     assert (await api.call()).short
     await sync_to_async(change)(service)
@@ -567,7 +589,10 @@ async def test_a_changed_password_makes_the_next_request_ask_again(api: Api, ser
 
     await api.long()
     await sync_to_async(change)()
-    assert [(await api.call()).short for _ in range(2)] == [False, True]
+    assert not (await api.call()).short
+    await settled()
+    await api.long()
+    assert (await api.call()).short
 
 
 @pytest.mark.parametrize("kind", ["group", "group-or-owner", "permission", "staff"])
@@ -586,6 +611,7 @@ async def test_rules_hold_until_the_user_changes(api: Api, service: User, kind: 
         service.save()
 
     await sync_to_async(grant)()
+    await settled()
     content = {"topic": f"/topic/{kind}/bob/a", "message": "x"}
     first, second = await api.call(content), await api.call(content)
     assert (first.status, second.status) == (202, 202)
@@ -790,3 +816,35 @@ async def test_who_hangs_up_does_not_stop_what_is_published(
     await asyncio.wait([task])
     assert await sync_to_async(listener.message)() is not None
     listener.pubsub.close()
+
+
+@pytest.mark.parametrize("sharded", ["off", "hear", "on"])
+async def test_it_is_there_on_a_cluster(
+    settings: Any,
+    transactional_db: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sharded: str,
+) -> None:
+    with closing(Cluster(tmp_path)) as cluster:
+        options = {"hosts": [cluster.url], "sharded": sharded}
+        config = {"BACKEND": "realtime.layer.TopicLayer", "CONFIG": options}
+        settings.CHANNEL_LAYERS = {"default": config}
+        async with hearing_node():
+            api = Api(monkeypatch)
+            user = await sync_to_async(make_user)("alice", "notifications.publish")
+            await api.become(user)
+            assert [(await api.call()).short for _ in range(3)] == [False, True, True]
+            await sync_to_async(delete_token)(user)
+            assert (await api.call()).status == 401
+
+
+async def test_a_channel_layer_that_may_miss_anything_switches_it_off(
+    settings: Any, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = "channels.layers.InMemoryChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    async with hearing_node():
+        api = Api(monkeypatch)
+        await api.become(await sync_to_async(make_user)("alice", "notifications.publish"))
+        assert [(await api.call()).short for _ in range(3)] == [False] * 3

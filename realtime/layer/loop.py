@@ -154,6 +154,11 @@ class Shard:
         self._renewed = renewed
         self._open()
 
+    @property
+    def hears(self) -> bool:
+        """Whether nothing is missed now."""
+        return self.subscriber.hears and (self.sharded is None or self.sharded.hears)
+
     def _open(self) -> None:
         self._pool = create_pool(self._host)
         self.pipeline = open_pipeline(self._pool, SCRIPTS)
@@ -161,11 +166,6 @@ class Shard:
         self.sharded: ShardedSubscriber | None = None
         if self._hears_sharded and isinstance(self._pool, ClusterPool):
             self.sharded = ShardedSubscriber(self._pool, self._receive, self._renewed)
-
-    @property
-    def hears(self) -> bool:
-        """Whether nothing is missed now."""
-        return self.subscriber.hears and (self.sharded is None or self.sharded.hears)
 
     @property
     def behind(self) -> bool:

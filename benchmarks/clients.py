@@ -127,13 +127,14 @@ async def connect(url: str, headers: dict[str, str], *, small: bool = False) -> 
 class HttpClient(asyncio.Protocol):
     """One keep-alive connection that sends the same request again and again, until stopped."""
 
-    def __init__(self, url: str, content: Any) -> None:
+    def __init__(self, url: str, content: Any, token: str = "") -> None:
         self.url = urlsplit(url)
         body = json.dumps(content).encode()
+        authorization = f"Authorization: Token {token}\r\n" if token else ""
         self.request = (
             f"POST {self.url.path} HTTP/1.1\r\nHost: localhost:{self.url.port}\r\n"
             f"Content-Type: application/json\r\nAccept: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"{authorization}Content-Length: {len(body)}\r\n\r\n"
         ).encode() + body
         self.buffer = b""
         self.answered = 0

@@ -37,12 +37,16 @@ Round = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Cost:
-    """What is compared: a figure of a workload; ``scale`` of it make one unit."""
+    """
+    What is compared: a figure of a workload; ``scale`` of it make one unit. With ``service`` there
+    is an account, with a token.
+    """
 
     unit: str
     workload: Workload
     figure: str = "us"
     scale: int = 1
+    service: bool = False
 
     def of(self, row: dict[str, Any]) -> float:
         return float(row[self.figure]) / self.scale
@@ -60,6 +64,8 @@ COSTS: Final = {
         _other("connections", at_once=8, destination="/topic/connections"),
         scale=1000,
     ),
+    "post": Cost("us per request", WORKLOADS["post"], service=True),
+    "post-list": Cost("us per notification", WORKLOADS["post-list"], service=True),
     "memory": Cost("KiB per session", _other("memory", sessions=2000), "KiB_each"),
 }
 
@@ -68,7 +74,9 @@ def measure(project: Path, cost: Cost, seconds: float) -> dict[str, Any]:
     """Start the gateway of a checkout, measure once, and end it."""
     options = cost.workload.options | {"seconds": seconds}
     with Site() as site:
-        row = run_load(site, gateway(site, project=project), cost.workload, options)
+        row = run_load(
+            site, gateway(site, project=project, service=cost.service), cost.workload, options
+        )
         log = (site.directory / "0.log").read_text(errors="replace")
     if "failed" in row:
         raise Failed(f"{row['failed']}; the log of {project} ends with:\n{log[-2000:]}")

@@ -26,7 +26,7 @@ async def post(
     await subscriber.subscribe("/topic/toast")
     notification = {"topic": "/topic/toast", "message": MESSAGE}
     content: Any = [notification] * batch if batch else notification
-    clients = [HttpClient(target.http + path, content) for _ in range(connections)]
+    clients = [HttpClient(target.http + path, content, target.token) for _ in range(connections)]
     await asyncio.gather(*(client.start() for client in clients))
 
     def posted() -> int:

@@ -41,6 +41,7 @@ class Target:
     headers: dict[str, str]
     pids: dict[str, list[int]]
     cores: dict[str, int]
+    token: str = ""
 
     async def connect(self, index: int = 0, *, small: bool = False) -> StompClient:
         return await connect(self.stomp[index % len(self.stomp)], self.headers, small=small)

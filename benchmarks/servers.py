@@ -74,6 +74,8 @@ class Server:
     stomp: list[str]
     http: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    #: That of a service, for HTTP; "" where nobody asks for one.
+    token: str = ""
     pids: dict[str, list[int]] = field(default_factory=dict)
 
 
@@ -165,12 +167,13 @@ def gateway(
     bridge: bool = False,
     routing: str = "gateway.routing",
     project: Path = PROJECT,
+    service: bool = False,
 ) -> Server:
     """
     Start nodes of the gateway as ``make run`` does, with a database of their own.
 
     With a bridge, that is what is measured: it has the server's core for itself. ``project`` is the
-    folder of another checkout.
+    folder of another checkout. With a service there is an account that posts with a token.
     """
     variables = gateway_variables(site, routing)
     if not (project / "realtime/routes/rules.py").exists():  # a revision that had no rules
@@ -179,6 +182,8 @@ def gateway(
     ports = [free_port() for _ in range(nodes)]
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
     server.http = f"http://127.0.0.1:{ports[0]}"
+    if service:
+        server.token = make_service(variables, project)
     command = UVICORN if uvicorn else procfile("web", project)
     role, core = ("gateway", "load") if bridge else ("server", "server")
     server.pids[role] = []
@@ -210,6 +215,21 @@ def gateway_variables(site: Site, routing: str) -> dict[str, str]:
 def migrate(variables: dict[str, str], project: Path = PROJECT) -> None:
     command = [sys.executable, "manage.py", "migrate", "-v", "0"]
     subprocess.run(command, cwd=project, env=environment(**variables), check=True)
+
+
+def make_service(variables: dict[str, str], project: Path) -> str:
+    """Make an account that may publish; return its token."""
+    code = (
+        "from django.contrib.auth.models import Permission, User\n"
+        "from rest_framework.authtoken.models import Token\n"
+        "user = User.objects.create_user('backend')\n"
+        "user.user_permissions.add(Permission.objects.get(codename='publish'))\n"
+        "print(Token.objects.create(user=user).key)"
+    )
+    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
+    return subprocess.check_output(
+        command, cwd=project, env=environment(**variables), text=True
+    ).strip()
 
 
 def procfile(name: str, project: Path = PROJECT) -> str:

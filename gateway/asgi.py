@@ -22,8 +22,9 @@ from django.urls import re_path  # noqa: E402
 
 from gateway.login import LoginHandler, hashes  # noqa: E402
 from gateway.metrics import listen  # noqa: E402
-from notifications.api.handler import SynchronousHandler  # noqa: E402
+from gateway.middleware import OF_THE_GATEWAY  # noqa: E402
 from notifications.api.parsers import NOT_UTF8, is_utf8  # noqa: E402
+from notifications.api.ways.short import ApiHandler  # noqa: E402
 from realtime.access.limits import refusals  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
@@ -40,7 +41,7 @@ if errors := [
     sys.exit("\n".join(["this can't be served:", *map(str, errors)]))
 
 listen()
-api_application: Any = SynchronousHandler()
+api_application: Any = ApiHandler(OF_THE_GATEWAY)
 if conf.STOMP_TRACING:
     from realtime.tracing import traced
 

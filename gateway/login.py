@@ -20,7 +20,7 @@ from django.core.exceptions import RequestAborted, ValidationError
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.translation import gettext, gettext_lazy
 
-from notifications.api.handler import SynchronousHandler
+from notifications.api.ways.long import SynchronousHandler
 from realtime.access.addresses import address_of, neighbourhood
 from realtime.access.passcodes import hashing, hold_back
 from realtime.concurrency import Busy

@@ -13,6 +13,24 @@ from servestatic.middleware import ServeStaticMiddleware
 
 from realtime.access.limits import is_outage, outage
 
+#: The middleware of the gateway's own settings. It does with one answer to a plain POST what it
+#: does with the next, so that the API has a short way; what is not here switches that off.
+OF_THE_GATEWAY: Final = frozenset(
+    {
+        "gateway.headers.security_headers",
+        "django.middleware.security.SecurityMiddleware",
+        "gateway.middleware.StaticFilesMiddleware",
+        "corsheaders.middleware.CorsMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+        "gateway.middleware.DatabaseAwayMiddleware",
+    }
+)
+
 
 class StaticFilesMiddleware(ServeStaticMiddleware):
     """servestatic's, which can't be called from synchronous code: the API goes without it."""

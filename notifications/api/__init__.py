@@ -3,8 +3,9 @@ API: ``/api/v1/`` for services, and ``/api/notification``, which is older than v
 
 ::
 
-    request ──> SynchronousHandler ──> middleware ──> PublishView ──> read_message
-                one thread, no hops                       └──> broker.publish_many ──> 202, 207, 503
+    request ──> ApiHandler ──> middleware ──> PublishView ──> read_message
+                one thread, no hops               └──> broker.publish_many ──> 202, 207, 503
+                     └──> or, where it is like the one before: read_message, broker.apublish_many
 
 ``views``        PublishView, and NotificationView: the same with fewer fields, and forms
 ``history``      what was published lately
@@ -15,7 +16,7 @@ API: ``/api/v1/`` for services, and ``/api/notification``, which is older than v
 ``errors``       what is answered when something is wrong, or away
 ``live``         sessions, topics, users and nodes, as the nodes know them now
 ``schema``       the OpenAPI document, and the page that shows it
-``handler``      SynchronousHandler: Django's stack on one thread
+``ways``         ApiHandler: Django's stack on one thread, and what is published without it
 ``throttle``     how many requests a user may make
 ``urls``         where it is
 

@@ -87,13 +87,23 @@ class BoundedJSONParser(JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        try:
-            text = stream.read().decode()
-            if text.startswith("\ufeff"):
-                raise ValueError("it begins with a byte order mark")
-            return _read(text, longest=_TIMES_BODY * conf.max_body_bytes + _MORE)
-        except ValueError as error:
-            raise ParseError(f"JSON parse error - {error}") from None
+        return read_json(stream.read())
+
+
+def read_json(body: bytes) -> Any:
+    """
+    Return the value, or the list of them, that a body has.
+
+    Raises:
+        ParseError, ValidationError, TooLarge: If it is not good.
+    """
+    try:
+        text = body.decode()
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark")
+        return _read(text, longest=_TIMES_BODY * conf.max_body_bytes + _MORE)
+    except ValueError as error:
+        raise ParseError(f"JSON parse error - {error}") from None
 
 
 def _read(text: str, longest: int) -> Any:

@@ -59,7 +59,7 @@ class RequestCounts:
             if known >= most:
                 return MINUTE - now % MINUTE
             known, untold = known + 1, untold + 1
-            tell = untold * SHARE >= most and time.monotonic() >= self._ask_from
+            tell = self._is_due(untold, most)
             self._counts[account] = known, 0 if tell else untold
             minute = self._minute
         if tell and (total := self._tell(account, minute, untold)) is not None:
@@ -70,6 +70,19 @@ class RequestCounts:
             if total > most:
                 return MINUTE - now % MINUTE
         return 0.0
+
+    def take_at_once(self, account: str, most: int) -> bool:
+        """Count a request as :meth:`take` does, unless that refuses it or has to ask Redis."""
+        with self._lock:
+            self._begin(int(time.time() // MINUTE))
+            known, untold = self._counts.get(account, (0, 0))
+            if known >= most or self._is_due(untold + 1, most):
+                return False
+            self._counts[account] = known + 1, untold + 1
+        return True
+
+    def _is_due(self, untold: int, most: int) -> bool:
+        return untold * SHARE >= most and time.monotonic() >= self._ask_from
 
     def _begin(self, minute: int) -> None:
         if minute != self._minute or len(self._counts) >= MAX_ACCOUNTS:

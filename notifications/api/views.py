@@ -117,7 +117,7 @@ class PublishView(APIView):
         except TooManyTopics as error:
             raise TooMany(error.message, error.retry_after) from None
         (message_id,) = _publish([checked])
-        return Response(_published(message, message_id), status=status.HTTP_202_ACCEPTED)
+        return Response(published(message, message_id), status=status.HTTP_202_ACCEPTED)
 
 
 class NotificationView(PublishView):
@@ -201,13 +201,13 @@ def _answer_list(request: Request, read: Callable[..., Message], key: str | None
         raise ValidationError({"non_field_errors": [error]})
     refused = cache(partial(_refused, request))
     all_read = [
-        _read(partial(read, item, key and f"{key}\n{number}"), refused)
+        _read(partial(read, item, key_of_item(key, number)), refused)
         for number, item in enumerate(items)
     ]
     messages = [each for each in all_read if isinstance(each, Checked)]
     ids = iter(_publish(messages) if messages else [])
     results = [
-        _published(each.message, next(ids)) if isinstance(each, Checked) else {"errors": each}
+        published(each.message, next(ids)) if isinstance(each, Checked) else {"errors": each}
         for each in all_read
     ]
     waits = [each.wait for each in all_read if isinstance(each, _OverLimit)]
@@ -215,6 +215,11 @@ def _answer_list(request: Request, read: Callable[..., Message], key: str | None
         headers = {"Retry-After": str(max(waits))}
         return Response(results, status=status.HTTP_429_TOO_MANY_REQUESTS, headers=headers)
     return Response(results, status=_status(len(messages), len(items)))
+
+
+def key_of_item(key: str | None, number: int) -> str | None:
+    """Return what makes a repeat of one of a list one, given the key of the request."""
+    return None if key is None else f"{key}\n{number}"
 
 
 class _OverLimit(dict[str, list[str]]):
@@ -268,7 +273,7 @@ def _status(taken: int, asked: int) -> int:
     return status.HTTP_207_MULTI_STATUS if taken else status.HTTP_400_BAD_REQUEST
 
 
-def _published(message: Message, message_id: str) -> dict[str, str]:
+def published(message: Message, message_id: str) -> dict[str, str]:
     """Return what is said of a message: its id is what subscribers see in ``message-id``."""
     return {"id": message_id, "topic": message.destination}
 
@@ -277,7 +282,10 @@ def _publish(messages: list[Checked]) -> list[str]:
     try:
         return publish_many(messages, "api")
     except RedisError as error:
-        refusals.note(
-            "redis-away", None, f"Redis did not take {len(messages)} notifications: {error}"
-        )
-        raise RedisAway from None
+        raise not_taken(len(messages), error) from None
+
+
+def not_taken(count: int, error: BaseException) -> RedisAway:
+    """Return what is answered where Redis did not take what was to be published, and note it."""
+    refusals.note("redis-away", None, f"Redis did not take {count} notifications: {error}")
+    return RedisAway()

@@ -8,7 +8,7 @@ client.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -108,6 +108,35 @@ async def adecide(who: Any, action: Action, destination: str) -> Decision:
         at_once = at_once and question.requirement.at_once
     until = float("inf") if at_once else time.monotonic() + conf.STOMP_RULE_SECONDS
     return _decided(question, action, destination, until)
+
+
+def asked_of_user(who: Any, action: Action, destination: str) -> set[Requirement]:
+    """
+    Return what rules ask of the user alone; where :func:`decide` allowed it, that holds until the
+    user changes.
+    """
+    asked = [question.requirement for question in _questions(who, action, destination)]
+    return {each for each in asked if each is not None and each.of_user}
+
+
+def is_allowed_at_once(
+    who: Any, action: Action, destination: str, held: Collection[Requirement]
+) -> bool:
+    """
+    Return whether something is allowed by what is in memory; if not, :func:`decide` knows.
+
+    Args:
+        held: What is known to hold for the user, of :func:`asked_of_user`.
+    """
+    questions = list(_questions(who, action, destination))
+    return bool(questions) and all(
+        requirement is not None
+        and (
+            requirement in held
+            or (requirement.at_once and bool(requirement(who, destination, variables)))
+        )
+        for _, requirement, variables in questions
+    )
 
 
 def record(who: Any, address: str, decision: Decision) -> None:

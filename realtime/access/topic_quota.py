@@ -84,6 +84,12 @@ class TopicQuota:
             most = conf.STOMP_NEW_TOPICS_PER_MINUTE if most is None else most
             self._check_unknown(account, destination, topic, most)
 
+    def counts(self, destination: str, most: int) -> bool:
+        """Return whether :meth:`check` would have to look how many new topics there were."""
+        if most <= 0 or hash(destination) in self.known:
+            return False
+        return topic_options(destination).history is not None
+
     def _check_unknown(self, account: str, destination: str, topic: int, most: int) -> None:
         if most <= 0 or topic_options(destination).history is None:
             return

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Awaitable, KeysView, Mapping, Sequence
+from collections.abc import Awaitable, Callable, KeysView, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -58,6 +58,8 @@ class Hub:
         self._check_now = asyncio.Event()
         self._presence: Presence | None = None
         self._delivered = 0  # since the outboxes last had their turn
+        #: Called when a lost connection to Redis was replaced: messages may be missing.
+        self.on_renewed: list[Callable[[], None]] = []
 
     # Who hears
 
@@ -152,7 +154,7 @@ class Hub:
 
     async def _listen(self) -> str:
         try:
-            channel = await self._layer.listen(self.receive, self._check_now.set)
+            channel = await self._layer.listen(self.receive, self._renewed)
         except BaseException:
             self._channel = None
             raise
@@ -160,7 +162,17 @@ class Hub:
             self._checker = asyncio.create_task(self._check_histories(), name="realtime-checks")
         return channel
 
+    def _renewed(self) -> None:
+        self._check_now.set()
+        for tell in self.on_renewed:
+            tell()
+
     # What is shown of it
+
+    @property
+    def hears(self) -> bool:
+        """Whether nothing is missed now; a channel layer that does not know may miss anything."""
+        return isinstance(self._layer, TopicLayer) and self._layer.open_links().hears
 
     @property
     def destinations(self) -> KeysView[str]:

@@ -58,6 +58,11 @@ class LoopLayer(RedisPubSubLoopLayer):
         for tell in self.on_renewed:
             tell()
 
+    @property
+    def hears(self) -> bool:
+        """Whether nothing is missed now of what is heard here."""
+        return all(shard.hears for shard in self.shards)
+
     def receive_data(
         self, subscribed: bytes, channel: bytes, data: bytes
     ) -> Awaitable[object] | None:
@@ -148,6 +153,11 @@ class Shard:
         self._receive = receive
         self._renewed = renewed
         self._open()
+
+    @property
+    def hears(self) -> bool:
+        """Whether nothing is missed now."""
+        return self.subscriber.hears and (self.sharded is None or self.sharded.hears)
 
     def _open(self) -> None:
         self._pool = create_pool(self._host)

@@ -111,6 +111,11 @@ class Subscriber:
         return self._failed
 
     @property
+    def hears(self) -> bool:
+        """Whether all is heard that is wanted: not while a lost connection is replaced."""
+        return not self._wanted or (self.link is not None and not self._renewing)
+
+    @property
     def behind(self) -> bool:
         """Whether ``receive`` has to be waited for."""
         return self.link is not None and self.link.held is not None
@@ -377,6 +382,12 @@ class ShardedSubscriber:
         self._moved = asyncio.Event()
         self._unsettled = False  # some are not heard, and nothing will say so again
         self._follower: asyncio.Task[None] | None = None
+
+    @property
+    def hears(self) -> bool:
+        """Whether all is heard that is wanted, on each node."""
+        settled = not (self._moved.is_set() or self._unsettled)
+        return settled and all(node.hears for node in self._nodes.values())
 
     @property
     def behind(self) -> bool:

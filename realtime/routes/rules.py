@@ -45,16 +45,22 @@ class Requirement:
             and the variables of the rule's pattern.
         at_once: Whether it needs nothing but what is in memory; otherwise it runs in a thread,
             unless it is async, and its answer is remembered for ``STOMP_RULE_SECONDS``.
+        of_user: Whether its answer is the same for all destinations, and another one only when
+            the user has changed.
     """
 
     name: str
     check: Check = field(repr=False)
     at_once: bool = False
+    of_user: bool = False
 
     def __or__(self, other: Requirement | Check) -> Requirement:
         other = requirement(other)
         return Requirement(
-            f"{self.name} | {other.name}", _Either(self, other), self.at_once and other.at_once
+            f"{self.name} | {other.name}",
+            _Either(self, other),
+            self.at_once and other.at_once,
+            self.of_user and other.of_user,
         )
 
     def __call__(self, who: Any, destination: str, variables: Mapping[str, str]) -> Any:
@@ -156,13 +162,13 @@ def _is_staff(who: Any, destination: str, variables: Mapping[str, str]) -> bool:
 
 
 #: Everybody, logged in or not.
-anyone: Final = Requirement("anyone", lambda *_: True, at_once=True)
+anyone: Final = Requirement("anyone", lambda *_: True, at_once=True, of_user=True)
 #: Whoever is logged in.
 authenticated: Final = Requirement(
-    "authenticated", lambda who, *_: _user_of(who) is not None, at_once=True
+    "authenticated", lambda who, *_: _user_of(who) is not None, at_once=True, of_user=True
 )
 #: Members of the staff, as the admin knows them.
-staff: Final = Requirement("staff", _is_staff, at_once=True)
+staff: Final = Requirement("staff", _is_staff, at_once=True, of_user=True)
 #: The user whose name stands where the pattern has ``{username}``.
 owner: Final = Requirement("owner", _is_owner, at_once=True)
 
@@ -174,7 +180,7 @@ def group(name: str) -> Requirement:
         user = _user_of(who)
         return user is not None and user.groups.filter(name=name).exists()
 
-    return Requirement(f"group({name!r})", check)
+    return Requirement(f"group({name!r})", check, of_user=True)
 
 
 def permission(name: str) -> Requirement:
@@ -191,7 +197,7 @@ def permission(name: str) -> Requirement:
         user = _user_of(who)
         return user is not None and user.has_perm(name)
 
-    return Requirement(f"permission({name!r})", check)
+    return Requirement(f"permission({name!r})", check, of_user=True)
 
 
 #: The permission by which an account is a service, and may publish over the API.
@@ -200,7 +206,7 @@ PUBLISH: Final = "notifications.publish"
 NEEDS_PUBLISH: Final = f"publishing needs the permission {PUBLISH}"
 
 #: Accounts that may publish for others: services.
-service: Final = Requirement("service", permission(PUBLISH).check)
+service: Final = Requirement("service", permission(PUBLISH).check, of_user=True)
 
 
 def _is_operator(who: Any, *asked: Any) -> bool:

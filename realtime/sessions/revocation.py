@@ -27,6 +27,7 @@ from django.contrib.auth import SESSION_KEY, get_user_model, user_logged_out
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.dispatch import Signal
 
 from realtime.access.credentials import Login
 from realtime.access.limits import is_outage, outage
@@ -44,6 +45,9 @@ USERS: Final = "/system/users"
 
 #: Stands for all users.
 EVERYBODY: Final = None
+
+#: Sent with the keys of ``users`` that were changed by this process, before nodes are told.
+users_changed: Final = Signal()
 
 #: Seconds until nodes look: what is done to one user often comes in several steps.
 _SOON: Final = 0.3
@@ -225,6 +229,7 @@ def announce(*users: Any) -> None:
 
 
 def _publish(users: Sequence[str | None]) -> None:
+    users_changed.send(None, users=users)
     try:
         tell(USERS, users)
     except Exception as error:  # the look at all sessions will find it

@@ -16,7 +16,8 @@ from django.test import Client
 from rest_framework.authtoken.models import Token
 
 from gateway.asgi import application
-from notifications.api import handler, views
+from notifications.api import views
+from notifications.api.ways import long as handler
 from realtime import concurrency
 from tests.kit.users import make_user
 

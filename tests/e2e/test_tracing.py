@@ -417,7 +417,7 @@ print(logging.getLogger("opentelemetry").propagate, len(services))
 
 def test_where_somebody_sends_spans_already_they_stay_in_charge(variables: dict[str, str]) -> None:
     own = {**variables, "STOMP_TRACING": "1"}
-    assert run("-c", SOMEBODY_ELSES, **own).stdout.split() == ["True", "True", "True", "1"]
+    assert run("-c", SOMEBODY_ELSES, **own).stdout.split() == ["True", "True", "True", "2"]
 
 
 def test_who_wants_traces_and_has_not_the_package_is_told_what_to_install(

@@ -85,6 +85,16 @@ class SynchronousHandler(ASGIHandler):
             _large_thread.submit(time.sleep, RESTS * (time.thread_time() - began))
 
     def _respond_sync(self, scope: Any, body: BytesIO) -> HttpResponseBase:
+        request, response = self.pass_through(scope, body)
+        response.close()  # which ends the request for the database too
+        body.close()
+        _let_go(request, response)
+        return response
+
+    def pass_through(
+        self, scope: Any, body: BytesIO
+    ) -> tuple[HttpRequest | None, HttpResponseBase]:
+        """Return what Django makes of a request, None if it can't be read, and its answer."""
         set_script_prefix(get_script_prefix(scope))
         request_started.send(sender=self.__class__, scope=scope)
         request, response = self.create_request(scope, body)
@@ -93,10 +103,7 @@ class SynchronousHandler(ASGIHandler):
             request.META["CONTENT_LENGTH"] = str(body.getbuffer().nbytes)
             response = self.get_response(request)
         assert response is not None  # it is the one or the other
-        response.close()  # which ends the request for the database too
-        body.close()
-        _let_go(request, response)
-        return response
+        return request, response
 
 
 def _let_go(*answered: object) -> None:

@@ -16,7 +16,7 @@ Delivery: from a message to one client's socket; nobody waits for another client
 
 Why so:
 
-* Frames are made with their WebSocket head, once for all who share them, and written past autobahn
+* Frames are made with their WebSocket head, once for all who share them, and written by the session
   to the socket: 300 subscribers cost about 7 us each, of which 4.5 are the kernel's.
 * ``ack`` is the subscription's key and the message's id, not a counter per session: so the frame
   can still be shared by all clients that number their subscriptions alike.

@@ -1,126 +1,162 @@
-"""daphne's HTTP requests, made safe: bounded in size and time; streams wait for who reads them."""
+"""GatewayRequest: one HTTP request and its answer; streams wait for who reads them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from io import BytesIO
-from typing import Any, Final
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http.client import responses
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
-from daphne.http_protocol import HTTPFactory, WebRequest
-from twisted.internet import reactor
-from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
+from daphne.utils import parse_x_forwarded_for
 
-from realtime.conf import conf
 from realtime.counters import counters
 
 from .bounds import Counted
 from .flow import Paced
-from .turns import Turns
 
-#: Seconds in which the body of a refused request is read and dropped: a connection that is
-#: closed with unread input is reset, and the client never sees the answer.
-REFUSED_SECONDS: Final = 5.0
+if TYPE_CHECKING:
+    from .connection import HttpConnection
+    from .inbound import Inbox
+
+#: In pieces of what size an application gets a body.
+BODY_PIECE_BYTES: Final = 64 * 1024
 
 #: Seconds after which a request that found too many others may come again, for Retry-After.
 RETRY_SECONDS: Final = 2
 
 #: Methods whose bodies mean nothing (RFC 9110, section 9.3): what comes is dropped.
-WITHOUT_BODY: Final = (b"GET", b"HEAD")
+WITHOUT_BODY: Final = ("GET", "HEAD")
+
+#: Answers that have none (RFC 9110, section 6.4.1).
+BODILESS: Final = (204, 304)
 
 #: Why a connection of an address is one too many.
 TOO_MANY: Final = "too many connections from this address"
 
-_REASONS: Final = {
-    408: "Request Timeout",
-    413: "Content Too Large",
-    503: "Service Unavailable",
-}
+_REASONS: Final = {413: "Content Too Large"}
 
 
-class GatewayRequest(Counted, Paced, WebRequest):
-    """One HTTP request."""
+class GatewayRequest(Counted, Paced):
+    """One HTTP request, complete when it begins."""
 
-    channel: Any
-    refused = False  # it was answered before it was complete
-    _endless = False
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        # Django reads forms; Twisted would before, and spends 200 us on each content-type.
-        super().__init__(*args, parsePOSTFormSubmission=False, **options)
+    def __init__(self, connection: HttpConnection) -> None:
+        self.server = connection.server
+        self.method = ""
+        self.target = b""
+        self.version = ""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.keep_alive = False
+        #: What came after a request to become a WebSocket.
+        self.early: bytes | None = None
+        self.client_addr = connection.client
+        self.finished = False
+        self._connection: HttpConnection | None = connection
+        self._body: bytes | bytearray = b""
+        self._inbox: Inbox | None = None
+        self._began = 0.0
+        self._start: dict[str, Any] | None = None
+        self._written = self._complete = False
+        self._status = 0
+        self._sent = 0
+        self._chunked = False
+        self._endless = False
 
     def __repr__(self) -> str:
         # For logs: the query of the URL may have a ticket or a token.
-        return f"<{type(self).__name__} {self.method!r} {self.uri.partition(b'?')[0]!r}>"
+        return f"<{type(self).__name__} {self.method} {self.path!r}>"
 
-    # The body
+    @property
+    def path(self) -> str:
+        """What was asked for, without a query."""
+        return self.target.partition(b"?")[0].decode("latin-1")
 
-    def gotLength(self, length: int | None) -> None:
-        # Not Twisted's temporary file, with which 4 MB took the event loop 5 ms, or as long as the
-        # disk liked: Bodies bounds what is in memory, where the application gets it in any case.
-        self.content = BytesIO()
-        self._check_size(length or 0)
+    def header(self, wanted: bytes) -> bytes:
+        """Return the values of a header as one, b"" where there is none."""
+        return b",".join([value for name, value in self.headers if name == wanted])
 
-    def handleContentChunk(self, data: bytes) -> None:
-        if not self.refused:
-            self._check_size(self.counted_bytes + len(data), len(data))
-        if not self.refused:
-            self.server.bodies.add(self, len(data))
-            if self.channel._command not in WITHOUT_BODY:
-                self.content.write(data)
-
-    def _check_size(self, size: int, more: int | None = None) -> None:
-        """Refuse a body that is too large, or too large now: ``more`` of it is new."""
-        if size > self.server.max_body_bytes:
-            self.refuse(413, f"the request is over {self.server.max_body_bytes} bytes")
-        elif not self.server.bodies.fits(size if more is None else more):
-            text = f"requests of {conf.STOMP_MAX_REQUESTS_BYTES} bytes are under way"
-            self.server.refusals.note("busy", None, text)
-            self.refuse(503, "too many requests are under way: try again")
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self.refused:
-            self.channel.loseConnection()
+    def add(self, data: bytes) -> None:
+        """Take a part of the body."""
+        if self.method in WITHOUT_BODY:
+            return
+        if not self._body:
+            self._body = data
+        elif isinstance(self._body, bytearray):
+            self._body += data
         else:
-            super().requestReceived(command, path, version)
-            self.content = BytesIO()  # the application's inbox has it now
-        if self.transport is None:  # it has become a WebSocket
-            self._part_from_channel()
+            self._body = bytearray(self._body) + data
 
-    def _part_from_channel(self) -> None:
-        """Let both go at once, not when the garbage collector comes: they weigh 5 KiB."""
-        self.channel.requests.clear()
-        self.channel = None
+    # To the application
 
-    def refuse(self, status: int, detail: str) -> None:
-        """Answer before the request is complete, and close when what still comes has been read."""
-        self.refused = True
-        self.content.close()
-        self.server.bodies.give_back(self)
-        transport = self.channel.transport
-        counters.add(counters.responses, status)
-        transport.write(answer(status, detail))
-        if self.requestHeaders.hasHeader(b"Expect"):  # then nothing has been sent yet
-            self.requestHeaders.removeHeader(b"Expect")
-            self.channel.loseConnection()
-        else:
-            reactor.callLater(REFUSED_SECONDS, transport.loseConnection)
+    def begin(self) -> None:
+        """Hand the request to an application of its own."""
+        self._began = time.time()
+        self.server.protocol_connected(self)
+        self._inbox = self.server.create_application(self, self.scope("http"))
+        body, self._body = memoryview(self._body), b""
+        for start in range(0, len(body) or 1, BODY_PIECE_BYTES):
+            end = start + BODY_PIECE_BYTES
+            piece = {"body": bytes(body[start:end]), "more_body": end < len(body)}
+            self._put({"type": "http.request", **piece})
+
+    def scope(self, kind: str) -> dict[str, Any]:
+        """Return the ASGI scope of a request, or of the WebSocket that it asks for."""
+        assert self._connection is not None
+        raw_path, _, query = self.target.partition(b"?")
+        scheme = "https" if self._connection.secure else "http"
+        if kind == "websocket":
+            scheme = "wss" if self._connection.secure else "ws"
+        scope: dict[str, Any] = {
+            "type": kind,
+            "http_version": self.version,
+            "scheme": scheme,
+            "path": unquote(raw_path.decode()),
+            "raw_path": raw_path,
+            "root_path": "",
+            "query_string": query,
+            "headers": self.headers,
+            "client": self.client_addr,
+            "server": self._connection.server_address,
+        }
+        if kind == "http":
+            scope["method"] = self.method
+        if self.server.proxy_forwarded_address_header:
+            scope["client"], scope["scheme"] = parse_x_forwarded_for(
+                dict(self.headers),
+                self.server.proxy_forwarded_address_header,
+                self.server.proxy_forwarded_port_header,
+                self.server.proxy_forwarded_proto_header,
+                scope["client"],
+                scope["scheme"],
+            )
+        return scope
+
+    def _put(self, message: dict[str, Any]) -> None:
+        if self._inbox is not None:
+            self._inbox.put_nowait(message)
 
     # The response
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        if self.finished or self.channel is None:
+        """
+        Take what the application sends.
+
+        Raises:
+            ValueError: If that is no answer to a request, or not in this place.
+        """
+        if self.finished:
             return
-        begins = message["type"] == "http.response.start"
-        if begins and _is_stream(message) and not self._admit_stream():
-            return
-        if message.get("more_body") and self.producer is None:
-            self.registerProducer(self, True)
-        super().handle_reply(message)
-        if begins and self.server.draining:
-            self.channel.persistent = False
-            self.setHeader(b"Connection", b"close")
+        kind = message["type"]
+        if kind == "http.response.start" and self._start is None:
+            if not _is_stream(message) or self._admit_stream():
+                self._start = message
+        elif kind == "http.response.body" and self._start is not None:
+            self._write(message.get("body", b""), bool(message.get("more_body")))
+        else:
+            raise ValueError(f"{kind} is no answer to a request, or not in this place")
 
     def _admit_stream(self) -> bool:
         """Count a stream of events as a connection; answer 429 if it is one too many."""
@@ -129,45 +165,136 @@ class GatewayRequest(Counted, Paced, WebRequest):
         if client is None or self.server.addresses.enter(self, client[0]):
             return True
         self.server.refusals.note("too-many-connections", client, TOO_MANY)
-        self._answer(429, {"detail": TOO_MANY})
+        self._answer(429, TOO_MANY)
         return False
 
-    def _answer(self, status: int, content: dict[str, str]) -> None:
-        self.setResponseCode(status)
-        self.setHeader(b"Content-Type", b"application/json")
-        self.write(json.dumps(content).encode())
-        self.finish()
+    def _answer(self, status: int, detail: str) -> None:
+        headers = [(b"Content-Type", b"application/json")]
+        self._start = {"status": status, "headers": headers}
+        self._write(json.dumps({"detail": detail}).encode(), more=False)
+
+    def _write(self, body: bytes, more: bool) -> None:
+        connection = self._connection
+        assert connection is not None and self._start is not None
+        parts = [] if self._written else [self._head(len(body), more)]
+        if self.method == "HEAD" or self._status in BODILESS:
+            pass
+        elif self._chunked:
+            if body:
+                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+            if not more:
+                parts.append(b"0\r\n\r\n")
+        else:
+            parts.append(body)
+        self._written, self._complete = True, not more
+        self._sent += len(body)
+        connection.write(b"".join(parts))
+        if not more:
+            self.finish()
+
+    def _head(self, size: int, more: bool) -> bytes:
+        """Return first line and headers, and find out how the end of the body is known."""
+        assert self._start is not None
+        self._status = status = self._start["status"]
+        headers = list(self._start.get("headers", ()))
+        names = {name.lower(): value for name, value in headers}
+        bodiless = self.method == "HEAD" or status in BODILESS
+        if not bodiless and b"content-length" not in names:
+            if not more:
+                headers.append((b"Content-Length", b"%d" % size))
+            elif self.version == "1.1":
+                self._chunked = True
+                headers.append((b"Transfer-Encoding", b"chunked"))
+            else:
+                self.keep_alive = False
+        if self.server.draining or names.get(b"connection", b"").lower() == b"close":
+            self.keep_alive = False
+        if b"connection" not in names and (not self.keep_alive or self.version == "1.0"):
+            headers.append((b"Connection", b"keep-alive" if self.keep_alive else b"close"))
+        if b"date" not in names:
+            headers.append((b"Date", _date(int(time.time()))))
+        if self.server.server_name and b"server" not in names:
+            headers.append((b"Server", self.server.server_name.encode()))
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        if not lines.count(b"\r") == lines.count(b"\n") == len(headers):
+            raise ValueError("a header of the answer has a line break")
+        return b"%b%b\r\n" % (_status_line(status), lines)
 
     def finish(self) -> None:
-        if self.producer is not None:
-            self.unregisterProducer()
-        self.stopProducing()
-        if not self.finished and not self._disconnected:
-            counters.add(counters.responses, self.code)
-            super().finish()
+        """End the answer, as if it had been all."""
+        if self.finished or (connection := self._connection) is None:
+            return
+        if not self._complete:
+            self._write(b"", more=False)
+            return
+        counters.add(counters.responses, self._status)
+        self._log()
+        self._end()
+        connection.answered(self.keep_alive)
 
-    def connectionLost(self, reason: Any) -> None:
+    def _end(self) -> None:
+        self.finished = True
+        self._connection = None
         self.stopProducing()
-        super().connectionLost(reason)
+        self._put({"type": "http.disconnect"})
+        self._inbox = None
+        self.server.protocol_disconnected(self)
+
+    def _log(self) -> None:
+        if self.server.action_logger is None:
+            return
+        details = {
+            "path": self.path,
+            "status": self._status,
+            "method": self.method,
+            "client": client_shown(self.client_addr),
+            "time_taken": time.time() - self._began,
+            "size": self._sent,
+        }
+        self.server.log_action("http", "complete", details)
+
+    # Its end
+
+    def disconnected(self) -> None:
+        """Tell the application that the client is gone."""
+        if not self.finished:
+            self._end()
+
+    def abort(self) -> None:
+        """Cut the client off: what is half done must not look whole."""
+        if self._connection is not None:
+            self._connection.transport.abortConnection()
 
     def end(self, application: asyncio.Task[Any]) -> None:
         """End a stream of events, whose client will come again; other responses are finished."""
-        if self._endless or self._disconnected:
+        if self._endless or self.finished:
             self.finish()
             application.cancel()
 
     def application_ended(self, error: BaseException | None) -> None:
-        """Answer if the application has not; what it left half done must not look whole."""
-        if self.finished or self._disconnected:
+        """Answer if the application has not."""
+        if self.finished:
             return
-        if self._response_started:
-            self.channel.transport.abortConnection()
+        if self._written:
+            self.abort()
         else:
-            self.basic_error(500, b"Internal Server Error", "Exception inside application.")
+            self._answer(500, "internal server error")
 
     def check_timeouts(self) -> None:
-        if not self.finished and not self._disconnected:
-            super().check_timeouts()
+        limit = self.server.http_timeout
+        if self.finished or not limit or time.time() - self._began <= limit:
+            return
+        if not self._written:
+            self._answer(503, "the application did not answer in time")
+        elif self._endless:
+            self.finish()
+        else:
+            self.abort()
+
+
+def client_shown(client: list[Any] | None) -> str | None:
+    """Return a client as daphne's access log shows it."""
+    return None if client is None else f"{client[0]}:{client[1]}"
 
 
 def _is_stream(message: dict[str, Any]) -> bool:
@@ -177,105 +304,23 @@ def _is_stream(message: dict[str, Any]) -> bool:
     )
 
 
+@lru_cache(maxsize=128)
+def _status_line(status: int) -> bytes:
+    reason = _REASONS.get(status) or responses.get(status, "Unknown")
+    return f"HTTP/1.1 {status} {reason}\r\n".encode()
+
+
+@lru_cache(maxsize=2)
+def _date(now: int) -> bytes:
+    return formatdate(now, usegmt=True).encode()
+
+
 def answer(status: int, detail: str) -> bytes:
     """Return a response that is the last on its connection."""
     body = json.dumps({"detail": detail})
     again = f"Retry-After: {RETRY_SECONDS}\r\n" if status == 503 else ""
-    return (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n{again}"
+    headers = (
+        f"Content-Type: application/json\r\n{again}"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-    ).encode()
-
-
-def has_left(client: socket.socket) -> bool:
-    """Return whether a client has hung up, and sent nothing more that is not read."""
-    try:
-        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
-class GatewayChannel(HTTPChannel):
-    """
-    One HTTP connection, on which neither head nor body of a request may drip in.
-
-    Twisted's own clock, which starts anew with each byte, is for connections without a request.
-    """
-
-    _awaited = ""  # of a request that has begun: "head" or "body"
-    _idle_seconds: float | None = None
-    _early = b""  # what has come of a request that may not begin yet
-    turns: Turns
-
-    def dataReceived(self, data: bytes) -> None:
-        begins = bool(data) and not self._awaited and not self._handlingRequest
-        if begins and not self.turns.begin(self._peer(), self._begin):
-            self._early = data
-            self.transport.pauseProducing()
-        else:
-            self._receive(data, begins)
-
-    def _peer(self) -> str:
-        return getattr(self.transport.getPeer(), "host", "")
-
-    def _begin(self) -> None:
-        data, self._early = self._early, b""
-        if data:
-            self.transport.resumeProducing()
-            if not has_left(self.transport.socket):
-                self._receive(data, begins=True)
-
-    def connectionLost(self, reason: Any) -> None:
-        self._early = b""
-        super().connectionLost(reason)
-
-    def _receive(self, data: bytes, begins: bool) -> None:
-        if begins:
-            self._awaited, self._idle_seconds = "head", self.timeOut
-        super().dataReceived(data)
-        if begins and self._awaited == "head":  # few do not come whole; a clock set back is dear
-            self.setTimeout(conf.STOMP_HEAD_SECONDS)
-
-    def resetTimeout(self) -> None:
-        """Do nothing: what comes does not put a deadline off."""
-
-    def allHeadersReceived(self) -> None:
-        super().allHeadersReceived()
-        self._awaited = "body"
-        if self.length != 0:
-            self.setTimeout(conf.STOMP_BODY_SECONDS)
-
-    def allContentReceived(self) -> None:
-        self._awaited = ""
-        self.timeOut = self._idle_seconds
-        super().allContentReceived()
-
-    def timeoutConnection(self) -> None:
-        refused = any(request.refused for request in self.requests)
-        if self._awaited and not refused:
-            counters.add(counters.responses, 408)
-            self.transport.write(answer(408, "the request did not come in time"))
-        super().timeoutConnection()
-
-
-class GatewayHTTPFactory(HTTPFactory):
-    """Makes :class:`GatewayRequest` objects."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._turns = Turns()
-
-    def buildProtocol(self, addr: Any) -> Any:
-        protocol = super().buildProtocol(addr)
-        protocol.requestFactory = GatewayRequest
-        return protocol
-
-    def protocol(self) -> Any:
-        channel = GatewayChannel()
-        channel.turns = self._turns
-        return _GenericHTTPChannelProtocol(channel)
-
-    def log(self, request: Any) -> None:
-        """Do nothing: daphne has an access log of its own."""
+    )
+    return _status_line(status) + headers.encode()

@@ -27,15 +27,15 @@ from realtime.conf import conf
 from realtime.redis import address_shown
 from realtime.sessions.node import this_node
 
-from . import slim
 from .bounds import Bodies, Connections
-from .http import GatewayHTTPFactory
+from .connection import GatewayHTTPFactory
+from .http import BODY_PIECE_BYTES
 from .inbound import Inbox
 from .memory import Memory
 from .shutdown import Shutdown
 from .traffic import bound_sockets
 from .turns import bound_accepts
-from .websocket import GatewayProtocol, GatewayWebSocketFactory
+from .websocket import GatewayProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,6 @@ BODY_SLACK_BYTES: Final = 64 * 1024
 
 #: What a WebSocket message may have beyond a frame of STOMP.
 MESSAGE_SLACK_BYTES: Final = 128 * 1024
-
-#: In pieces of what size an application gets a body.
-BODY_PIECE_BYTES: Final = 64 * 1024
 
 #: How often each connection's timeouts are checked, and in how many turns.
 CHECK_SECONDS: Final = 2.0
@@ -92,6 +89,8 @@ class GatewayServer(daphne.server.Server):
         self.endpoints = [_with_backlog(endpoint) for endpoint in self.endpoints]
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
+        sizes = (self.websocket_max_frame_size, self.websocket_max_message_size)  # 0 is for none
+        self.largest_message = min((size for size in sizes if size), default=2**63)
         self.draining = False
         self.addresses = Connections()
         self.bodies = Bodies()
@@ -106,7 +105,7 @@ class GatewayServer(daphne.server.Server):
             logger.warning("DEBUG is on: the gateway is open to everybody; not for production")
         # The names by which daphne 4.2 makes its factories.
         daphne.server.HTTPFactory = GatewayHTTPFactory
-        daphne.server.WebSocketFactory = GatewayWebSocketFactory
+        daphne.server.WebSocketFactory = WebSocketOptions
         daphne.server.serverFromString = endpoint_of
         _shorten_pauses()
         bound_sockets(daphne.server.twisted_loop)
@@ -121,6 +120,7 @@ class GatewayServer(daphne.server.Server):
         if sys.platform == "linux" and port.addressFamily in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it.
             port.socket.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+            port.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     # Applications
 
@@ -142,7 +142,10 @@ class GatewayServer(daphne.server.Server):
         return inbox
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        await super().handle_reply(protocol, message)
+        details = self.connections.get(protocol)
+        if details is None or "disconnected" in details:
+            return
+        protocol.handle_reply(message)
         if protocol.paused and message["type"] in ("websocket.send", "http.response.body"):
             await protocol.ready()
 
@@ -161,7 +164,7 @@ class GatewayServer(daphne.server.Server):
         del self.connections[protocol]
         self.bodies.give_back(protocol)
         if isinstance(protocol, GatewayProtocol):
-            reactor.callLater(0, slim.forget_cycles, protocol)  # autobahn asks it a last time
+            protocol.forget()
 
     def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
         details = self.connections[protocol]
@@ -210,6 +213,16 @@ class GatewayServer(daphne.server.Server):
         self.draining = True
         for port in self._ports:
             port.stopListening()
+
+
+class WebSocketOptions:
+    """Stands where daphne makes a factory of WebSockets: here connections of HTTP become them."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take what daphne hands over; the server knows all of it."""
+
+    def setProtocolOptions(self, **options: Any) -> None:
+        """Take what daphne hands over; the server knows all of it."""
 
 
 def log_start(port: Any) -> None:

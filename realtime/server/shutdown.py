@@ -10,21 +10,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
-from twisted.web.http import HTTPChannel
 
 from realtime.conf import conf
 from realtime.sessions.node import this_node
-from realtime.stomp import Restart
+
+from .connection import HttpConnection
+from .websocket import GatewayProtocol
 
 if TYPE_CHECKING:
     from .server import GatewayServer
 
 logger = logging.getLogger(__name__)
-
-#: The close code of WebSockets, "service restart" in IANA's registry, with which sessions end too.
-RESTART: Final = Restart.close_code
 
 #: Sessions that are ended in a second at most, and the part of the drain time for all of them;
 #: the rest is for the closing handshakes.
@@ -103,7 +100,7 @@ class Shutdown:
         # A socket that is closed with unread input is reset, and its client loses the goodbye:
         # wait for the closing handshakes too, and for what is not written yet.
         handshakes = any(
-            isinstance(protocol, WebSocketProtocol) for protocol in self._server.connections
+            isinstance(protocol, GatewayProtocol) for protocol in self._server.connections
         )
         return handshakes or bool(self._applications()) or bool(reactor.getWriters())
 
@@ -120,6 +117,5 @@ def _close_idle_connections() -> None:
     for transport in reactor.getReaders():
         protocol = getattr(transport, "protocol", None)
         protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
-        channel = getattr(protocol, "_channel", None)
-        if isinstance(channel, HTTPChannel) and not channel.requests:
-            channel.loseConnection()
+        if isinstance(protocol, HttpConnection) and protocol.idle:
+            protocol.close()

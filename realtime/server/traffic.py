@@ -8,21 +8,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet.protocol import Protocol
 
 from realtime.conf import conf
+from realtime.delivery.frames import in_websocket_frame
 from realtime.stomp import AccessDenied, Frame, StompError, encode
 
-from .budget import BYTES_PER_FRAME, Budget
-from .flow import Paced
+from .bounds import BYTES_PER_FRAME, Budget
+from .flow import Paced, send_at_once, unsent_bytes
 from .inbound import (
-    BINARY,
     CLOSE,
     CONTINUATION,
     PING,
+    PONG,
     TEXT,
     FrameRefused,
     Head,
+    Inbox,
     read_head,
     take_messages,
     unmask,
@@ -34,11 +36,19 @@ FRAMES_PER_TURN: Final = 256
 #: What comes of a socket, or that its client has gone, takes up to 0.2 ms.
 SOCKETS_PER_TURN: Final = 100
 
+_FINAL: Final = 0x80
+
 #: In how many fragments a message may come.
 MAX_FRAGMENTS: Final = 4096
 
 #: What a client may send before its WebSocket is open.
 MAX_EARLY_BYTES: Final = 64 * 1024
+
+#: How far a WebSocket is.
+CONNECTING: Final = 0
+OPEN: Final = 1
+CLOSING: Final = 2
+CLOSED: Final = 3
 
 
 class Fragments:
@@ -52,12 +62,10 @@ class Fragments:
         self.count = 0
 
 
-class Traffic(Paced, WebSocketProtocol):
-    """
-    The ways in and out of a WebSocket: autobahn does the handshake; what follows is read here.
+class Traffic(Paced, Protocol):
+    """The ways in and out of a WebSocket, once its handshake has begun."""
 
-    autobahn's parser copies what was read once for each frame, and takes 20 us for a message.
-    """
+    state = CONNECTING
 
     #: Whether the application writes by itself.
     attached = False
@@ -74,12 +82,19 @@ class Traffic(Paced, WebSocketProtocol):
     #: The largest frame, and the largest message.
     largest = 2**20
 
-    server: Any = None
-    data: bytes | bytearray  # what was read and not taken
+    #: Whether what comes is dropped: it follows what can't be read, or the end.
+    deaf = False
+
+    #: Whether the application hears no more.
+    muted = False
+
+    server: Any
+    inbox: Inbox | None = None
+    client_addr: list[Any] | None
+    data: bytes | bytearray = b""  # what was read and not taken
     heard: float
     _needed = 0  # so much of it makes a whole frame
     _skip = 0  # so much is to be dropped: it is of a frame that is too large
-    _deaf = False  # all is dropped: it follows what can't be read
     _full = _throttled = False  # why the client is not read from
     _fragments: Fragments | None = None
     _begun = 0.0  # when the message began that is not whole yet
@@ -91,9 +106,9 @@ class Traffic(Paced, WebSocketProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.heard = time.time()
-        if self.state == self.STATE_CONNECTING:
+        if self.state == CONNECTING:
             self._receive_early(data)
-        elif not self._deaf:
+        elif not self.deaf:
             if self.data:
                 self.data += data  # a bytearray: nothing is copied again with each read
                 if len(self.data) < self._needed:
@@ -102,16 +117,17 @@ class Traffic(Paced, WebSocketProtocol):
             self._consume(data)
 
     def _receive_early(self, data: bytes) -> None:
-        """Let autobahn read the handshake, and keep what comes before it is answered."""
+        """Keep what comes before the handshake is answered."""
         self.data += data
-        if self.server is None:
-            super().consumeData()
-        elif self.reading and len(self.data) > MAX_EARLY_BYTES:
+        if self.reading and len(self.data) > MAX_EARLY_BYTES:
             self.pause_reading()
 
-    def consumeData(self) -> None:
-        """Read what came with the handshake; autobahn calls it when that was answered."""
-        self._consume(bytes(self.data))
+    def read_early(self) -> None:
+        """Read what came before the handshake was answered."""
+        if self.reading:
+            self._consume(bytes(self.data))
+        else:
+            self.resume_reading()
 
     def _consume(self, data: bytes) -> None:
         start = at = 0
@@ -123,12 +139,12 @@ class Traffic(Paced, WebSocketProtocol):
             at = self._take(data, at, taken)
         except FrameRefused as refused:
             self._hand_over(taken)
-            self._fail_connection(refused.code, refused.reason)
+            self.fail(refused.code, refused.reason)
             at = min(refused.end, len(data))
             self._skip = refused.end - at
         except UnicodeDecodeError:
             self._hand_over(taken)
-            self._fail_connection(1007, "the text is not valid UTF-8")
+            self.fail(1007, "the text is not valid UTF-8")
         if taken:
             self._hand_over(taken)
         if at < len(data) or self.data or self._begun:
@@ -138,7 +154,7 @@ class Traffic(Paced, WebSocketProtocol):
 
     def _keep(self, data: bytes, at: int, *, progress: bool) -> None:
         """Keep what is not taken, and note since when the client owes the rest of a message."""
-        if at == len(data) or self._deaf:
+        if at == len(data) or self.deaf:
             self.data = b""
             if self._fragments is None:
                 self._begun = 0.0
@@ -152,9 +168,9 @@ class Traffic(Paced, WebSocketProtocol):
     def _take(self, data: bytes, at: int, taken: list[bytes]) -> int:
         """Take whole frames from at on; return where the rest begins."""
         collect = partial(self._collect, taken) if self.attached else self._deliver
-        while at < len(data) and self.reading and not self._deaf:
+        while at < len(data) and self.reading and not self.deaf:
             start, frames = at, 0
-            if self._fragments is None and self.state == self.STATE_OPEN:
+            if self._fragments is None and self.state == OPEN:
                 deliver = self._deliver_first if self.binary is None else collect
                 at, frames = take_messages(data, at, self.largest, FRAMES_PER_TURN, deliver)
             if not frames:
@@ -169,11 +185,11 @@ class Traffic(Paced, WebSocketProtocol):
     def _take_frame(self, data: bytes, at: int) -> int:
         """Take any one frame, if it is whole."""
         self._needed = 0
-        head = read_head(data, at) if self.state != self.STATE_CLOSED else None
+        head = read_head(data, at) if self.state != CLOSED else None
         if head is None:
             return at
         if head.opcode < CLOSE:
-            if self.state != self.STATE_OPEN:
+            if self.state != OPEN:
                 return self._pass(head, data)
             self._check_place(head)
         if head.end > len(data):
@@ -205,7 +221,7 @@ class Traffic(Paced, WebSocketProtocol):
         begun = self._fragments
         if begun is None:
             if head.final:
-                self.onMessage(payload, head.opcode != TEXT)
+                self._put_message(payload, head.opcode == TEXT)
                 return
             begun = self._fragments = Fragments(text=head.opcode == TEXT)
             self._begun = self.heard
@@ -213,7 +229,7 @@ class Traffic(Paced, WebSocketProtocol):
         begun.count += 1
         if head.final:
             self._fragments = None
-            self.onMessage(bytes(begun.data), not begun.text)
+            self._put_message(bytes(begun.data), begun.text)
         elif begun.count >= MAX_FRAGMENTS:
             self.refuse(_too_many(f"a message may have {MAX_FRAGMENTS} fragments"))
 
@@ -222,18 +238,18 @@ class Traffic(Paced, WebSocketProtocol):
             self._unanswered = payload
         elif opcode == CLOSE:
             code = int.from_bytes(payload[:2], "big") if payload else None
-            self.onCloseFrame(code, payload[2:] or None)
+            self.take_close(code, payload[2:])
 
     def _answer_ping(self) -> None:
         """Answer the last ping, which answers those before it too (section 5.5.3)."""
         payload, self._unanswered = self._unanswered, None
-        self.sendPong(payload)
+        self.send_control(PONG, payload or b"")
 
     # Messages
 
     def _deliver(self, data: bytes, text: bool) -> bool:
-        self.onMessage(data, not text)
-        return self.reading and not self._deaf and self.state == self.STATE_OPEN
+        self._put_message(data, text)
+        return self.reading and not self.deaf and self.state == OPEN
 
     def _deliver_first(self, data: bytes, text: bool) -> bool:
         self._deliver(data, text)
@@ -248,12 +264,12 @@ class Traffic(Paced, WebSocketProtocol):
 
     def _hand_over(self, taken: list[bytes]) -> None:
         if taken:
-            self.onMessage(b"".join(taken), True)
+            self._put_message(b"".join(taken), False)
             taken.clear()
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if self.state == self.STATE_OPEN and not self.muted:
-            self.application_queue.put_nowait(self._received(payload, not isBinary))
+    def _put_message(self, payload: bytes, text: bool) -> None:
+        if self.state == OPEN and not self.muted and self.inbox is not None:
+            self.inbox.put_nowait(self._received(payload, text))
 
     def _received(self, payload: bytes, text: bool) -> dict[str, Any]:
         """
@@ -279,8 +295,8 @@ class Traffic(Paced, WebSocketProtocol):
         seconds = budget.spend(frames, now)
         if not seconds:
             return
-        if self.state != self.STATE_OPEN:
-            self._deaf = True
+        if self.state != OPEN:
+            self.deaf = True
         elif budget.is_out_of_patience(now):
             limit = f"{conf.STOMP_FRAMES_PER_SECOND} small WebSocket frames a second"
             self.refuse(_too_many(f"more than {limit}"))
@@ -305,12 +321,11 @@ class Traffic(Paced, WebSocketProtocol):
 
     def refuse(self, error: StompError) -> None:
         """Close with the code of an error; a client that speaks STOMP gets its ERROR before."""
-        if self.state != self.STATE_OPEN:
+        if self.state != OPEN:
             return
         self.server.refusals.note(error.code, self.client_addr, error.message)
-        if self.attached:
-            self.sendFrame(opcode=BINARY if self.binary else TEXT, payload=_error_frame(error))
-        self._fail_connection(error.close_code, error.message)
+        frame = in_websocket_frame(_error_frame(error), bool(self.binary)) if self.attached else b""
+        self.fail(error.close_code, error.message, frame)
 
     # Reading or not
 
@@ -341,10 +356,20 @@ class Traffic(Paced, WebSocketProtocol):
     def _read_on(self) -> None:
         if self._begun:
             self._begun = self.heard  # it was not the client that kept it waiting
-        if self.state != self.STATE_CONNECTING:
+        if self.state != CONNECTING:
             self._consume(bytes(self.data))  # what had been read before
         if self.reading:
             self.transport.resumeProducing()
+
+    # What the end of it is: of GatewayProtocol
+
+    def fail(self, code: int, reason: str, last: bytes = b"") -> None:
+        """Close because of what the client sent, after a last frame."""
+        raise NotImplementedError
+
+    def take_close(self, code: int | None, reason: bytes) -> None:
+        """Take in a close frame."""
+        raise NotImplementedError
 
     # Out
 
@@ -355,28 +380,23 @@ class Traffic(Paced, WebSocketProtocol):
         The data is taken in any case. After a False, wait for :attr:`resume`.
         """
         transport = self.transport
-        if self.state != self.STATE_OPEN:
+        if self.state != OPEN:
             return True
         if self._direct and not (transport.dataBuffer or transport._tempDataLen):
-            # Saves Twisted's two changes of the selector per frame: 20 us became 8.
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                sent = 0  # it takes nothing now, or the connection is lost: the reactor finds out
-            if sent == len(data):
+            data = send_at_once(transport, data)
+            if not data:
                 return True
-            data = data[sent:]
         transport.write(data)
         return not self.paused
 
     @property
     def buffered(self) -> int:
         """The bytes written that the operating system has not taken yet."""
-        transport = self.transport
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return unsent_bytes(self.transport)
 
-    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        self.transport.write(data)  # autobahn also counts, and formats log lines
+    def send_control(self, opcode: int, payload: bytes) -> None:
+        """Send a control frame, of at most 125 bytes."""
+        self.write(control_frame(opcode, payload))
 
     def resumeProducing(self) -> None:
         super().resumeProducing()
@@ -384,6 +404,11 @@ class Traffic(Paced, WebSocketProtocol):
             self._answer_ping()
         if self.resume is not None:
             self.resume()
+
+
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """Return a control frame of the server, of at most 125 bytes; RFC 6455, section 5.5."""
+    return bytes((_FINAL | opcode, len(payload))) + payload
 
 
 def _too_many(text: str) -> StompError:

@@ -9,9 +9,14 @@ from typing import Any, Final
 
 from twisted.internet.tcp import Port
 
-#: A WebSocket takes up to 1 ms from its handshake until it is closed for one that came later, and a
-#: message takes five turns of the loop: it is some 10 ms late, however many come at once.
-REQUESTS_PER_TURN: Final = 2
+#: What the requests of one turn may cost together. A WebSocket takes up to 1 ms from its handshake
+#: until it is closed for one that came later, and a message takes five turns of the loop: it is
+#: some 10 ms late, however many come at once. Requests that follow others cost less.
+COST_PER_TURN: Final = 8
+
+#: What the first request of a connection costs, which may become a WebSocket, and each other.
+FIRST: Final = 4
+NEXT: Final = 1
 
 #: Twisted accepts a hundred connections at once, and more where more come: 40 ms and more.
 ACCEPTS_PER_TURN: Final = 5
@@ -26,17 +31,17 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._begun = 0
-        self._lines: dict[str, deque[Callable[[], None]]] = {}
+        self._spent = 0
+        self._lines: dict[str, deque[tuple[int, Callable[[], None]]]] = {}
         self._scheduled = False
 
-    def begin(self, address: str, later: Callable[[], None]) -> bool:
+    def begin(self, address: str, later: Callable[[], None], cost: int = FIRST) -> bool:
         """Return whether a request may begin now; if not, ``later`` is called when it may."""
         self._schedule()
-        if self._lines or self._begun >= REQUESTS_PER_TURN:
-            self._lines.setdefault(address, deque()).append(later)
+        if self._lines or self._spent + cost > COST_PER_TURN:
+            self._lines.setdefault(address, deque()).append((cost, later))
             return False
-        self._begun += 1
+        self._spent += cost
         return True
 
     def _schedule(self) -> None:
@@ -45,13 +50,14 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        self._begun, self._scheduled = 0, False
-        while self._lines and self._begun < REQUESTS_PER_TURN:
-            self._begun += 1
+        self._spent, self._scheduled = 0, False
+        while self._lines and self._spent < COST_PER_TURN:
+            cost, begin = self._take()
+            self._spent += cost
             self._schedule()
-            self._take()()
+            begin()
 
-    def _take(self) -> Callable[[], None]:
+    def _take(self) -> tuple[int, Callable[[], None]]:
         address = next(iter(self._lines))
         line = self._lines.pop(address)
         first = line.popleft()

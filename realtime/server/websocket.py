@@ -1,30 +1,39 @@
-"""GatewayProtocol: daphne's WebSocket from its handshake to its end, which has reasons."""
+"""GatewayProtocol: one WebSocket from its handshake to its end, which has reasons."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from http.client import responses
 from random import uniform
-from types import SimpleNamespace
 from typing import Any, Final
 
-from autobahn.util import encode_truncate
-from autobahn.websocket.types import ConnectionDeny
-from daphne.ws_protocol import WebSocketFactory
-from twisted.internet import reactor
+from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 
 from realtime.access.addresses import FORWARDED_FOR, client_address
+from realtime.delivery.frames import in_websocket_frame
+from realtime.stomp import Restart
 
-from . import slim
+from . import handshake
 from .bounds import Counted
-from .http import TOO_MANY
-from .shutdown import RESTART
-from .traffic import Traffic
+from .handshake import HandshakeRefused
+from .http import TOO_MANY, GatewayRequest, client_shown
+from .inbound import CLOSE, PING
+from .traffic import CLOSED, CLOSING, CONNECTING, OPEN, Traffic, control_frame
 
-#: Seconds that the last bytes to a client have after the closing handshake.
+#: Seconds for the answer to a close frame, and for the last bytes after it.
+ANSWER_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
+
+#: The close code "service restart" in IANA's registry, with which sessions end too.
+RESTART: Final = Restart.close_code
+
+#: Bytes of a reason (RFC 6455, section 5.5).
+MAX_REASON_BYTES: Final = 123
+
+#: Close codes: no code came (section 7.1.5), and the connection was lost (section 7.4.1).
+NO_CODE: Final = 1005
+LOST: Final = 1006
 
 
 class GatewayProtocol(Counted, Traffic):
@@ -36,159 +45,208 @@ class GatewayProtocol(Counted, Traffic):
     for it is a stream of bytes: messages that were read together are one event.
     """
 
-    #: Seconds for the answer to a close frame. autobahn counts in whole ones, rounded down:
-    #: its default, 1, may be no time at all.
-    closeHandshakeTimeout = 5
-
-    request: Any
-    _transport_details: Any = None
+    _key = b""
+    _offered: list[str]
+    _code = LOST  # with which it ended
+    _opened = 0.0
     _pinged = 0.0
     _unsent = 0
 
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.largest = server.largest_message
+        self.client_addr: list[Any] | None = None
+        self.path = ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path!r}>"
+
     # Beginning
 
-    def connectionMade(self) -> None:
-        self.heard = time.time()
+    def begin(self, request: GatewayRequest) -> None:
+        """Check what a client asks for, and ask the application."""
+        self.heard = self._opened = time.time()
         # A TLS transport encrypts what is written to it, not what is sent by its socket.
         self._direct = isinstance(self.transport, Connection) and not self.transport.TLS
-        super().connectionMade()
-        slim.share_statistics(self)
+        self.data = request.early or b""
+        self.path = request.path
+        self.client_addr = request.client_addr
+        try:
+            handshake.check(request)
+            self._count(request)
+        except HandshakeRefused as refused:
+            self._deny(refused)
+            return
+        self._key = request.header(b"sec-websocket-key")
+        self._offered = handshake.offered(request)
+        self.server.protocol_connected(self)
+        scope = request.scope("websocket") | {"subprotocols": self._offered}
+        self.inbox = self.server.create_application(self, scope)
+        self._put({"type": "websocket.connect"})
+        self._log("connecting")
 
-    def onConnect(self, request: Any) -> Any:
-        server, peer = self.factory.server_class, self.transport.getPeer()
-        forwarded = request.headers.get("x-forwarded-for", "").encode()
-        address = client_address(getattr(peer, "host", ""), [(FORWARDED_FOR, forwarded)])
-        if address and not server.addresses.enter(self, address):
-            server.refusals.note("too-many-connections", (address,), TOO_MANY)
-            raise ConnectionDeny(429, TOO_MANY)
-        return super().onConnect(request)
-
-    def onOpen(self) -> None:
-        super().onOpen()
-        self.transport.unregisterProducer()  # the HTTPChannel, and all that it holds
-        self.transport.registerProducer(self, True)
-        self.request = SimpleNamespace(path=self.request.path)
-        # Who came together need not be asked together whether they live.
-        self.heard -= uniform(0, self.server.ping_interval)
-        slim.forget_handshake(self)
-        self.resume_reading()  # if it had sent too much to wait for
+    def _count(self, request: GatewayRequest) -> None:
+        """Count the connection among those of its address."""
+        peer = request.client_addr[0] if request.client_addr else ""
+        address = client_address(peer, [(FORWARDED_FOR, request.header(FORWARDED_FOR))])
+        if address and not self.server.addresses.enter(self, address):
+            self.server.refusals.note("too-many-connections", (address,), TOO_MANY)
+            raise HandshakeRefused(429, TOO_MANY)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
+        """Take what the application sends."""
         kind = message["type"]
         if kind == "websocket.accept":
             self._accept(message)
-        elif kind == "websocket.close" and self.state == self.STATE_CONNECTING:
-            self._deny(403, message.get("reason") or "access denied")
-            self.server.protocol_disconnected(self)
-        elif self.state == self.STATE_CONNECTING:
-            super().handle_reply(message)
+        elif kind == "websocket.close" and self.state == CONNECTING:
+            self._reject(message.get("reason") or "access denied")
         elif kind == "websocket.send":
             self._send(message)
         elif kind == "websocket.close":
             self.close(message.get("code") or 1000, message.get("reason") or "")
+        else:
+            raise ValueError(f"{kind} is nothing that a WebSocket is sent")
 
     def _accept(self, message: dict[str, Any]) -> None:
-        if self.state != self.STATE_CONNECTING:
+        if self.state != CONNECTING:
             return
         if self.server.draining:
-            self._deny(503, "the server restarts")
+            self._deny(HandshakeRefused(503, "the server restarts"))
             return
         subprotocol = message.get("subprotocol")
-        if subprotocol is not None and subprotocol not in self.websocket_protocols:
+        if subprotocol is not None and subprotocol not in self._offered:
             raise ValueError(f"the client has not offered the sub-protocol {subprotocol!r}")
-        self.serverAccept(subprotocol)
+        more = message.get("headers") or ()
+        self._open(handshake.accepted(self._key, subprotocol, more, self.server.server_name))
         attach = message.get("realtime.attach")
-        if attach is not None and self.state == self.STATE_OPEN:
+        if attach is not None:
             self.attached = True
             attach(self)
 
+    def _open(self, answer: bytes) -> None:
+        transport: Any = self.transport
+        self.state = OPEN
+        self.write(answer)
+        transport.registerProducer(self, True)
+        # Who came together need not be asked together whether they live.
+        self.heard -= uniform(0, self.server.ping_interval)
+        del self._key, self._offered
+        self._log("connected")
+        if self.data or not self.reading:  # it has sent something before it was answered
+            asyncio.get_running_loop().call_soon(self.read_early)
+
+    def _reject(self, reason: str) -> None:
+        self._log("rejected")
+        self._deny(HandshakeRefused(403, reason))
+
+    def _deny(self, refused: HandshakeRefused) -> None:
+        transport: Any = self.transport
+        transport.write(handshake.denied(refused))
+        self.state = CLOSED
+        self._hang_up()
+
     def _send(self, message: dict[str, Any]) -> None:
-        # Not autobahn's sendMessage, whose limit for what clients send holds for us too, and
-        # which raises after a close frame; daphne leaves out what is empty.
-        if self.state == self.STATE_OPEN:
-            data = message.get("bytes")
-            if data is not None:
-                self.sendFrame(opcode=2, payload=data)
-            else:
-                self.sendFrame(opcode=1, payload=message["text"].encode())
+        if self.state == CONNECTING:
+            raise ValueError("the WebSocket has not been accepted")
+        data, text = message.get("bytes"), message.get("text")
+        payload = data if data is not None else str(text).encode()
+        self.write(in_websocket_frame(payload, data is not None))
 
     # End
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake, with any code."""
-        # autobahn's sendClose refuses all codes but 1000 and 3000-4999 (autobahn#1642).
-        if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code=code, reasonUtf8=encode_truncate(reason, 123))
+    def close(self, code: int, reason: str = "", last: bytes = b"") -> None:
+        """Begin the closing handshake, after a last frame."""
+        if self.state == OPEN:
+            self._send_close(code, reason, last)
+            self._cut_off_in(ANSWER_SECONDS)
+
+    def _send_close(self, code: int, reason: str = "", last: bytes = b"") -> None:
+        text = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+        self.write(last + control_frame(CLOSE, code.to_bytes(2, "big") + text))
+        self.state = CLOSING
+        self.read_to_the_end()  # or the answer is not seen
+
+    def take_close(self, code: int | None, reason: bytes) -> None:
+        """Answer a close frame, or end after the answer to ours."""
+        if code is not None and not _is_close_code(code):
+            self.fail(1002, f"the close code {code} is not one that is sent")
+            return
+        reason.decode()  # raises, if it is no UTF-8
+        self._code = NO_CODE if code is None else code
+        if self.state == OPEN:
+            self._send_close(1000)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the connection in order; who never reads is cut off."""
+        self.deaf = True
+        transport: Any = self.transport
+        transport.loseConnection()
+        self._cut_off_in(CLOSE_SECONDS)
+
+    def _cut_off_in(self, seconds: float) -> None:
+        transport: Any = self.transport
+        asyncio.get_running_loop().call_later(seconds, transport.abortConnection)
+
+    def fail(self, code: int, reason: str, last: bytes = b"") -> None:
+        """Close because of what the client sent, after a last frame."""
+        self.close(code, reason, last)
+        if code != 1009:  # what follows a frame that is too large can still be read
+            self.deaf = True
 
     def end(self, application: asyncio.Task[Any]) -> None:
         """Tell client and application that the server restarts."""
-        if self.state == self.STATE_CONNECTING:
-            self._deny(503, "the server restarts")
-        if self.attached or self.state == self.STATE_CLOSED:
+        if self.state == CONNECTING:
+            self._deny(HandshakeRefused(503, "the server restarts"))
+        if self.attached or self.state == CLOSED:
             application.cancel()  # if attached, it has something to say first
-        elif self.state == self.STATE_OPEN:
+        elif self.state == OPEN:
             self.close(RESTART, "the server restarts")
+            self._put({"type": "websocket.disconnect", "code": RESTART})
             self.muted = True
-            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": RESTART})
 
     def application_ended(self, error: BaseException | None) -> None:
         """Close what the application has left open."""
-        if self.state == self.STATE_CONNECTING:
-            self._deny(500, "internal server error")
+        if self.state == CONNECTING:
+            self._deny(HandshakeRefused(500, "internal server error"))
         elif self.server.draining:
             self.close(RESTART, "the server restarts")
         else:
             self.close(1000 if error is None else 1011)
 
-    def _deny(self, status: int, reason: str) -> None:
-        self.handshake_deferred.errback(ConnectionDeny(status, reason))
-
-    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
-        """Say the reason in a body: in its first line autobahn's answer could hold any text."""
-        body = f"{reason}\n".encode()
-        headers = [
-            *(responseHeaders or ()),
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", len(body)),
-            ("Connection", "close"),
-        ]
-        super().sendHttpErrorResponse(code, responses.get(code, "Refused"), headers)
-        self.sendData(body)
-
-    def sendCloseFrame(self, *args: Any, **kwargs: Any) -> None:
-        super().sendCloseFrame(*args, **kwargs)
-        self.read_to_the_end()  # or the answer is not seen
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        self.state = CLOSED
         self.resume = None
         self.stopProducing()
-        if self.server is not None:
-            super().onClose(wasClean, 1005 if code is None else code, reason)
+        self.server.protocol_disconnected(self)
+        self._put({"type": "websocket.disconnect", "code": self._code})
+        self._log("disconnected")
 
-    def _closeConnection(self, abort: bool = False) -> None:
-        # autobahn 26.10 resets the connection even after a closing handshake: browsers then
-        # call it unclean, and what they had not read yet may be lost. Who never reads is cut off.
-        orderly = self.wasClean or not abort
-        super()._closeConnection(not orderly)
-        if orderly:
-            reactor.callLater(CLOSE_SECONDS, self.transport.abortConnection)
+    def forget(self) -> None:
+        """
+        Let go of what refers to this: thousands of connections that had ended kept 12 KiB each
+        until the garbage collector came, which looked at all that live for 300 ms.
+        """
+        self.inbox = None
 
-    def _fail_connection(self, code: int = 1001, reason: str = "") -> None:
-        # autobahn drops the TCP connection, and the client never learns why.
-        self.close(code, reason)
-        self.failedByMe = True
-        if code != 1009:  # what follows a frame that is too large can still be read
-            self._deaf = True
+    def _put(self, message: dict[str, Any]) -> None:
+        if not self.muted and self.inbox is not None:
+            self.inbox.put_nowait(message)
+
+    def _log(self, action: str) -> None:
+        if self.server.action_logger is not None:
+            details = {"path": self.path, "client": client_shown(self.client_addr)}
+            self.server.log_action("websocket", action, details)
 
     # The clock
 
     def check_timeouts(self) -> None:
         now = time.time()
-        age = now - self.socket_opened
-        if self.state == self.STATE_CONNECTING:
+        age = now - self._opened
+        if self.state == CONNECTING:
             if age > self.server.websocket_connect_timeout:
-                self.serverReject()
-        elif self.state == self.STATE_OPEN:
+                self._reject("access denied")
+        elif self.state == OPEN:
             if 0 <= self.server.websocket_timeout < age:
                 self.close(1000)
             self.check_message(now)
@@ -203,18 +261,16 @@ class GatewayProtocol(Counted, Traffic):
         asked = self._pinged > self.heard
         if asked and self.reading:
             if now - self._pinged > self.server.ping_timeout:
-                self.onAutoPingTimeout()
+                self.transport.abortConnection()
         elif now - max(self.heard, self._pinged) > self.server.ping_interval:
             self._pinged = now
-            self.sendPing()
+            self.send_control(PING, b"")
 
 
-class GatewayWebSocketFactory(WebSocketFactory):
-    """Makes :class:`GatewayProtocol` objects that share their options."""
+def _is_close_code(code: int) -> bool:
+    """Return whether an endpoint may send a code; section 7.4."""
+    return code in _CODES or 3000 <= code < 5000
 
-    def setProtocolOptions(self, **options: Any) -> None:
-        super().setProtocolOptions(**options)
-        shared: Any = slim.with_shared_options(GatewayProtocol, self)
-        limits = (self.maxFramePayloadSize, self.maxMessagePayloadSize)  # 0 is for none
-        shared.largest = min((limit for limit in limits if limit), default=2**63)
-        self.protocol = shared
+
+#: Those of the registry that are sent: not 1004, nor those that stand for none (1005, 1006, 1015).
+_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015)})

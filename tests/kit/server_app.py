@@ -220,6 +220,11 @@ async def endless(scope: Any, receive: Any, send: Any) -> None:
     await asyncio.sleep(600)
 
 
+async def split(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with a header that has a line break in it."""
+    await respond(send, b"split", name="value\r\nother: value")
+
+
 async def slow(scope: Any, receive: Any, send: Any) -> None:
     see("slow began")
     await asyncio.sleep(2)

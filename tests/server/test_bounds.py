@@ -52,7 +52,9 @@ def drip(client: socket.socket, data: bytes, seconds: float = 6) -> tuple[float,
 
 
 @pytest.mark.parametrize(
-    "head", [POST, upgrade("/echo"), b"x" * 100], ids=["HTTP", "WebSocket", "the first line"]
+    "head",
+    [POST, upgrade("/echo"), b"GET /" + b"x" * 100],
+    ids=["HTTP", "WebSocket", "the first line"],
 )
 def test_a_head_that_drips_in_is_cut_off(server: Server, head: bytes) -> None:
     with server.socket(head[:20]) as client:

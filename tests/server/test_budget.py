@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from realtime.server.budget import PATIENCE_SECONDS, Budget
+from realtime.server.bounds import PATIENCE_SECONDS, Budget
 
 
 @pytest.fixture(autouse=True)

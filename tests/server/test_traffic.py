@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from realtime.server.budget import PATIENCE_SECONDS
+from realtime.server.bounds import PATIENCE_SECONDS
 from realtime.server.traffic import MAX_FRAGMENTS
 from realtime.stomp import FrameDecoder
 from tests.kit.servers import Server, upgrade

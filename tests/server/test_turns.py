@@ -13,8 +13,18 @@ from unittest.mock import Mock
 import pytest
 from twisted.internet.tcp import Port
 
-from realtime.server.turns import ACCEPTS_PER_TURN, REQUESTS_PER_TURN, Turns, bound_accepts
+from realtime.server.turns import (
+    ACCEPTS_PER_TURN,
+    COST_PER_TURN,
+    FIRST,
+    NEXT,
+    Turns,
+    bound_accepts,
+)
 from tests.kit.servers import Server, read
+
+#: How many first requests of connections begin in one turn.
+PER_TURN = COST_PER_TURN // FIRST
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +36,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 async def test_some_requests_begin_at_once_and_the_others_in_later_turns_and_their_order() -> None:
     turns, begun = Turns(), list[int]()
-    for number in range(2 * REQUESTS_PER_TURN + 1):
+    for number in range(2 * PER_TURN + 1):
         if turns.begin("192.0.2.1", partial(begun.append, number)):
             begun.append(number)
     for turn in (1, 2, 3):
-        most = min(turn * REQUESTS_PER_TURN, 2 * REQUESTS_PER_TURN + 1)
+        most = min(turn * PER_TURN, 2 * PER_TURN + 1)
         assert begun == list(range(most))
         await asyncio.sleep(0)
 
 
+async def test_a_request_that_follows_another_costs_less() -> None:
+    turns, begun = Turns(), list[str]()
+    assert turns.begin("192.0.2.1", partial(begun.append, "first"), FIRST)
+    for _ in range((COST_PER_TURN - FIRST) // NEXT):
+        assert turns.begin("192.0.2.1", partial(begun.append, "next"), NEXT)
+    assert not turns.begin("192.0.2.1", partial(begun.append, "late"), NEXT)
+    await asyncio.sleep(0)
+    assert begun == ["late"]
+
+
 async def test_each_address_has_its_turn() -> None:
     turns, begun = Turns(), list[str]()
-    for _ in range(3 * REQUESTS_PER_TURN):
+    for _ in range(3 * PER_TURN):
         turns.begin("192.0.2.1", partial(begun.append, "many"))
     turns.begin("192.0.2.2", partial(begun.append, "one"))
     await asyncio.sleep(0)

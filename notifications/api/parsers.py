@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import IO, Any, Final
 
 from django.utils.http import parse_header_parameters
@@ -39,6 +40,7 @@ _blank: Final = re.compile(r"[ \t\n\r]*")
 _decode: Final = json.JSONDecoder(parse_constant=strict_constant).raw_decode
 
 
+@lru_cache(maxsize=256)
 def is_utf8(content_type: str) -> bool:
     """
     Return whether text is UTF-8 by its Content-Type, as it is without a charset.

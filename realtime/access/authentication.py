@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
@@ -27,6 +28,7 @@ from .limits import check_connect
 
 #: Finds out who a client is: see the package.
 Authenticator = Callable[[Credentials], Awaitable[Login | None] | Login | None]
+AnyAuthenticator = TypeVar("AnyAuthenticator", bound=Authenticator)
 
 #: Where logins that hash nothing ask the database: a flood from one address delays none from
 #: another, and hashing delays neither.
@@ -47,8 +49,8 @@ async def authenticate(credentials: Credentials) -> Login | None:
     asked_at = time.monotonic()
     try:
         async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
-            for authenticator in _authenticators():
-                if (login := await _ask(authenticator, credentials)) is not None:
+            for is_async, some in groupby(_askable(credentials), _is_async):
+                if (login := await _ask(is_async, list(some), credentials)) is not None:
                     check_active(login.user)
                     return replace(login, asked_at=asked_at)
     except TimeoutError:
@@ -67,7 +69,7 @@ async def authenticate(credentials: Credentials) -> Login | None:
 def authenticate_sync(credentials: Credentials) -> Login | None:
     """Do as :func:`authenticate`, in the thread of a request."""
     try:
-        for authenticator in _authenticators():
+        for authenticator in _askable(credentials):
             ask: Any = authenticator
             login = (async_to_sync(ask) if _is_async(ask) else ask)(credentials)
             if login is not None:
@@ -113,11 +115,51 @@ def check_active(user: Any) -> None:
         raise AccessDenied("the account is not active", code="authentication-failed")
 
 
-async def _ask(authenticator: Authenticator, credentials: Credentials) -> Login | None:
-    ask: Any = authenticator
-    if _is_async(ask):
-        return await ask(credentials)
-    return await login_threads.run(neighbourhood(credentials.address), ask, credentials)
+def needs(*kinds: str) -> Callable[[AnyAuthenticator], AnyAuthenticator]:
+    """
+    Let an authenticator be asked only of who brings one of these, of :class:`.Credentials`: who
+    brings none is not taken to a thread to be told so.
+    """
+
+    def mark(authenticator: AnyAuthenticator) -> AnyAuthenticator:
+        vars(authenticator)["needs"] = kinds
+        return authenticator
+
+    return mark
+
+
+def _askable(credentials: Credentials) -> Iterator[Authenticator]:
+    """Return the authenticators that could find somebody by these credentials, in their order."""
+    for each in _authenticators():
+        kinds = getattr(each, "needs", None)
+        if kinds is None or any(_brings(credentials, kind) for kind in kinds):
+            yield each
+
+
+def _brings(credentials: Credentials, kind: str) -> bool:
+    return bool(getattr(credentials, kind) != getattr(Credentials, kind))
+
+
+async def _ask(
+    is_async: bool, authenticators: Sequence[Authenticator], credentials: Credentials
+) -> Login | None:
+    """Ask those that are async here, and the others one after the other in one thread."""
+    if not is_async:
+        line = neighbourhood(credentials.address)
+        return await login_threads.run(line, _first_login, authenticators, credentials)
+    for authenticator in authenticators:
+        ask: Any = authenticator
+        if (login := await ask(credentials)) is not None:
+            return login
+    return None
+
+
+def _first_login(authenticators: Sequence[Authenticator], credentials: Credentials) -> Login | None:
+    for authenticator in authenticators:
+        ask: Any = authenticator
+        if (login := ask(credentials)) is not None:
+            return login
+    return None
 
 
 def _is_async(authenticator: Authenticator) -> bool:
@@ -135,6 +177,7 @@ def _authenticators() -> tuple[Authenticator, ...]:
     return tuple(map(import_string, conf.STOMP_AUTHENTICATORS))
 
 
+@needs("authorization", "passcode")
 def jwt_user(credentials: Credentials) -> Login | None:
     """Find the account that a JSON Web Token names, in ``authorization`` or as passcode."""
     if not conf.STOMP_JWT:
@@ -159,6 +202,7 @@ def jwt_user(credentials: Credentials) -> Login | None:
     return Login(user, "jwt", until=claims.expires)
 
 
+@needs("authorization")
 def token_user(credentials: Credentials) -> Login | None:
     """Find the owner of a token of Django REST framework, in ``authorization``."""
     key = credentials.token
@@ -174,6 +218,7 @@ def token_user(credentials: Credentials) -> Login | None:
     return Login(user, "token", digest(key))
 
 
+@needs("session_key")
 def cookie_user(credentials: Credentials) -> Login | None:
     """Find the user of the login session's cookie, unless other credentials were refused."""
     if credentials.session_key is None:

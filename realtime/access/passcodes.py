@@ -33,7 +33,7 @@ from realtime.stomp import AccessDenied, Unavailable
 
 from . import audit
 from .addresses import neighbourhood
-from .authentication import login_threads
+from .authentication import login_threads, needs
 from .credentials import Credentials, Login
 
 #: Where passcodes are hashed, at whatever door.
@@ -146,6 +146,7 @@ memory: Final = Memory()
 failures: Final = Failures()
 
 
+@needs("login")
 async def passcode_user(credentials: Credentials) -> Login | None:
     """Find the user of ``login`` and ``passcode``; old clients send an empty login for none."""
     address, login, passcode = credentials.address, credentials.login, credentials.passcode

@@ -19,6 +19,7 @@ from typing import Any, Final
 from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 
+from realtime.access.authentication import needs
 from realtime.access.credentials import Credentials, Login
 from realtime.destinations.names import check_destination
 from realtime.redis.connect import execute_all
@@ -80,6 +81,7 @@ def take(ticket: str) -> Ticket | None:
     return _drawer().take(_hash(ticket)) if _TICKET.fullmatch(ticket) else None
 
 
+@needs("ticket")
 def ticket_user(credentials: Credentials) -> Login | None:
     """Find the user of a ticket: an authenticator, see :mod:`realtime.access`."""
     if credentials.ticket is None:

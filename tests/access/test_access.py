@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.authtoken.models import Token
 
-from realtime.access.authentication import authenticate
+from realtime.access.authentication import authenticate, login_threads, needs
 from realtime.access.credentials import Credentials, Login, of_connect
 from realtime.consumers import StompConsumer
 from realtime.stomp import AccessDenied
@@ -125,6 +125,78 @@ async def test_an_empty_login_is_none(settings: Any) -> None:
     with pytest.raises(AccessDenied) as refused:
         await authenticate_session(NO_COOKIE, connect(login="", passcode=""))
     assert refused.value.code == "login-required"
+
+
+async def test_nobody_is_taken_to_a_thread_to_be_told_that_it_brings_nothing(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STOMP_ANONYMOUS = True
+    settings.STOMP_JWT = {"KEY": "x" * 32}
+
+    async def run(*asked: Any) -> Any:
+        raise AssertionError(asked)
+
+    monkeypatch.setattr(login_threads, "run", run)
+    assert await authenticate_session(NO_COOKIE, connect()) is None
+
+
+async def test_in_a_thread_all_are_asked_in_their_order_and_together(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.STOMP_ANONYMOUS = True
+    names = ("first", "second", "awaited", "third", "fourth")
+    settings.STOMP_AUTHENTICATORS = [f"{__name__}.{name}" for name in names]
+    in_threads: list[Any] = []
+
+    async def run(line: Any, function: Any, authenticators: Any, credentials: Any) -> Any:
+        in_threads.append(authenticators)
+        return function(authenticators, credentials)
+
+    monkeypatch.setattr(login_threads, "run", run)
+    asked.clear()
+    assert await authenticate_session(NO_COOKIE, connect(login="alice")) is None
+    assert asked == ["first", "second", "awaited", "fourth"]
+    assert in_threads == [[first, second], [fourth]]
+
+
+asked: list[str] = []
+
+
+def first(credentials: Credentials) -> Login | None:
+    asked.append("first")
+    return None
+
+
+@needs("authorization", "login")
+def second(credentials: Credentials) -> Login | None:
+    asked.append("second")
+    return None
+
+
+async def awaited(credentials: Credentials) -> Login | None:
+    asked.append("awaited")
+    return None
+
+
+@needs("ticket", "passcode")
+def third(credentials: Credentials) -> Login | None:
+    asked.append("third")
+    return None
+
+
+def fourth(credentials: Credentials) -> Login | None:
+    asked.append("fourth")
+    return None
+
+
+@pytest.mark.parametrize("header", ["authorization", "ticket"])
+async def test_what_is_brought_but_empty_is_wrong_and_not_nothing(
+    settings: Any, header: str
+) -> None:
+    settings.STOMP_ANONYMOUS = True
+    with pytest.raises(AccessDenied) as refused:
+        await authenticate_session(NO_COOKIE, connect(**{header: ""}))
+    assert refused.value.code == "authentication-failed"
 
 
 async def test_login_and_passcode_are_those_of_django(alice: User) -> None:

@@ -1,7 +1,7 @@
 """
 Callers: who posted a moment ago, what Django answered then, and until when that holds.
 
-A caller is found by a request that is the same but for its body: by an HMAC, with a key that only
+A caller is found by a request that is the same but for its body: by a hash, with a key that only
 this process has, over its path, its address and its headers. It is forgotten
 
 * :data:`SECONDS` after Django was asked, or when its token expires;
@@ -14,13 +14,12 @@ this process has, over its path, its address and its headers. It is forgotten
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from hashlib import blake2b
 from threading import Lock
 from typing import Any, Final
 
@@ -98,13 +97,16 @@ class Callers:
         """Return the key of a plain POST with a token, None of any other request."""
         if scope["method"] != "POST" or scope.get("query_string"):
             return None
-        names = {name for name, _ in scope["headers"]}
+        headers = scope["headers"]
+        names = {name for name, _ in headers}
         if b"authorization" not in names or not _OF_BROWSERS.isdisjoint(names):
             return None
-        same = [pair for pair in scope["headers"] if pair[0] not in _OF_ONE_REQUEST]
-        where = [scope.get(name) for name in ("scheme", "http_version", "path", "raw_path")]
-        whence = scope.get("root_path"), scope.get("server"), (scope.get("client") or [None])[0]
-        return hmac.digest(self._secret, repr((where, whence, same)).encode(), sha256)
+        where = [scope.get(name) for name in ("scheme", "http_version", "path", "root_path")]
+        whence = scope.get("server"), (scope.get("client") or [None])[0]
+        # No name has a colon, and no value a line break: this can be read in one way only.
+        parts = [b"%b:%b" % pair for pair in headers if pair[0] not in _OF_ONE_REQUEST]
+        parts += (scope.get("raw_path") or b"", repr((where, whence)).encode())
+        return blake2b(b"\n".join(parts), digest_size=32, key=self._secret).digest()
 
     def recall(self, key: bytes) -> Caller | None:
         """Return who posted with this key, if that holds still; on the node's event loop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from functools import cached_property
 from typing import Any, Final
 
 from httptools import (
@@ -94,7 +95,7 @@ class HttpConnection(Protocol):
         transport.registerProducer(self, True)
         self._watch()
 
-    @property
+    @cached_property
     def server_address(self) -> list[Any] | None:
         """Where the client came to: host and port, None for a Unix socket."""
         host = self.transport.getHost()
@@ -154,16 +155,13 @@ class HttpConnection(Protocol):
         self._incoming.target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        if self._head_complete:
-            return  # of a trailer
-        assert self._incoming is not None
-        headers = self._incoming.headers
-        if len(headers) >= MAX_HEADERS:
-            raise Refused(431, f"the request has more than {MAX_HEADERS} headers")
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._count_head(0)
         name = name.lower()
-        if b"_" not in name and name != _DROPPED:  # X_Y and X-Y are one for Django: CVE-2015-0219
-            headers.append((name, value.strip()))
+        # X_Y and X-Y are one for Django: CVE-2015-0219.
+        if b"_" not in name and name != _DROPPED and not self._head_complete:
+            self._incoming.headers.append((name, value.strip()))  # type: ignore[union-attr]
 
     def _count_head(self, size: int, unread: int = 0) -> None:
         self._head_bytes += size
@@ -175,6 +173,8 @@ class HttpConnection(Protocol):
         request = self._incoming
         assert request is not None
         self._head_complete = True
+        if len(request.headers) > MAX_HEADERS:
+            raise Refused(431, f"the request has more than {MAX_HEADERS} headers")
         request.method = self._parser.get_method().decode()
         request.version = self._parser.get_http_version()
         request.keep_alive = self._parser.should_keep_alive()

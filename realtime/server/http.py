@@ -151,15 +151,16 @@ class GatewayRequest(Counted, Paced):
             return
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
-            if not _is_stream(message) or self._admit_stream():
-                self._start = message
+            self._start = message
         elif kind == "http.response.body" and self._start is not None:
-            self._write(message.get("body", b""), bool(message.get("more_body")))
+            more = message.get("more_body", False)
+            if self._written or not more or not _is_stream(self._start) or self._admit_stream():
+                self._write(message.get("body", b""), more)
         else:
             raise ValueError(f"{kind} is no answer to a request, or not in this place")
 
     def _admit_stream(self) -> bool:
-        """Count a stream of events as a connection; answer 429 if it is one too many."""
+        """Count a stream of events as a connection; answer 429 if that is one too many."""
         self._endless = True
         client = self.client_addr
         if client is None or self.server.addresses.enter(self, client[0]):
@@ -297,10 +298,10 @@ def client_shown(client: list[Any] | None) -> str | None:
     return None if client is None else f"{client[0]}:{client[1]}"
 
 
-def _is_stream(message: dict[str, Any]) -> bool:
+def _is_stream(start: dict[str, Any]) -> bool:
     return any(
         name.lower() == b"content-type" and value.startswith(b"text/event-stream")
-        for name, value in message.get("headers", ())
+        for name, value in start.get("headers", ())
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -19,6 +21,14 @@ from realtime.sessions.node import this_node
 from tests.kit.local_client import local_node
 from tests.kit.users import make_user
 from tests.nodes.test_answers import until_reported
+
+
+@pytest.fixture(autouse=True)
+def own_redis(settings: Any) -> None:
+    """Nodes of other tests, which may go on for a while, are not seen."""
+    layers = deepcopy(settings.CHANNEL_LAYERS)
+    layers["default"]["CONFIG"]["prefix"] = f"admin-{uuid4().hex[:8]}"
+    settings.CHANNEL_LAYERS = layers
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ async def test_the_browsable_api_works_under_its_policy(gateway: Gateway, accoun
         await page.click("#post-object-form button")
         await expect(page.locator(".response-info")).to_contain_text("HTTP 202")
 
+        await page.wait_for_load_state("load")  # a script makes it a tab
         await page.click("text=Raw data")
         await page.fill("#id__content", '{"topic": "/topic/pages", "message": "raw"}')
         await page.click("#post-generic-content-form button")  # a script sends it

@@ -57,13 +57,14 @@ class SynchronousHandler(ASGIHandler):
 
     async def read_body(self, receive: Any) -> BytesIO:
         """Read a body into memory: Django's own writes a large one to the disk, in the loop."""
-        body, more = BytesIO(), True
-        while more:
+        message = await receive()
+        body = BytesIO(message.get("body", b""))  # most come whole
+        body.seek(0, os.SEEK_END)
+        while message["type"] != "http.disconnect" and message.get("more_body", False):
             message = await receive()
-            if message["type"] == "http.disconnect":
-                raise RequestAborted
             body.write(message.get("body", b""))
-            more = message.get("more_body", False)
+        if message["type"] == "http.disconnect":
+            raise RequestAborted
         body.seek(0)
         return body
 

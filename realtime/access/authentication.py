@@ -46,6 +46,9 @@ async def authenticate(credentials: Credentials) -> Login | None:
         Unavailable: If so many log in, or the database is so slow, that they have to come again.
     """
     check_connect(credentials.address)
+    if not asks(credentials):
+        check_anonymous()
+        return None
     asked_at = time.monotonic()
     try:
         async with asyncio.timeout(conf.STOMP_LOGIN_SECONDS):
@@ -126,6 +129,11 @@ def needs(*kinds: str) -> Callable[[AnyAuthenticator], AnyAuthenticator]:
         return authenticator
 
     return mark
+
+
+def asks(credentials: Credentials) -> bool:
+    """Return whether anybody has to be asked who this is; if not, nothing is waited for."""
+    return next(_askable(credentials), None) is not None
 
 
 def _askable(credentials: Credentials) -> Iterator[Authenticator]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from realtime import __version__
 from realtime.access import topic_quota
 from realtime.access.addresses import address_of
-from realtime.access.authentication import authenticate
+from realtime.access.authentication import asks, authenticate
 from realtime.access.credentials import of_connect
 from realtime.access.origins import header
 from realtime.access.rules import Decision
@@ -280,8 +280,11 @@ class StompSession:
     async def _connect(self, event: events.Connect) -> None:
         self.heartbeats.connect_by = _NEVER  # how long it takes now is not the client's fault
         self._node.heard_connect(self)
-        work = authenticate(of_connect(self._scope, event))
-        self._authorization.log_in(event, await unless_gone(work, self._ahead))
+        credentials = of_connect(self._scope, event)
+        work = authenticate(credentials)
+        if asks(credentials):
+            work = unless_gone(work, self._ahead)
+        self._authorization.log_in(event, await work)
         self._node.enter(self)
         self.session.version = self.connection.version
         self._write(

@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -40,10 +41,10 @@ BUILT: Final = {
 Rows = dict[str, dict[str, Any]]
 
 
-def left_out(workload: Workload) -> dict[str, str]:
-    """Build the peers of a table; return those that can't be, and why."""
+def left_out(servers: Iterable[str]) -> dict[str, str]:
+    """Build those servers that are peers; return which can't be built, and why."""
     missing = {}
-    for name in workload.servers:
+    for name in servers:
         try:
             BUILT.get(name, lambda: None)()
         except peers.LeftOut as reason:
@@ -147,17 +148,15 @@ def main() -> None:
     check_machine()
     header = report.machine(options.rounds, options.seconds)
     print(header)
+    chosen = {name: WORKLOADS[name] for name in WORKLOADS if name in options.only}
+    missing = left_out({server for each in chosen.values() for server in each.servers})
     measured: dict[str, Rows] = {}
     tables: dict[str, str] = {}
-    for name in WORKLOADS:
-        if name in options.only:
-            workload = WORKLOADS[name]
-            missing = left_out(workload)
-            here = tuple(server for server in workload.servers if server not in missing)
-            workload = replace(workload, servers=here)
-            measured[name] = measure(workload, options.rounds, options.seconds)
-            tables[workload.title] = report.table(workload, measured[name], missing)
-            print(f"\n{tables[workload.title]}", flush=True)
+    for name, workload in chosen.items():
+        here = tuple(server for server in workload.servers if server not in missing)
+        measured[name] = measure(replace(workload, servers=here), options.rounds, options.seconds)
+        tables[workload.title] = report.table(workload, measured[name], missing)
+        print(f"\n{tables[workload.title]}", flush=True)
     decoder = run_decoder(options.quick) if DECODER in options.only else ""
     print(f"{decoder}\n{report.goals(measured)}")
     failures = sum("failed" in row for rows in measured.values() for row in rows.values())

@@ -264,7 +264,7 @@ class HttpClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         head, separator, body = self.buffer.partition(b"\r\n\r\n")
-        if not separator or len(body) < _content_length(head):
+        if not separator or not _is_whole(head, body):
             return
         status, self.buffer = head.split(b" ", 2)[1], b""
         if status not in (b"200", b"202", b"207") or b'"error"' in body:
@@ -290,11 +290,14 @@ class HttpClient(asyncio.Protocol):
         self.transport.close()
 
 
-def _content_length(head: bytes) -> int:
+def _is_whole(head: bytes, body: bytes) -> bool:
+    """Return whether an answer has all of its body, by its length or its last chunk."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    raise Failed("an HTTP answer without content-length: give it one")
+            return len(body) >= int(line.partition(b":")[2])
+        if line.startswith(b"transfer-encoding:"):
+            return body.endswith(b"0\r\n\r\n")
+    raise Failed("an HTTP answer that does not say how long it is")
 
 
 class RedisClient(asyncio.Protocol):

@@ -125,25 +125,23 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def table(
-    workload: Workload, rows: dict[str, dict[str, Any]], missing: Mapping[str, str] | None = None
-) -> str:
-    """Return the rows of a table, and a line for what is missing there, and why."""
+def table(workload: Workload, rows: dict[str, dict[str, Any]], missing: Mapping[str, str]) -> str:
+    """Return a table, and in a line which of its servers are missing, and why."""
     extra = [name.replace("_", " ") for name in workload.extra]
     unit = [workload.unit] if workload.fresh else [f"{workload.unit}/s", "us each"]
     head = ["", *unit, *extra, "limit", "share of a core"]
     text = aligned([head, *(cells(workload, server, row) for server, row in rows.items())])
-    return text + noise(rows.values()) + left_out(missing or {})
+    return text + noise(rows.values()) + left_out(workload.servers, missing)
 
 
-def left_out(missing: Mapping[str, str]) -> str:
+def left_out(servers: Iterable[str], missing: Mapping[str, str]) -> str:
     """Return a line that says which servers are missing, and what to do."""
-    reasons = dict.fromkeys(missing.values())
-    told = (
-        f"{', '.join(name for name in missing if missing[name] == reason)} ({reason})"
-        for reason in reasons
-    )
-    return f"\nLeft out: {'; '.join(told)}." if missing else ""
+    named: dict[str, list[str]] = {}
+    for server in servers:
+        if server in missing:
+            named.setdefault(missing[server], []).append(server)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in named.items()]
+    return f"\nLeft out: {'; '.join(told)}." if told else ""
 
 
 def noise(rows: Iterable[dict[str, Any]]) -> str:

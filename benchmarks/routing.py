@@ -7,6 +7,6 @@ from realtime.routes import allow, authenticated, group, service
 
 routes = [
     *(allow(f"/topic/team-{number}/**", subscribe=group(f"team-{number}")) for number in range(20)),
-    allow("/topic/**", subscribe=authenticated, send=authenticated, publish=service),
     *gateway_routes,
+    allow("/topic/**", subscribe=authenticated, send=authenticated, publish=service),
 ]

@@ -114,9 +114,10 @@ async def centrifugo(answer: Answer) -> AsyncIterator[tuple[CentrifugoClient, li
                 got.append(json.loads(line))
                 answers = answer(got[-1])
                 if answers:
-                    await connection.send("\n".join(map(json.dumps, answers)))
+                    lines = [json.dumps(each, separators=(",", ":")) for each in answers]
+                    await connection.send("\n".join(lines))
 
-    async with serve(handle, "127.0.0.1", 0, subprotocols=["centrifuge-json"]) as server:  # type: ignore[list-item]
+    async with serve(handle, "127.0.0.1", 0, subprotocols=["centrifuge-json"]) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         client = await connect(f"ws://127.0.0.1:{port}/", {"token": "abc"}, protocol="centrifugo")
         assert isinstance(client, CentrifugoClient)

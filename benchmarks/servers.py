@@ -60,7 +60,6 @@ WITHOUT_HISTORY: Final = "benchmarks.routing_without_history"
 WITHOUT_RULES: Final = "benchmarks.routing_without_rules"
 WITH_RULES: Final = "benchmarks.routing_with_rules"
 
-
 #: Those of one client, address or user, for all clients here are one.
 LIMITS: Final = (
     "STOMP_CONNECTIONS_PER_ADDRESS",

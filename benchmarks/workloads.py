@@ -63,7 +63,7 @@ CROWD: Final = {"sessions": 1000, "rooms": 100, "rate": 10, "firehose_bytes": 60
 
 WORKLOADS: Final[dict[str, Workload]] = {
     "fan-out": Workload(
-        "Fan-out: 10 publishers, each with a message under way, 300 subscribers, 100 bytes",
+        "Fan-out: 10 publishers, 10 messages under way, 300 subscribers, 100 bytes",
         "deliveries",
         "fan_out",
         (FLOOR, DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, *PEERS, CORE, PUBSUB),

@@ -73,7 +73,7 @@ attack: $(VENV)/dev ## attack a gateway in some thirty ways, and look what it co
 bridges: $(VENV)/dev ## kill bridges while a stream passes, and look whether anything is missing; KILLS=
 	@KILLS=$(or $(KILLS),50) $(BIN)/python -m pytest -q -s tests/e2e/test_bridge_chaos.py
 
-bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out"
+bench: $(VENV)/dev ## measure the gateway beside other servers; ARGS="--quick --only fan-out", or ARGS=--write for RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-operators: $(VENV)/dev ## measure what operators wait for, with 10 000 sessions on two nodes; ARGS="--sessions 1000"

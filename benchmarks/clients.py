@@ -1,4 +1,4 @@
-"""The clients of the load generator: STOMP over picows, keep-alive HTTP, and bare Redis."""
+"""The clients of the load generator: STOMP and Centrifugo's JSON by picows, HTTP, bare Redis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from picows import WSFrame, WSListener, WSMsgType, WSParsedURL, WSTransport, ws_connect
@@ -16,7 +16,8 @@ from picows import WSFrame, WSListener, WSMsgType, WSParsedURL, WSTransport, ws_
 #: How long nothing may come before the measurement has failed.
 PATIENCE: Final = 30
 
-HEADERS: Final = {"Sec-WebSocket-Protocol": "v12.stomp"}
+#: What a WebSocket message to Spring may have at most: longer frames come in pieces.
+SPRING_MESSAGE_BYTES: Final = 8192
 
 #: One source address has 28 000 ports; these take turns.
 _SOURCES: Final = itertools.cycle([f"127.0.0.{number}" for number in range(1, 65)])
@@ -26,37 +27,43 @@ class Failed(Exception):
     """A measurement that did not do what it measures; the text says what went wrong."""
 
 
-class StompClient(WSListener):
+class Client(WSListener):
     """
-    One session. It counts MESSAGEs and keeps the last; other frames wait for ``expect``.
+    One session. It counts messages and keeps the last; other answers wait for ``expect``.
 
-    ``heard`` is called with each MESSAGE and ``received`` at each RECEIPT, where they are set.
+    ``heard`` is called with each message and ``received`` at each answer to a message that was
+    sent, where they are set.
     """
+
+    #: The subprotocol of the WebSocket.
+    protocol: ClassVar[str]
+    #: What stands before the body of a message.
+    body_after: ClassVar[bytes]
+    #: Whether the server answers what is sent, so that one knows that it was taken.
+    answered: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.messages = 0
         self.last = b""
-        self.receipts = 0
         self.heard: Callable[[bytes], None] | None = None
         self.received: Callable[[], None] | None = None
         self.error = b""
         self.transport: WSTransport = None
         self._others: asyncio.Queue[bytes] = asyncio.Queue()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        payload = frame.get_payload_as_bytes()
-        if payload[:1] == b"M":
-            self.messages += 1
-            self.last = payload
-            if self.heard is not None:
-                self.heard(payload)
-        elif payload[:1] == b"R" and self.received is not None:
-            self.receipts += 1
-            self.received()
-        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY) and payload != b"\n":
-            if payload[:1] == b"E":
-                self.error = payload
-            self._others.put_nowait(payload)
+    async def log_in(self, headers: dict[str, str]) -> None:
+        raise NotImplementedError
+
+    async def subscribe(self, destination: str, name: str = "s") -> None:
+        raise NotImplementedError
+
+    def send(self, destination: str, body: bytes, number: int | None = None) -> None:
+        """Send a message to a topic; with a number, its answer is asked for."""
+        raise NotImplementedError
+
+    def body(self, message: bytes) -> bytes:
+        """Return the body of a message, and what may come after it."""
+        return message[message.index(self.body_after) + len(self.body_after) :]
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.error = self.error or b"the server closed the connection"
@@ -65,15 +72,10 @@ class StompClient(WSListener):
     def write(self, frame: bytes) -> None:
         self.transport.send(WSMsgType.TEXT, frame)
 
-    async def expect(self, command: bytes) -> None:
+    async def expect(self, start: bytes) -> None:
         payload = await asyncio.wait_for(self._others.get(), PATIENCE)
-        if not payload.startswith(command):
-            raise Failed(f"{payload[:300]!r} came where {command.decode()} was due")
-
-    async def subscribe(self, destination: str, name: str = "s") -> None:
-        frame = f"SUBSCRIBE\nid:{name}\ndestination:{destination}\nreceipt:{name}\n\n\0"
-        self.write(frame.encode())
-        await self.expect(b"RECEIPT")
+        if not payload.startswith(start):
+            raise Failed(f"{payload[:300]!r} came where {start.decode()} was due")
 
     def stop_reading(self) -> None:
         self.transport.underlying_transport.pause_reading()
@@ -86,6 +88,115 @@ class StompClient(WSListener):
 
     def close(self) -> None:
         self.transport.disconnect()
+
+
+class StompClient(Client):
+    protocol = "v12.stomp"
+    body_after = b"\n\n"
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_bytes()
+        if payload[:1] == b"M":
+            self.messages += 1
+            self.last = payload
+            if self.heard is not None:
+                self.heard(payload)
+        elif payload[:1] == b"R" and self.received is not None:
+            self.received()
+        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY) and payload != b"\n":
+            if payload[:1] == b"E":
+                self.error = payload
+            self._others.put_nowait(payload)
+
+    async def log_in(self, headers: dict[str, str]) -> None:
+        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        connect = f"CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n{lines}\n\0"
+        self.write(connect.encode())
+        await self.expect(b"CONNECTED")
+
+    async def subscribe(self, destination: str, name: str = "s") -> None:
+        frame = f"SUBSCRIBE\nid:{name}\ndestination:{destination}\nreceipt:{name}\n\n\0"
+        self.write(frame.encode())
+        await self.expect(b"RECEIPT")
+
+    def send(self, destination: str, body: bytes, number: int | None = None) -> None:
+        receipt = b"" if number is None else b"\nreceipt:%d" % number
+        self.write(b"SEND\ndestination:%b%b\n\n%b\0" % (destination.encode(), receipt, body))
+
+
+class SpringClient(StompClient):
+    """Of Spring's simple broker, which has no receipts, and takes a long frame in pieces."""
+
+    answered = False
+
+    def send(self, destination: str, body: bytes, number: int | None = None) -> None:
+        super().send(destination, body)
+
+    def write(self, frame: bytes) -> None:
+        for start in range(0, len(frame), SPRING_MESSAGE_BYTES):
+            super().write(frame[start : start + SPRING_MESSAGE_BYTES])
+
+
+class CentrifugoClient(Client):
+    """
+    Of Centrifugo, in its JSON: a command in a message; answers and pushes, one a line, in another.
+    """
+
+    protocol = "centrifuge-json"
+    body_after = b'"data":"'
+
+    #: Commands whose answers ``expect`` waits for; those of messages have higher numbers.
+    CONNECT, SUBSCRIBE, SENT = 1, 2, 3
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.TEXT:
+            return
+        for line in frame.get_payload_as_bytes().split(b"\n"):
+            if b'"pub":{' in line:
+                self.messages += 1
+                self.last = line
+                if self.heard is not None:
+                    self.heard(line)
+            elif b'"publish":{' in line:
+                if self.received is not None:
+                    self.received()
+            elif line == b"{}":  # a ping
+                self.write(line)
+            elif line:
+                if b'"error":{' in line or line.startswith(b'{"push"'):
+                    self.error = line
+                self._others.put_nowait(line)
+
+    async def log_in(self, headers: dict[str, str]) -> None:
+        self._command(self.CONNECT, "connect", headers)
+        await self.expect(b'{"id":%d,"connect":' % self.CONNECT)
+
+    async def subscribe(self, destination: str, name: str = "s") -> None:
+        self._command(self.SUBSCRIBE, "subscribe", {"channel": centrifugo_channel(destination)})
+        await self.expect(b'{"id":%d,"subscribe":' % self.SUBSCRIBE)
+
+    def send(self, destination: str, body: bytes, number: int | None = None) -> None:
+        channel = centrifugo_channel(destination).encode()
+        self.write(
+            b'{"id":%d,"publish":{"channel":"%b","data":"%b"}}'
+            % (self.SENT + (number or 0), channel, body)
+        )
+
+    def _command(self, number: int, name: str, options: dict[str, str]) -> None:
+        self.write(json.dumps({"id": number, name: options}).encode())
+
+
+def centrifugo_channel(destination: str) -> str:
+    """Return the channel that is a topic: ``/topic/news`` is ``news`` of the namespace topic."""
+    return destination.removeprefix("/").replace("/", ":", 1)
+
+
+#: By the name that a server has for its protocol.
+CLIENTS: Final[dict[str, type[Client]]] = {
+    "stomp": StompClient,
+    "spring": SpringClient,
+    "centrifugo": CentrifugoClient,
+}
 
 
 def small_socket(url: WSParsedURL) -> socket.socket:
@@ -107,34 +218,35 @@ def _socket_from(address: str) -> socket.socket:
     return client
 
 
-async def connect(url: str, headers: dict[str, str], *, small: bool = False) -> StompClient:
-    """Return a client that is CONNECTED."""
+async def connect(
+    url: str, headers: dict[str, str], *, protocol: str = "stomp", small: bool = False
+) -> Client:
+    """Return a client that is connected, and logged in."""
+    kind = CLIENTS[protocol]
     transport, client = await ws_connect(
-        StompClient,
+        kind,
         url,
-        extra_headers=HEADERS,
+        extra_headers={"Sec-WebSocket-Protocol": kind.protocol},
         socket_factory=small_socket if small else roomy_socket,
         websocket_handshake_timeout=PATIENCE,
         read_buffer_init_size=4096,
     )
     client.transport = transport
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    client.write(f"CONNECT\naccept-version:1.2\nhost:/\nheart-beat:0,0\n{lines}\n\0".encode())
-    await client.expect(b"CONNECTED")
+    await client.log_in(headers)
     return client
 
 
 class HttpClient(asyncio.Protocol):
     """One keep-alive connection that sends the same request again and again, until stopped."""
 
-    def __init__(self, url: str, content: Any, token: str = "") -> None:
+    def __init__(self, url: str, content: Any, headers: dict[str, str]) -> None:
         self.url = urlsplit(url)
         body = json.dumps(content).encode()
-        authorization = f"Authorization: Token {token}\r\n" if token else ""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.request = (
             f"POST {self.url.path} HTTP/1.1\r\nHost: localhost:{self.url.port}\r\n"
             f"Content-Type: application/json\r\nAccept: application/json\r\n"
-            f"{authorization}Content-Length: {len(body)}\r\n\r\n"
+            f"{lines}Content-Length: {len(body)}\r\n\r\n"
         ).encode() + body
         self.buffer = b""
         self.answered = 0
@@ -152,10 +264,10 @@ class HttpClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.buffer += data
         head, separator, body = self.buffer.partition(b"\r\n\r\n")
-        if not separator or len(body) < _content_length(head):
+        if not separator or not _is_whole(head, body):
             return
         status, self.buffer = head.split(b" ", 2)[1], b""
-        if status not in (b"200", b"202", b"207"):
+        if status not in (b"200", b"202", b"207") or b'"error"' in body:
             self._end(Failed(f"HTTP {status.decode()}: {body[:200].decode(errors='replace')}"))
             return
         self.answered += 1
@@ -178,11 +290,14 @@ class HttpClient(asyncio.Protocol):
         self.transport.close()
 
 
-def _content_length(head: bytes) -> int:
+def _is_whole(head: bytes, body: bytes) -> bool:
+    """Return whether an answer has all of its body, by its length or its last chunk."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
-            return int(line.partition(b":")[2])
-    raise Failed("an HTTP answer without content-length: give it one")
+            return len(body) >= int(line.partition(b":")[2])
+        if line.startswith(b"transfer-encoding:"):
+            return body.endswith(b"0\r\n\r\n")
+    raise Failed("an HTTP answer that does not say how long it is")
 
 
 class RedisClient(asyncio.Protocol):
@@ -217,35 +332,49 @@ def encode_command(*parts: bytes) -> bytes:
 
 class Publisher:
     """
-    SENDs to the destinations in turn, each with a receipt, as many as the window allows.
+    Sends to the destinations in turn, by one client or by several in turn, as many messages as the
+    window allows.
 
-    What waits is bounded twice: by receipts, and by what ``delivered`` says has arrived, for a
-    RECEIPT may come long before the MESSAGE.
+    What waits is bounded twice: by answers (a RECEIPT), where the server has any, and by what
+    ``delivered`` says has arrived, for a RECEIPT may come long before the MESSAGE.
     """
 
     def __init__(
         self,
-        client: StompClient,
+        clients: list[Client],
         destinations: list[str],
         *,
         size: int,
         window: int,
         delivered: Callable[[], int] | None = None,
     ) -> None:
-        self.client = client
-        self.heads = deque(f"SEND\ndestination:{each}\nreceipt:".encode() for each in destinations)
+        self.clients = deque(clients)
+        self.destinations = deque(destinations)
         self.padding = b"x" * (size - 8)
         self.window = window
-        self.delivered = delivered or (lambda: client.receipts)
+        self.delivered = delivered or (lambda: self.taken)
+        self.answered = all(client.answered for client in clients)
+        self.answers = 0
         self.sent = 0
         self.stopped = False
-        client.received = self.pump
+        for client in clients:
+            client.received = self._received
+
+    @property
+    def taken(self) -> int:
+        """How many messages the server has said that it took; where it says nothing, all."""
+        return self.answers if self.answered else self.sent
 
     def pump(self) -> None:
         """Send what the window has room for; call it whenever something arrived."""
-        limit = min(self.client.receipts, self.delivered()) + self.window
+        limit = min(self.taken, self.delivered()) + self.window
         while self.sent < limit and not self.stopped:
-            frame = b"%b%d\n\n%08d%b\0" % (self.heads[0], self.sent, self.sent, self.padding)
-            self.heads.rotate(-1)
+            body = b"%08d%b" % (self.sent, self.padding)
+            self.clients[0].send(self.destinations[0], body, self.sent)
+            self.clients.rotate(-1)
+            self.destinations.rotate(-1)
             self.sent += 1
-            self.client.write(frame)
+
+    def _received(self) -> None:
+        self.answers += 1
+        self.pump()

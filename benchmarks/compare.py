@@ -28,6 +28,8 @@ from .workloads import WORKLOADS, Workload
 
 OLD: Final = "old"
 NEW: Final = "new"
+#: A table that every revision has.
+ROUTING: Final = "gateway.routing"
 PACKAGES: Final = ("gateway", "notifications", "realtime")
 HEAD: Final = ("", "unit", OLD, NEW, "new/old", "median of rounds", "min..max")
 
@@ -75,7 +77,10 @@ def measure(project: Path, cost: Cost, seconds: float) -> dict[str, Any]:
     options = cost.workload.options | {"seconds": seconds}
     with Site() as site:
         row = run_load(
-            site, gateway(site, project=project, service=cost.service), cost.workload, options
+            site,
+            gateway(site, routing=ROUTING, project=project, debug=True, service=cost.service),
+            cost.workload,
+            options,
         )
         log = (site.directory / "0.log").read_text(errors="replace")
     if "failed" in row:

@@ -8,9 +8,10 @@ from typing import Any
 
 import redis.asyncio
 
-from .clients import PATIENCE, HttpClient, RedisClient, encode_command
+from .clients import PATIENCE, HttpClient, RedisClient, centrifugo_channel, encode_command
 from .load import Failed, Result, Target, all_heard, measure, workload
 
+TOAST = "/topic/toast"
 MESSAGE = "x" * 100
 WARM_REQUESTS = 40
 INBOUND = "GREETING_CHANNEL_INBOUND"
@@ -23,10 +24,11 @@ async def post(
 ) -> Result:
     """POST notifications; counts those that were answered, and that a subscriber got them."""
     subscriber = await target.connect()
-    await subscriber.subscribe("/topic/toast")
-    notification = {"topic": "/topic/toast", "message": MESSAGE}
-    content: Any = [notification] * batch if batch else notification
-    clients = [HttpClient(target.http + path, content, target.token) for _ in range(connections)]
+    await subscriber.subscribe(TOAST)
+    request = centrifugo_request if target.protocol == "centrifugo" else notification
+    path, content = request(path, batch)
+    url, headers = target.http + path, target.http_headers
+    clients = [HttpClient(url, content, headers) for _ in range(connections)]
     await asyncio.gather(*(client.start() for client in clients))
 
     def posted() -> int:
@@ -43,6 +45,20 @@ async def post(
     if path != "/bare":
         await all_heard([subscriber], lambda _: posted())
     return result
+
+
+def notification(path: str, batch: int) -> tuple[str, Any]:
+    """Return the path and the content of a request; 0 is a notification that is in no list."""
+    content = {"topic": TOAST, "message": MESSAGE}
+    return path, [content] * batch if batch else content
+
+
+def centrifugo_request(path: str, batch: int) -> tuple[str, Any]:
+    """Return the same for Centrifugo, which has paths of its own."""
+    content = {"channel": centrifugo_channel(TOAST), "data": MESSAGE}
+    if batch:
+        return "/api/batch", {"commands": [{"publish": content}] * batch}
+    return "/api/publish", content
 
 
 @workload

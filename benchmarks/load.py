@@ -22,7 +22,7 @@ from typing import Any
 
 import uvloop
 
-from .clients import PATIENCE, Failed, StompClient, connect
+from .clients import PATIENCE, Client, Failed, connect
 from .meter import Meter
 
 #: Seconds between the start of the load and of the measurement.
@@ -39,16 +39,18 @@ class Target:
     http: str
     redis: str
     headers: dict[str, str]
+    http_headers: dict[str, str]
+    protocol: str
     pids: dict[str, list[int]]
     cores: dict[str, int]
-    token: str = ""
 
-    async def connect(self, index: int = 0, *, small: bool = False) -> StompClient:
-        return await connect(self.stomp[index % len(self.stomp)], self.headers, small=small)
+    async def connect(self, index: int = 0, *, small: bool = False) -> Client:
+        url = self.stomp[index % len(self.stomp)]
+        return await connect(url, self.headers, protocol=self.protocol, small=small)
 
-    async def connect_many(self, count: int, **options: Any) -> list[StompClient]:
+    async def connect_many(self, count: int, **options: Any) -> list[Client]:
         """Connect so many clients, a few at a time."""
-        clients: list[StompClient] = []
+        clients: list[Client] = []
         while len(clients) < count:
             some = range(min(20, count - len(clients)))
             clients += await asyncio.gather(*(self.connect(**options) for _ in some))
@@ -93,7 +95,7 @@ async def until(condition: Callable[[], bool], complaint: Callable[[], str]) -> 
         await asyncio.sleep(0.02)
 
 
-async def all_heard(clients: Iterable[StompClient], due: Callable[[int], int]) -> None:
+async def all_heard(clients: Iterable[Client], due: Callable[[int], int]) -> None:
     """Make sure that each client got as many messages as were due to it, and no more."""
     counted = list(enumerate(clients))
     wanted = sum(due(index) for index, _ in counted)

@@ -21,7 +21,7 @@ from http.client import HTTPConnection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .clients import StompClient, connect
+from .clients import Client, connect
 from .load import in_batches
 from .servers import Server, Site, gateway
 
@@ -129,8 +129,8 @@ def topic(number: int) -> str:
     return f"/topic/operators/{number}"
 
 
-async def open_sessions(server: Server, count: int) -> list[StompClient]:
-    clients: list[StompClient] = []
+async def open_sessions(server: Server, count: int) -> list[Client]:
+    clients: list[Client] = []
     while len(clients) < count:
         numbers = range(len(clients), min(count, len(clients) + 20))
         clients += await asyncio.gather(
@@ -181,7 +181,7 @@ async def settled(path: str, count: int) -> None:
 
 
 async def run(site: Site, sessions: int) -> None:
-    server = gateway(site, nodes=2)
+    server = gateway(site, nodes=2, debug=True)
     path = setup_django(site)
     print(f"{sessions} sessions on two nodes", flush=True)
     clients = await open_sessions(server, sessions)

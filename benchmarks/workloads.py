@@ -13,11 +13,17 @@ NO_RULES: Final = "gateway, no rules"
 RULES: Final = "gateway, 20 rules"
 BRIDGE: Final = "bridge"
 RABBITMQ: Final = "RabbitMQ Web STOMP"
+CENTRIFUGO_REDIS: Final = "Centrifugo, Redis"
+CENTRIFUGO_MEMORY: Final = "Centrifugo, memory"
+SPRING: Final = "Spring's simple broker"
 CORE: Final = "plain Channels, core layer"
 PUBSUB: Final = "plain Channels, pub/sub layer"
 FLOOR: Final = "the kernel's send()"
 VIEW: Final = "plain DRF view"
 BARE: Final = "daphne's bare HTTP"
+
+#: Servers that are built here, where there are tools for it.
+PEERS: Final = (CENTRIFUGO_REDIS, CENTRIFUGO_MEMORY, SPRING)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Workload:
 
 LATENCY: Final = {
     "load": "latency",
-    "servers": (DAPHNE, UVICORN, RABBITMQ),
+    "servers": (DAPHNE, UVICORN, RABBITMQ, *PEERS),
     "unit": "deliveries",
     "extra": {
         "p50": "{:.2f} ms",
@@ -57,18 +63,26 @@ CROWD: Final = {"sessions": 1000, "rooms": 100, "rate": 10, "firehose_bytes": 60
 
 WORKLOADS: Final[dict[str, Workload]] = {
     "fan-out": Workload(
-        "Fan-out: one publisher, 300 subscribers, 100 bytes",
+        "Fan-out: 10 publishers, 10 messages under way, 300 subscribers, 100 bytes",
         "deliveries",
         "fan_out",
-        (FLOOR, DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, CORE, PUBSUB),
-        {"subscribers": 300, "window": 20},
+        (FLOOR, DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, *PEERS, CORE, PUBSUB),
+        {"subscribers": 300, "window": 10, "publishers": 10},
+        extra={"bytes": "{:.0f} B"},
+    ),
+    "fan-out-one": Workload(
+        "Fan-out: one message at a time, 300 subscribers, 100 bytes",
+        "deliveries",
+        "fan_out",
+        (DAPHNE, NO_HISTORY, RABBITMQ, *PEERS),
+        {"subscribers": 300, "window": 1},
         extra={"bytes": "{:.0f} B"},
     ),
     "fan-out-5000": Workload(
         "Fan-out: one publisher, 5 000 subscribers, 100 bytes",
         "deliveries",
         "fan_out",
-        (FLOOR, DAPHNE, RABBITMQ),
+        (FLOOR, DAPHNE, RABBITMQ, *PEERS),
         {"subscribers": 5000, "window": 4},
         extra={"bytes": "{:.0f} B"},
     ),
@@ -76,8 +90,16 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "One to one: one publisher, 300 topics with one subscriber each",
         "messages",
         "one_to_one",
-        (DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, CORE, PUBSUB),
+        (DAPHNE, NO_HISTORY, UVICORN, RABBITMQ, *PEERS, CORE, PUBSUB),
         {"topics": 300, "window": 100},
+        extra={"redis_us": "{:.1f} us of Redis"},
+    ),
+    "one-to-one-4": Workload(
+        "One to one: four publishers, 300 topics with one subscriber each",
+        "messages",
+        "one_to_one",
+        (DAPHNE, NO_HISTORY, RABBITMQ, *PEERS),
+        {"topics": 300, "window": 100, "publishers": 4},
         extra={"redis_us": "{:.1f} us of Redis"},
     ),
     "rules-fan-out": Workload(
@@ -143,29 +165,36 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "POST one notification, 8 keep-alive connections",
         "requests",
         "post",
-        (DAPHNE, VIEW, BARE),
+        (DAPHNE, *PEERS, VIEW, BARE),
         {"path": "/api/notification", "batch": 0, "connections": 8},
         of_server={BARE: {"path": "/bare"}},
+    ),
+    "post-64": Workload(
+        "POST one notification, 64 keep-alive connections",
+        "requests",
+        "post",
+        (DAPHNE, *PEERS),
+        {"path": "/api/notification", "batch": 0, "connections": 64},
     ),
     "post-list": Workload(
         "POST a list of 100 notifications, 4 keep-alive connections",
         "notifications",
         "post",
-        (DAPHNE,),
+        (DAPHNE, *PEERS),
         {"path": "/api/notification", "batch": 100, "connections": 4},
     ),
     "connections": Workload(
-        "Connections: WebSocket handshake, CONNECT, CONNECTED",
+        "Connections: WebSocket handshake, CONNECT, SUBSCRIBE",
         "connections",
         "connections",
-        (DAPHNE, UVICORN, RABBITMQ, CORE),
-        {"at_once": 20},
+        (DAPHNE, UVICORN, RABBITMQ, *PEERS, CORE),
+        {"at_once": 20, "destination": "/topic/connections"},
     ),
     "memory": Workload(
         "Memory of an idle session with one subscription, 10 000 on one process",
         "sessions",
         "idle_memory",
-        (DAPHNE, UVICORN, RABBITMQ),
+        (DAPHNE, UVICORN, RABBITMQ, *PEERS),
         {"sessions": 10_000},
         extra={"KiB_each": "{:.1f} KiB"},
         fresh=True,

@@ -1,48 +1,93 @@
-"""RESULTS.md: what was measured again takes the place of what was there."""
+"""RESULTS.md: all of it is from one run, and it says of what."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks import report
-from benchmarks.workloads import BRIDGE, DAPHNE, GOALS
+from benchmarks.workloads import (
+    BRIDGE,
+    CENTRIFUGO_MEMORY,
+    CENTRIFUGO_REDIS,
+    DAPHNE,
+    GOALS,
+    SPRING,
+    UVICORN,
+    WORKLOADS,
+)
 
 TITLES = ("Redis channel to topic", "POST a list")
+LIST = WORKLOADS["post-list"]
+ROW: dict[str, Any] = {
+    "rate": 20_000.0,
+    "us": 40.0,
+    "share of server": 0.98,
+    "share of load": 0.3,
+    "others, server's core": 0.01,
+    "others, load's core": 0.01,
+}
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
-    tables = dict.fromkeys(TITLES, "a table")
-    measured = {"redis": {BRIDGE: {"rate": 30_000.0}}, "post-list": {DAPHNE: {"rate": 19_999.0}}}
-    report.write("a machine", tables, measured, "the decoder")
     return report.RESULTS
 
 
-def goal(results: Path, text: str) -> list[str]:
-    (line,) = [line for line in results.read_text().splitlines() if line.startswith(f"{text}  ")]
+def goal(text: str, name: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{name}  ")]
     return line.split()[-2:]
 
 
-def test_one_table_and_its_goals_are_replaced_and_the_others_stay(results: Path) -> None:
-    assert goal(results, "Redis channel to topic") == ["30,000/s", "ok"]
-    assert goal(results, "POST a list of 100")[-1] == "missed"
-    measured = {"post-list": {DAPHNE: {"rate": 20_000.0}}}
-    report.update({"POST a list": "another table"}, measured, rounds=5, seconds=2)
+def test_results_are_written_whole_with_tables_and_goals(results: Path) -> None:
+    results.write_text("of another day")
+    measured = {"redis": {BRIDGE: {"rate": 30_000.0}}, "post-list": {DAPHNE: {"rate": 19_999.0}}}
+    report.write("a machine", dict.fromkeys(TITLES, "a table"), measured, "the decoder")
     text = results.read_text()
-    assert (text.count("```\na table\n```"), text.count("```\nanother table\n```")) == (1, 1)
-    assert text.count("Measured again on") == 1
-    assert goal(results, "POST a list of 100")[-1] == "ok"
-    assert goal(results, "Redis channel to topic") == ["30,000/s", "ok"]
-    report.update({"POST a list": "a third table"}, measured, rounds=5, seconds=2)
-    text = results.read_text()
-    assert "another table" not in text
-    assert text.count("Measured again on") == 1
+    assert "of another day" not in text
+    assert text.count("```\na table\n```") == len(TITLES)
+    assert goal(text, "Redis channel to topic") == ["30,000/s", "ok"]
+    assert goal(text, "POST a list of 100")[-1] == "missed"
     assert all(f"\n{each.text}  " in text for each in GOALS)
 
 
-def test_a_table_that_is_not_there_is_an_error(results: Path) -> None:
-    with pytest.raises(ValueError, match="measure everything once"):
-        report.update({"Something new": "a table"}, {}, rounds=5, seconds=2)
+def test_they_say_the_day_the_commit_and_what_was_measured() -> None:
+    machine = report.machine(rounds=5, seconds=3)
+    assert re.match(r"\d{4}-\d\d-\d\d, commit ([0-9a-f]{12}|unknown)", machine)
+    assert re.search(r"Centrifugo v6\.\d+\.\d+, Spring Boot 3\.5\.\d+;\n", machine)
+
+
+def test_a_table_says_in_a_line_which_servers_are_missing_and_what_to_do() -> None:
+    both = (CENTRIFUGO_REDIS, CENTRIFUGO_MEMORY)
+    missing = {**dict.fromkeys(both, "install Go"), SPRING: "install Maven", UVICORN: "no"}
+    table = report.table(LIST, {DAPHNE: ROW}, missing)
+    *_, row, line = table.splitlines()
+    assert row.split()[:3] == ["gateway,", "daphne", "20,000"]
+    assert line == f"Left out: {', '.join(both)} (install Go); {SPRING} (install Maven)."
+    assert "Left out" not in report.table(LIST, {DAPHNE: ROW}, {})
+
+
+def test_one_table_is_never_written_beside_others_of_another_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--write", "--only", "fan-out"])
+    with pytest.raises(SystemExit):
+        command.parse_options()
+    assert "leave out --only" in capsys.readouterr().err
+
+
+def test_options_say_what_is_measured_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def options(*arguments: str) -> Any:
+        monkeypatch.setattr("sys.argv", ["benchmarks", *arguments])
+        return command.parse_options()
+
+    quick = options("--quick", "--only", "fan-out", "post")
+    assert (quick.rounds, quick.seconds, quick.only) == (1, 1.5, ["fan-out", "post"])
+    given = options("--rounds", "2", "--seconds", "0.5", "--write")
+    assert (given.rounds, given.seconds, given.write) == (2, 0.5, True)
+    assert set(WORKLOADS) < set(given.only)

@@ -60,6 +60,7 @@ def _other(name: str, **options: Any) -> Workload:
 
 COSTS: Final = {
     "fan-out": Cost("us per delivery", WORKLOADS["fan-out"]),
+    "fan-out-one": Cost("us per delivery", WORKLOADS["fan-out-one"]),
     "one-to-one": Cost("us per message", WORKLOADS["one-to-one"]),
     "connections": Cost(
         "ms per connection",

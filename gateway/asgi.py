@@ -24,7 +24,7 @@ from gateway.login import LoginHandler, hashes  # noqa: E402
 from gateway.metrics import listen  # noqa: E402
 from gateway.middleware import OF_THE_GATEWAY  # noqa: E402
 from notifications.api.parsers import NOT_UTF8, is_utf8  # noqa: E402
-from notifications.api.ways.short import ApiHandler  # noqa: E402
+from notifications.api.ways.short import ApiHandler, take  # noqa: E402
 from realtime.access.limits import refusals  # noqa: E402
 from realtime.access.origins import deny  # noqa: E402
 from realtime.apps import TAG  # noqa: E402
@@ -101,7 +101,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-application = ProtocolTypeRouter(
+application: Any = ProtocolTypeRouter(
     {
         "http": http_application,
         "lifespan": lifespan,
@@ -113,3 +113,5 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+if not conf.STOMP_TRACING:
+    application.at_once = take  # our own server asks it first: no task for each request

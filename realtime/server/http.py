@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -21,6 +22,8 @@ from .flow import Paced
 if TYPE_CHECKING:
     from .connection import HttpConnection
     from .inbound import Inbox
+
+logger = logging.getLogger(__name__)
 
 #: In pieces of what size an application gets a body.
 BODY_PIECE_BYTES: Final = 64 * 1024
@@ -95,12 +98,30 @@ class GatewayRequest(Counted, Paced):
         """Hand the request to an application of its own."""
         self._began = time.time()
         self.server.protocol_connected(self)
-        self._inbox = self.server.create_application(self, self.scope("http"))
+        scope = self.scope("http")
+        self.server.prepare(self, scope)
+        if self.server.at_once is not None:
+            taken = self.server.at_once(scope, self._body)
+            if taken is not None:
+                taken.future.add_done_callback(partial(self._answer_taken, taken))
+                return
+        self._inbox = self.server.create_application(self, scope)
         body, self._body = memoryview(self._body), b""
         for start in range(0, len(body) or 1, BODY_PIECE_BYTES):
             end = start + BODY_PIECE_BYTES
             piece = {"body": bytes(body[start:end]), "more_body": end < len(body)}
             self._put({"type": "http.request", **piece})
+
+    def _answer_taken(self, taken: Any, future: asyncio.Future[Any]) -> None:
+        """Answer what needed no application."""
+        try:
+            status, headers, content = taken.answer()
+        except Exception as error:
+            logger.error("exception inside application: %s", error, exc_info=error)
+            self.application_ended(error)
+        else:
+            self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+            self.handle_reply({"type": "http.response.body", "body": content})
 
     def scope(self, kind: str) -> dict[str, Any]:
         """Return the ASGI scope of a request, or of the WebSocket that it asks for."""

@@ -72,6 +72,7 @@ def _shorten_pauses() -> None:
 class GatewayServer(daphne.server.Server):
     """A server that keeps its clients apart and ends its sessions in order."""
 
+    action_logger: Any
     endpoints: list[str]
     websocket_max_message_size: int
     websocket_max_frame_size: int
@@ -91,6 +92,11 @@ class GatewayServer(daphne.server.Server):
         self.max_body_bytes = math.inf if limit is None else limit + BODY_SLACK_BYTES
         sizes = (self.websocket_max_frame_size, self.websocket_max_message_size)  # 0 is for none
         self.largest_message = min((size for size in sizes if size), default=2**63)
+        if getattr(getattr(self.action_logger, "stream", None), "name", "") == os.devnull:
+            self.action_logger = None  # or each line would be made, and written
+        #: What an application answers without a task, if it has such requests: called with scope
+        #: and body, it returns None, or what has a ``future``, and an ``answer`` once that is done.
+        self.at_once = getattr(self.application, "at_once", None)
         self.draining = False
         self.addresses = Connections()
         self.bodies = Bodies()
@@ -124,14 +130,17 @@ class GatewayServer(daphne.server.Server):
 
     # Applications
 
+    def prepare(self, protocol: Any, scope: dict[str, Any]) -> None:
+        """Let a scope be what applications see, also of proxies in between."""
+        scope["asgi"] = {"version": "3.0"}
+        scope["root_path"] = self.root_path
+        heed_proxy(scope)
+        protocol.client_addr = scope["client"]
+
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox | None:
         if protocol not in self.connections:
             return None
         inbox = Inbox(protocol if isinstance(protocol, GatewayProtocol) else None)
-        scope.setdefault("asgi", {"version": "3.0"})
-        scope["root_path"] = self.root_path  # daphne lets any client set it by a header
-        heed_proxy(scope)
-        protocol.client_addr = scope["client"]
         application = asyncio.ensure_future(
             self.application(
                 scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)

@@ -16,7 +16,6 @@ from realtime.conf import conf
 from realtime.sessions.node import this_node
 
 from .connection import HttpConnection
-from .websocket import GatewayProtocol
 
 if TYPE_CHECKING:
     from .server import GatewayServer
@@ -99,10 +98,7 @@ class Shutdown:
     def _busy(self) -> bool:
         # A socket that is closed with unread input is reset, and its client loses the goodbye:
         # wait for the closing handshakes too, and for what is not written yet.
-        handshakes = any(
-            isinstance(protocol, GatewayProtocol) for protocol in self._server.connections
-        )
-        return handshakes or bool(self._applications()) or bool(reactor.getWriters())
+        return bool(self._server.connections) or bool(reactor.getWriters())
 
     async def _cancel_applications(self) -> None:
         applications = [application for _, application in self._applications()]

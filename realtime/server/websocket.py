@@ -81,6 +81,7 @@ class GatewayProtocol(Counted, Traffic):
         self._offered = handshake.offered(request)
         self.server.protocol_connected(self)
         scope = request.scope("websocket") | {"subprotocols": self._offered}
+        self.server.prepare(self, scope)
         self.inbox = self.server.create_application(self, scope)
         self._put({"type": "websocket.connect"})
         self._log("connecting")

@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -74,13 +73,14 @@ class Api:
         self._recall = callers.recall
         self._monkeypatch = monkeypatch
         self.authorization: dict[str, str] = {}
-        answer = short.answer
+        take = short.take
 
-        async def noted(*request: Any) -> bool:
-            self._ways.append(await answer(*request))
-            return self._ways[-1]
+        def noted(*request: Any) -> short.Taken | None:
+            taken = take(*request)
+            self._ways.append(taken is not None)
+            return taken
 
-        monkeypatch.setattr(short, "answer", noted)
+        monkeypatch.setattr(short, "take", noted)
 
     async def call(
         self,
@@ -460,15 +460,25 @@ def lost(*_: Any, **__: Any) -> Any:
     raise Lost("gone")
 
 
-async def lost_later(*_: Any, **__: Any) -> Any:
-    raise Lost("gone")
+def lost_at_once(*_: Any, **__: Any) -> asyncio.Future[Any]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_exception(Lost("gone"))
+    return future
 
 
-async def in_part(messages: Any, **_: Any) -> Any:
-    return [b"1-1", Lost("gone")][-len(messages) :]
+def lost_later(*_: Any, **__: Any) -> asyncio.Future[Any]:
+    future = asyncio.get_running_loop().create_future()
+    future.get_loop().call_later(0.05, future.set_exception, Lost("gone"))
+    return future
 
 
-@pytest.mark.parametrize("fail", [lost, lost_later, in_part])
+def in_part(messages: Any, **_: Any) -> asyncio.Future[Any]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result([b"1-1", Lost("gone")][-len(messages) :])
+    return future
+
+
+@pytest.mark.parametrize("fail", [lost_at_once, lost_later, in_part])
 @pytest.mark.parametrize("body", [GOOD, [GOOD, GOOD]])
 async def test_what_redis_does_not_take_is_503(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: Any, fail: Any, body: Any
@@ -809,7 +819,10 @@ async def test_who_hangs_up_does_not_stop_what_is_published(
     async def send(message: Any) -> None:
         raise AssertionError("nobody is there any more")
 
-    task = asyncio.create_task(short.answer(scope, BytesIO(content), send))
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content}
+
+    task = asyncio.create_task(application(scope, receive, send))
     await asyncio.sleep(0)  # until it waits for Redis
     assert not task.done()
     task.cancel()

@@ -67,6 +67,16 @@ async def test_everybody_is_told_and_the_process_ends_soon(tmp_path: Path) -> No
     assert "Traceback" not in server.output
 
 
+async def test_what_was_taken_without_a_task_is_answered_before_the_end(tmp_path: Path) -> None:
+    post = b"POST /at_once HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
+    with Server(tmp_path / "log") as server, server.socket(post) as client:
+        server.wait_for_output("taken")
+        terminated(server)
+        answer = await asyncio.to_thread(read, client)
+        assert answer.startswith(b"HTTP/1.1 202 ") and answer.endswith(b"abc")
+        assert await ended(server) == 0
+
+
 def accepts(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port)).close()

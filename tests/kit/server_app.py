@@ -234,3 +234,26 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
 async def application(scope: Any, receive: Any, send: Any) -> None:
     view = globals()[scope["path"].strip("/") or "scope_seen"]
     await view(scope, receive, send)
+
+
+class Later:
+    """What is answered without a task, after a while."""
+
+    def __init__(self, body: bytes, fails: bool) -> None:
+        self._body, self._fails = body, fails
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.5, self.future.set_result, None)
+        see("taken")
+
+    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        if self._fails:
+            raise RuntimeError("failed as asked")
+        return 202, [(b"Content-Length", b"%d" % len(self._body))], self._body
+
+
+def at_once(scope: Any, body: bytes) -> Later | None:
+    path = scope["path"]
+    return Later(bytes(body), "fails" in path) if path.startswith("/at_once") else None
+
+
+application.at_once = at_once  # type: ignore[attr-defined]

@@ -235,6 +235,32 @@ def test_what_comes_before_its_turn_is_bounded(server: Server) -> None:
             assert read(client).endswith(b"\r\n\r\n%d" % (2 * MAX_EARLY_BYTES))
 
 
+# What an application answers without a task
+
+AT_ONCE = b"POST /at_once HTTP/1.1\r\n" + HOST + THREE
+
+
+def test_what_needs_no_task_is_answered_in_its_order_too(server: Server) -> None:
+    asked = answers(server, AT_ONCE + b"\r\nabc" + GET + b"\r\n" + AT_ONCE + CLOSE + b"def")
+    assert [status for status, _, _ in asked] == [202, 200, 202]
+    assert (asked[0][2], asked[2][2]) == (b"abc", b"def")
+
+
+def test_if_it_fails_that_is_answered_and_logged(server: Server) -> None:
+    [(status, _, _)] = answers(server, b"POST /at_once_fails HTTP/1.1\r\n" + HOST + CLOSE)
+    assert status == 500
+    assert "failed as asked" in server.output
+
+
+def test_who_leaves_meanwhile_leaves_nothing_behind(server: Server) -> None:
+    before = server.output.count("Traceback")
+    for _ in range(5):
+        server.socket(AT_ONCE + b"\r\nabc").close()
+    time.sleep(1)
+    assert server.get("/requests") == (200, b"1")  # this one
+    assert server.output.count("Traceback") == before
+
+
 # What an application may answer
 
 

@@ -97,15 +97,18 @@ class Callers:
         """Return the key of a plain POST with a token, None of any other request."""
         if scope["method"] != "POST" or scope.get("query_string"):
             return None
-        headers = scope["headers"]
-        names = {name for name, _ in headers}
-        if b"authorization" not in names or not _OF_BROWSERS.isdisjoint(names):
-            return None
         where = [scope.get(name) for name in ("scheme", "http_version", "path", "root_path")]
         whence = scope.get("server"), (scope.get("client") or [None])[0]
-        # No name has a colon, and no value a line break: this can be read in one way only.
-        parts = [b"%b:%b" % pair for pair in headers if pair[0] not in _OF_ONE_REQUEST]
-        parts += (scope.get("raw_path") or b"", repr((where, whence)).encode())
+        parts = [repr((where, whence)).encode(), scope.get("raw_path") or b""]
+        authorized = False
+        for name, value in scope["headers"]:
+            if name in _OF_BROWSERS:
+                return None
+            if name not in _OF_ONE_REQUEST:
+                authorized = authorized or name == b"authorization"
+                parts += name, value  # neither has a line break: this is read in one way only
+        if not authorized:
+            return None
         return blake2b(b"\n".join(parts), digest_size=32, key=self._secret).digest()
 
     def recall(self, key: bytes) -> Caller | None:

@@ -13,6 +13,7 @@ middleware, authenticators, renderers, throttles or views that are not the gatew
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from io import BytesIO
 from typing import Any, Final
@@ -66,7 +67,12 @@ AUTHENTICATORS: Final = frozenset(
     }
 )
 
-_render: Final = JSONRenderer().render
+#: As JSONRenderer does, which makes an encoder for each answer.
+_encode: Final = JSONRenderer.encoder_class(
+    ensure_ascii=JSONRenderer.ensure_ascii,
+    allow_nan=not JSONRenderer.strict,
+    separators=(",", ":") if JSONRenderer.compact else (", ", ": "),
+).encode
 
 _IDEMPOTENCY_KEY: Final = IDEMPOTENCY_KEY.encode()
 
@@ -89,8 +95,13 @@ class ApiHandler(SynchronousHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        if not await answer(scope, body, send):
+        if (taken := take(scope, body.getbuffer())) is None:
             await self.send_response(await self._respond(scope, body), send)
+            return
+        await asyncio.wait({taken.future})
+        status, headers, content = taken.answer()
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content, "more_body": False})
 
     def pass_through(
         self, scope: Any, body: BytesIO
@@ -102,30 +113,54 @@ class ApiHandler(SynchronousHandler):
         return request, response
 
 
-async def answer(scope: Any, body: BytesIO, send: Any) -> bool:
+def take(scope: Any, body: bytes | memoryview) -> Taken | None:
     """
-    Publish what a caller posts, and answer; return False if Django has to: then nothing was done.
+    Begin to publish what a caller posts, from the event loop; return None if Django has to: then
+    nothing was done.
     """
     key = callers.key_of(scope)
     caller = None if key is None else callers.recall(key)
-    if caller is None or body.getbuffer().nbytes > MAX_BYTES or is_busy():
-        return False
+    if caller is None or len(body) > MAX_BYTES or is_busy():
+        return None
     try:
-        data = read_json(body.getvalue())
+        data = read_json(bytes(body))
         messages = _read(caller, data, _idempotency_key(scope, caller))
     except Exception:  # Django says what is wrong, and the log has what is a fault of ours
-        return False
+        return None
     if messages is None or not _count(caller):
-        return False
-    try:
-        ids = await _publish(messages)
-    except RedisAway as away:
-        await _refuse(scope, caller, away, send)
-        return True
-    results = [published(each.message, id) for each, id in zip(messages, ids, strict=True)]
-    content = _render(results if isinstance(data, list) else results[0])
-    await _send(send, 202, caller.headers, content)
-    return True
+        return None
+    return Taken(scope, caller, messages, isinstance(data, list))
+
+
+class Taken:
+    """
+    What was taken the short way: :meth:`answer` returns status, headers and content of the answer
+    once the future is done.
+    """
+
+    __slots__ = ("_caller", "_listed", "_messages", "_scope", "future")
+
+    def __init__(self, scope: Any, caller: Caller, messages: list[Checked], listed: bool) -> None:
+        self._scope = scope
+        self._caller = caller
+        self._messages = messages
+        self._listed = listed
+        self.future = apublish_many(messages, door="api")
+
+    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        try:
+            answers = self.future.result()
+        except RedisError as error:
+            return _away(self._scope, self._caller, not_taken(len(self._messages), error))
+        for each in answers:
+            if isinstance(each, BaseException):
+                return _away(self._scope, self._caller, not_taken(len(self._messages), each))
+        results = [
+            published(checked.message, id_of(checked, each))
+            for checked, each in zip(self._messages, answers, strict=True)
+        ]
+        content = _render(results if self._listed else results[0])
+        return 202, _with_length(self._caller.headers, content), content
 
 
 def _read(caller: Caller, data: Any, key: str | None) -> list[Checked] | None:
@@ -164,41 +199,30 @@ def _count(caller: Caller) -> bool:
     return most <= 0 or throttle.counts.take_at_once(caller.name, most)
 
 
-async def _publish(messages: list[Checked]) -> list[str]:
-    """
-    Publish messages; return their ids.
-
-    Raises:
-        RedisAway: If Redis did not take all of them.
-    """
-    try:
-        answers = await apublish_many(messages, door="api")
-    except RedisError as error:
-        raise not_taken(len(messages), error) from None
-    for each in answers:
-        if isinstance(each, BaseException):
-            raise not_taken(len(messages), each)
-    return [id_of(message, each) for message, each in zip(messages, answers, strict=True)]
-
-
-async def _refuse(scope: Any, caller: Caller, away: RedisAway, send: Any) -> None:
-    """Answer, and log, as Django does."""
+def _away(
+    scope: Any, caller: Caller, away: RedisAway
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return what Django answers, and log it as Django does."""
     response = exception_handler(away, {})
     assert response is not None
     request: Any = ASGIRequest(scope, BytesIO())
     log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
     kind, *others = caller.headers
     retry = b"Retry-After", response.headers["Retry-After"].encode()
-    await _send(send, response.status_code, [kind, retry, *others], _render(response.data))
+    content = _render(response.data)
+    return response.status_code, _with_length([kind, retry, *others], content), content
 
 
-async def _send(
-    send: Any, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes
-) -> None:
+def _render(data: Any) -> bytes:
+    text = _encode(data).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return text.encode()
+
+
+def _with_length(
+    headers: Sequence[tuple[bytes, bytes]], content: bytes
+) -> list[tuple[bytes, bytes]]:
     length = b"%d" % len(content)
-    own = [(name, length if name == b"Content-Length" else value) for name, value in headers]
-    await send({"type": "http.response.start", "status": status, "headers": own})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
+    return [(name, length if name == b"Content-Length" else value) for name, value in headers]
 
 
 def learn(scope: Any, request: HttpRequest | None, response: Any, era: int) -> None:

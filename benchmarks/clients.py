@@ -237,9 +237,19 @@ async def connect(
 
 
 class HttpClient(asyncio.Protocol):
-    """One keep-alive connection that sends the same request again and again, until stopped."""
+    """
+    One keep-alive connection that sends a request when it starts, and again at each :meth:`post`.
 
-    def __init__(self, url: str, content: Any, headers: dict[str, str]) -> None:
+    ``answered`` is called at each answer; :meth:`stop` lets the last one come, and then ends it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        content: Any,
+        headers: dict[str, str],
+        answered: Callable[[HttpClient], None],
+    ) -> None:
         self.url = urlsplit(url)
         body = json.dumps(content).encode()
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -249,7 +259,8 @@ class HttpClient(asyncio.Protocol):
             f"{lines}Content-Length: {len(body)}\r\n\r\n"
         ).encode() + body
         self.buffer = b""
-        self.answered = 0
+        self.answered = answered
+        self.under_way = False
         self.stopped = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -259,7 +270,18 @@ class HttpClient(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        transport.write(self.request)
+        self.post()
+
+    def post(self) -> None:
+        """Send the request, unless it is stopped."""
+        if not self.stopped:
+            self.under_way = True
+            self.transport.write(self.request)
+
+    def stop(self) -> None:
+        self.stopped = True
+        if not self.under_way:
+            self._end()
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -270,11 +292,10 @@ class HttpClient(asyncio.Protocol):
         if status not in (b"200", b"202", b"207") or b'"error"' in body:
             self._end(Failed(f"HTTP {status.decode()}: {body[:200].decode(errors='replace')}"))
             return
-        self.answered += 1
+        self.under_way = False
+        self.answered(self)
         if self.stopped:
             self._end()
-        else:
-            self.transport.write(self.request)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(Failed("the server closed an HTTP connection"))

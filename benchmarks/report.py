@@ -40,8 +40,10 @@ say so.
 The gateway runs as for production: without DEBUG, its clients log in with a token, its services
 have theirs, and a table of rules says who may do what. Centrifugo has its clients' JWT, and keeps a
 history as the gateway does; in one row by Redis, as the gateway, in the other in its memory.
-Spring's simple broker and RabbitMQ keep none. Spring answers no SEND, so its publishers wait for
-nothing but deliveries; it runs under load for 15 s before it is measured.
+A list is a batch for it, by Redis in any order (`parallel`) and in its memory in order, whichever
+is faster. Spring's simple broker and RabbitMQ keep no history. Spring answers no SEND, so its
+publishers wait for nothing but deliveries; it keeps messages in order, which is not its default,
+and runs under load for 15 s before it is measured.
 """
 
 

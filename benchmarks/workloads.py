@@ -182,6 +182,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "post",
         (DAPHNE, *PEERS),
         {"path": "/api/notification", "batch": 100, "connections": 4},
+        of_server={CENTRIFUGO_REDIS: {"parallel": True}},
     ),
     "connections": Workload(
         "Connections: WebSocket handshake, CONNECT, SUBSCRIBE",

@@ -10,13 +10,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import Mock
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks import peers
 from benchmarks.__main__ import left_out, run_load
-from benchmarks.clients import CentrifugoClient, Failed, SpringClient, StompClient, connect
+from benchmarks.clients import (
+    CentrifugoClient,
+    Failed,
+    HttpClient,
+    SpringClient,
+    StompClient,
+    connect,
+)
 from benchmarks.http_load import centrifugo_request, notification
 from benchmarks.servers import SERVERS, Server, Site, gateway
 from benchmarks.workloads import CENTRIFUGO_MEMORY, CENTRIFUGO_REDIS, SPRING, WORKLOADS, Workload
@@ -184,7 +192,41 @@ def test_a_list_is_posted_in_the_way_of_each_server() -> None:
     path, content = centrifugo_request("/api/notification", 2)
     assert path == "/api/batch"
     assert [each["publish"]["channel"] for each in content["commands"]] == ["topic:toast"] * 2
+    assert content["parallel"] is False
     assert centrifugo_request("", 0)[0] == "/api/publish"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ends"),
+    [
+        (b"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\n\r\nabc", [True]),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", [True]),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"error":{}}', []),
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", []),
+    ],
+)
+async def test_an_answer_counts_once_it_is_whole_and_no_error(
+    answer: bytes, ends: list[bool]
+) -> None:
+    counted: list[bool] = []
+    client = HttpClient("http://localhost:1/", {}, {}, lambda _: counted.append(True))
+    client.connection_made(Mock())
+    for byte in answer[:-1]:
+        client.data_received(bytes([byte]))
+    assert not counted and not client.ended.done()
+    client.data_received(answer[-1:])
+    assert counted == ends
+    assert client.ended.done() is not bool(ends)
+
+
+async def test_an_answer_that_comes_after_the_end_of_a_measurement_is_waited_for() -> None:
+    client = HttpClient("http://localhost:1/", {}, {}, lambda each: each.post())
+    client.connection_made(transport := Mock())
+    client.stop()
+    assert not client.ended.done()
+    client.data_received(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+    assert client.ended.done()
+    transport.write.assert_called_once()
 
 
 def measured(site: Site, server: Server, load: str, options: dict[str, Any]) -> None:

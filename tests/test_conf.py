@@ -16,7 +16,7 @@ from realtime.conf import NAMES, Conf, cached_setting, conf
 #: Django's own, and the channels package's: they need no default of ours.
 OF_OTHERS = {
     "ALLOWED_HOSTS", "ASGI_APPLICATION", "CHANNEL_LAYERS", "DATABASES",
-    "DATA_UPLOAD_MAX_MEMORY_SIZE", "DEBUG",
+    "DATA_UPLOAD_MAX_MEMORY_SIZE", "DEBUG", "MIDDLEWARE",
     "SESSION_COOKIE_NAME", "SESSION_ENGINE",
 }  # fmt: skip
 

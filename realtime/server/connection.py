@@ -22,8 +22,8 @@ from twisted.protocols.policies import ProtocolWrapper
 from realtime.conf import conf
 from realtime.counters import counters
 
-from .flow import send_at_once, unsent_bytes
 from .http import GatewayRequest, answer
+from .traffic import send_at_once, unsent_bytes
 from .turns import FIRST, NEXT, Turns
 from .websocket import GatewayProtocol
 

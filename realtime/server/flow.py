@@ -1,9 +1,8 @@
-"""Flow: writers wait for clients that read more slowly, and what is written leaves at once."""
+"""Flow: writers wait for clients that read more slowly."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 
 class Paced:
@@ -34,21 +33,3 @@ class Paced:
             if self._resumed is None:
                 self._resumed = asyncio.Event()
             await self._resumed.wait()
-
-
-def unsent_bytes(transport: Any) -> int:
-    """Return the bytes written that the operating system has not taken yet."""
-    transport = getattr(transport, "transport", transport)  # below TLS
-    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-
-
-def send_at_once(transport: Any, data: bytes) -> bytes:
-    """
-    Send by the socket itself; return what it does not take, for the transport to write.
-
-    Saves Twisted's two changes of the selector per write: 20 us became 8.
-    """
-    try:
-        return data[transport.socket.send(data) :]
-    except OSError:
-        return data  # it takes nothing now, or the connection is lost: the reactor finds out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from email.utils import formatdate
 from functools import lru_cache, partial
@@ -22,8 +21,6 @@ from .flow import Paced
 if TYPE_CHECKING:
     from .connection import HttpConnection
     from .inbound import Inbox
-
-logger = logging.getLogger(__name__)
 
 #: In pieces of what size an application gets a body.
 BODY_PIECE_BYTES: Final = 64 * 1024
@@ -117,7 +114,7 @@ class GatewayRequest(Counted, Paced):
         try:
             status, headers, content = taken.answer()
         except Exception as error:
-            logger.error("exception inside application: %s", error, exc_info=error)
+            self.server.log_failure(error)
             self.application_ended(error)
         else:
             self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})

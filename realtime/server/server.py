@@ -183,11 +183,15 @@ class GatewayServer(daphne.server.Server):
         if isinstance(error, KeyboardInterrupt):
             self.stop()
         elif error is not None:
-            logger.error("exception inside application: %s", error, exc_info=error)
+            self.log_failure(error)
         if "disconnected" in details:
             self._forget(protocol)
         else:
             protocol.application_ended(error)
+
+    def log_failure(self, error: BaseException) -> None:
+        """Say what an application raised."""
+        logger.error("exception inside application: %s", error, exc_info=error)
 
     def application_checker(self) -> None:
         """Cancel applications that go on long after their clients left."""

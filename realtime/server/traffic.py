@@ -15,7 +15,7 @@ from realtime.delivery.frames import in_websocket_frame
 from realtime.stomp import AccessDenied, Frame, StompError, encode
 
 from .bounds import BYTES_PER_FRAME, Budget
-from .flow import Paced, send_at_once, unsent_bytes
+from .flow import Paced
 from .inbound import (
     CLOSE,
     CONTINUATION,
@@ -404,6 +404,24 @@ class Traffic(Paced, Protocol):
             self._answer_ping()
         if self.resume is not None:
             self.resume()
+
+
+def unsent_bytes(transport: Any) -> int:
+    """Return the bytes written that the operating system has not taken yet."""
+    transport = getattr(transport, "transport", transport)  # below TLS
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
+def send_at_once(transport: Any, data: bytes) -> bytes:
+    """
+    Send by the socket itself; return what it does not take, for the transport to write.
+
+    Saves Twisted's two changes of the selector per write: 20 us became 8.
+    """
+    try:
+        return data[transport.socket.send(data) :]
+    except OSError:
+        return data  # it takes nothing now, or the connection is lost: the reactor finds out
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

@@ -131,7 +131,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "latency-stopped": Workload(
         "Latency of the others, while one client in 200 has stopped reading",
         options={**CROWD, "stopped": 5},
-        **LATENCY,
+        **{**LATENCY, "servers": (DAPHNE, UVICORN, RABBITMQ, CENTRIFUGO_REDIS, CENTRIFUGO_MEMORY)},
     ),
     "send": Workload(
         "SEND to /app/greet, with receipts, into a Redis channel",

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from picows import WSFrame, WSListener, WSMsgType, WSParsedURL, WSTransport, ws_connect
+from picows import (
+    WSError,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSParsedURL,
+    WSTransport,
+    ws_connect,
+)
 
 #: How long nothing may come before the measurement has failed.
 PATIENCE: Final = 30
@@ -48,6 +56,8 @@ class Client(WSListener):
         self.heard: Callable[[bytes], None] | None = None
         self.received: Callable[[], None] | None = None
         self.error = b""
+        #: After which a subscription goes on, as :meth:`resume` was told.
+        self.position: Any = None
         self.transport: WSTransport = None
         self._others: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -55,6 +65,10 @@ class Client(WSListener):
         raise NotImplementedError
 
     async def subscribe(self, destination: str, name: str = "s") -> None:
+        raise NotImplementedError
+
+    async def resume(self, destination: str, position: Any = None) -> None:
+        """Subscribe and go on after a position of another client, if there is one."""
         raise NotImplementedError
 
     def send(self, destination: str, body: bytes, number: int | None = None) -> None:
@@ -72,10 +86,11 @@ class Client(WSListener):
     def write(self, frame: bytes) -> None:
         self.transport.send(WSMsgType.TEXT, frame)
 
-    async def expect(self, start: bytes) -> None:
+    async def expect(self, start: bytes) -> bytes:
         payload = await asyncio.wait_for(self._others.get(), PATIENCE)
         if not payload.startswith(start):
             raise Failed(f"{payload[:300]!r} came where {start.decode()} was due")
+        return payload
 
     def stop_reading(self) -> None:
         self.transport.underlying_transport.pause_reading()
@@ -88,6 +103,10 @@ class Client(WSListener):
 
     def close(self) -> None:
         self.transport.disconnect()
+
+    def cut(self) -> None:
+        """End the connection at once, as where the network does."""
+        self.transport.disconnect(graceful=False)
 
 
 class StompClient(Client):
@@ -118,6 +137,12 @@ class StompClient(Client):
         frame = f"SUBSCRIBE\nid:{name}\ndestination:{destination}\nreceipt:{name}\n\n\0"
         self.write(frame.encode())
         await self.expect(b"RECEIPT")
+
+    async def resume(self, destination: str, position: Any = None) -> None:
+        after = f"last-message-id:{position}\n" if position else ""
+        self.write(f"SUBSCRIBE\nid:s\ndestination:{destination}\nreceipt:s\n{after}\n\0".encode())
+        receipt = await self.expect(b"RECEIPT")
+        self.position = receipt.partition(b"\nposition:")[2].partition(b"\n")[0].decode()
 
     def send(self, destination: str, body: bytes, number: int | None = None) -> None:
         receipt = b"" if number is None else b"\nreceipt:%d" % number
@@ -175,6 +200,15 @@ class CentrifugoClient(Client):
         self._command(self.SUBSCRIBE, "subscribe", {"channel": centrifugo_channel(destination)})
         await self.expect(b'{"id":%d,"subscribe":' % self.SUBSCRIBE)
 
+    async def resume(self, destination: str, position: Any = None) -> None:
+        channel = {"channel": centrifugo_channel(destination), "recoverable": True}
+        after = {"recover": True, **position} if position else {}
+        self._command(self.SUBSCRIBE, "subscribe", {**channel, **after})
+        answer = await self.expect(b'{"id":%d,"subscribe":' % self.SUBSCRIBE)
+        result = json.loads(answer)["subscribe"]
+        self.messages += len(result.get("publications", ()))  # what was missed is in the answer
+        self.position = {"epoch": result["epoch"], "offset": result.get("offset", 0)}
+
     def send(self, destination: str, body: bytes, number: int | None = None) -> None:
         channel = centrifugo_channel(destination).encode()
         self.write(
@@ -223,14 +257,17 @@ async def connect(
 ) -> Client:
     """Return a client that is connected, and logged in."""
     kind = CLIENTS[protocol]
-    transport, client = await ws_connect(
-        kind,
-        url,
-        extra_headers={"Sec-WebSocket-Protocol": kind.protocol},
-        socket_factory=small_socket if small else roomy_socket,
-        websocket_handshake_timeout=PATIENCE,
-        read_buffer_init_size=4096,
-    )
+    try:
+        transport, client = await ws_connect(
+            kind,
+            url,
+            extra_headers={"Sec-WebSocket-Protocol": kind.protocol},
+            socket_factory=small_socket if small else roomy_socket,
+            websocket_handshake_timeout=PATIENCE,
+            read_buffer_init_size=4096,
+        )
+    except WSError as error:
+        raise Failed(f"the handshake failed: {error}") from error
     client.transport = transport
     await client.log_in(headers)
     return client

@@ -41,6 +41,7 @@ class Target:
     headers: dict[str, str]
     http_headers: dict[str, str]
     protocol: str
+    longest_turn: str
     pids: dict[str, list[int]]
     cores: dict[str, int]
 

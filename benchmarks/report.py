@@ -45,6 +45,14 @@ is faster. Spring's simple broker and RabbitMQ keep no history. Spring answers n
 publishers wait for nothing but deliveries; it keeps messages in order, which is not its default,
 and runs under load for 15 s before it is measured. It has no row where clients stop reading: it
 fails there, since the others then heard nothing for 30 s.
+
+"longest block" is for how long the gateway's event loop heard nobody at most: from one look at its
+sockets to the next, whatever it did. uvloop does not say it.
+
+All clients come from one machine and are one user, so what limits those is switched off, as the
+number of connections and logins; what bounds a process stays as it is. Who reconnects brings a
+token and the position after which to go on, and has caught up when all that was missed is there;
+the time runs from the cut, and an attempt that is refused or fails is counted and made again.
 """
 
 
@@ -109,7 +117,7 @@ def cells(workload: Workload, server: str, row: dict[str, Any]) -> list[str]:
         return [server, "failed", row["failed"][:160]]
     rate = [f"{row['rate']:,.0f}", f"{row['us']:,.1f}"]
     measured = [server, *([f"{row['count']:,.0f}"] if workload.fresh else rate)]
-    extra = [form.format(row[name]) for name, form in workload.extra.items()]
+    extra = [form.format(row[name]) if name in row else "" for name, form in workload.extra.items()]
     return [*measured, *extra, limit(row), shares(row)]
 
 

@@ -105,6 +105,8 @@ class Server:
     #: What is spoken at ``stomp``: see ``clients.CLIENTS``.
     protocol: str = "stomp"
     pids: dict[str, list[int]] = field(default_factory=dict)
+    #: Where a subscription is answered with the longest turn of its event loop since the last.
+    longest_turn: str = ""
     #: Seconds of load before it is measured.
     warm_up: float = 0
 
@@ -221,6 +223,8 @@ def gateway(
         server.http_headers["Authorization"] = f"Token {make_service(variables, project)}"
     if not debug:
         server.headers["authorization"] = server.http_headers["Authorization"]
+    if not uvicorn:  # uvloop does not say it
+        server.longest_turn = "/app/longest-turn"
     command = UVICORN if uvicorn else procfile("web", project)
     role, core = ("gateway", "load") if bridge else ("server", "server")
     server.pids[role] = []
@@ -328,7 +332,8 @@ def rabbitmq(site: Site) -> Server:
 def centrifugo(site: Site, *, engine: str) -> Server:
     """Start Centrifugo with a history, clients that bring a JWT, and an API with a key."""
     program, port = peers.centrifugo(), free_port()
-    topics = {"name": "topic", "allow_subscribe_for_client": True, "allow_publish_for_client": True}
+    allowed = ("allow_subscribe_for_client", "allow_publish_for_client", "allow_recovery")
+    topics = {"name": "topic", **dict.fromkeys(allowed, True)}
     redis_engine = {"address": site.redis_url, "prefix": f"centrifugo-{len(site.processes)}"}
     configuration = {
         "http_server": {"address": "127.0.0.1", "port": port},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import redis
 
@@ -13,6 +14,8 @@ from .load import Result, Target, all_heard, in_batches, measure, until, workloa
 from .meter import resident_bytes
 
 BODY_BYTES = 100
+#: Seconds after which who was refused comes again.
+AGAIN_SECONDS = 1.0
 OUTBOUND = "TEST_EVENT_TO_BACKEND"
 
 
@@ -199,6 +202,76 @@ async def idle_memory(target: Target, *, seconds: float, sessions: int) -> Resul
 
 
 @workload
+async def reconnects(
+    target: Target, *, seconds: float, sessions: int, topics: int, at_once: int, missed: int
+) -> Result:
+    """
+    Many sessions are cut at once, miss some messages and come back, so many at once; counts those
+    that have caught up. The interval starts with the cut.
+    """
+    names = [f"/topic/reconnects-{number}" for number in range(topics)]
+    publisher = await target.connect()
+    await publish(publisher, names)  # a topic has positions from its first message on
+    clients = await target.connect_many(sessions)
+    heard = [names[index % topics] for index in range(sessions)]
+    await in_batches(each.resume(topic) for each, topic in zip(clients, heard, strict=True))
+    meter = target.meter()
+    for client in clients:
+        client.cut()
+    await publish(publisher, names * missed)
+    away = zip(heard, [client.position for client in clients], strict=True)
+    returning = Returning(target, away, most_refused=sessions)
+    await asyncio.gather(*(returning.come_back() for _ in range(at_once)))
+    await all_heard(returning.clients, lambda _: missed)
+    return {"count": len(returning.clients), "refused": returning.refused} | meter.interval()
+
+
+async def publish(client: Client, topics: Sequence[str]) -> None:
+    """Publish to each topic in turn, and wait until the server has taken it all."""
+    answers = 0
+
+    def received() -> None:
+        nonlocal answers
+        answers += 1
+
+    client.received = received
+    for number, topic in enumerate(topics):
+        client.send(topic, b"x" * BODY_BYTES, number)
+    await until(lambda: answers == len(topics), lambda: f"{answers} of {len(topics)} were taken")
+
+
+class Returning:
+    """Sessions that come back, each until it is let in, and resume: topics and positions."""
+
+    def __init__(
+        self, target: Target, away: Iterator[tuple[str, Any]], *, most_refused: int
+    ) -> None:
+        self.target = target
+        self.away = away
+        self.most_refused = most_refused
+        self.refused = 0
+        self.clients: list[Client] = []
+
+    async def come_back(self) -> None:
+        """Come back, one after the other, as long as some are away."""
+        for topic, position in self.away:
+            while not await self._is_let_in(topic, position):
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _is_let_in(self, topic: str, position: Any) -> bool:
+        try:
+            client = await self.target.connect()
+            await client.resume(topic, position)
+        except (Failed, OSError, TimeoutError) as error:
+            self.refused += 1
+            if self.refused > self.most_refused:
+                raise Failed(f"{self.refused} attempts failed, the last: {error!r}") from error
+            return False
+        self.clients.append(client)
+        return True
+
+
+@workload
 async def latency(
     target: Target,
     *,
@@ -216,11 +289,24 @@ async def latency(
     read nothing. Latency is that of the others, from when a message was due.
     """
     crowd = await Crowd.enter(target, sessions, rooms, stopped)
+    watcher = await target.connect()
+    await longest_block(target, watcher, "from now on")
     pace = asyncio.create_task(crowd.publish(rooms * rate, firehose_bytes))
     result = await measure(target, seconds, lambda: len(crowd.delays))
     pace.cancel()
+    block = await longest_block(target, watcher, "until now")
     await all_heard(crowd.readers, lambda index: crowd.due[crowd.rooms[index]])
-    return result | crowd.percentiles() | {"cut_off": await crowd.cut_off()}
+    return result | block | crowd.percentiles() | {"cut_off": await crowd.cut_off()}
+
+
+async def longest_block(target: Target, client: Client, name: str) -> dict[str, float]:
+    """Return for how many milliseconds the server heard nobody at most, if it says so."""
+    if not target.longest_turn:
+        return {}
+    before = client.messages
+    await client.subscribe(target.longest_turn, name)
+    await until(lambda: client.messages > before, lambda: "the longest turn is not said")
+    return {"longest_block": float(client.body(client.last).rstrip(b"\0"))}
 
 
 class Crowd:

@@ -33,7 +33,7 @@ class Workload:
 
     ``fresh`` restarts the server before each measurement and measures once, for what hardly
     varies, and counts instead of rates matter; ``extra`` are figures of the result that get
-    columns, with their formats.
+    columns, with their formats; not every server has each.
     """
 
     title: str
@@ -55,6 +55,7 @@ LATENCY: Final = {
         "p50": "{:.2f} ms",
         "p99": "{:.2f} ms",
         "p99.9": "{:.2f} ms",
+        "longest_block": "{:.1f} ms",
         "cut_off": "{:.0f} of 5",
     },
     "least_seconds": 6,
@@ -74,7 +75,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         "Fan-out: one message at a time, 300 subscribers, 100 bytes",
         "deliveries",
         "fan_out",
-        (DAPHNE, NO_HISTORY, RABBITMQ, *PEERS),
+        (FLOOR, DAPHNE, NO_HISTORY, RABBITMQ, *PEERS),
         {"subscribers": 300, "window": 1},
         extra={"bytes": "{:.0f} B"},
     ),
@@ -191,6 +192,15 @@ WORKLOADS: Final[dict[str, Workload]] = {
         (DAPHNE, UVICORN, RABBITMQ, *PEERS, CORE),
         {"at_once": 20, "destination": "/topic/connections"},
     ),
+    "reconnects": Workload(
+        "Reconnects: 10 000 sessions, all cut at once, miss 3 messages and resume, 300 at once",
+        "sessions",
+        "reconnects",
+        (DAPHNE, CENTRIFUGO_REDIS),
+        {"sessions": 10_000, "topics": 100, "at_once": 300, "missed": 3},
+        extra={"seconds": "{:.1f} s", "us": "{:,.0f} us each", "refused": "{:.0f}"},
+        fresh=True,
+    ),
     "memory": Workload(
         "Memory of an idle session with one subscription, 10 000 on one process",
         "sessions",
@@ -290,4 +300,58 @@ GOALS: Final = (
         at_most=True,
     ),
     Goal("sessions on one process", _figure("memory", DAPHNE, "count"), 10_000, "{:,.0f}"),
+    *(
+        Goal(f"{name} rate", _ratio(workload, DAPHNE, server), bound, "{:,.2f} x")
+        for name, workload, server, bound in (
+            ("fan-out, of Centrifugo memory's", "fan-out", CENTRIFUGO_MEMORY, 1.2),
+            ("one to one, of Centrifugo Redis's", "one-to-one", CENTRIFUGO_REDIS, 2.5),
+            ("one to one, of Spring's", "one-to-one", SPRING, 1),
+            ("POST one on 8, of Centrifugo Redis's", "post", CENTRIFUGO_REDIS, 0.7),
+            ("POST one on 64, of Centrifugo Redis's", "post-64", CENTRIFUGO_REDIS, 1),
+            ("POST a list, of Centrifugo Redis's", "post-list", CENTRIFUGO_REDIS, 2),
+            ("connections, of Centrifugo Redis's", "connections", CENTRIFUGO_REDIS, 1),
+        )
+    ),
+    *(
+        Goal(
+            f"fan-out, {name}, CPU per delivery, of the kernel's",
+            _ratio(workload, DAPHNE, FLOOR, "us"),
+            1.5,
+            "{:,.2f} x",
+            at_most=True,
+        )
+        for name, workload in (("one at a time", "fan-out-one"), ("5 000", "fan-out-5000"))
+    ),
+    Goal(
+        "latency, p99, of Centrifugo Redis's",
+        _ratio("latency", DAPHNE, CENTRIFUGO_REDIS, "p99"),
+        1.5,
+        "{:,.2f} x",
+        at_most=True,
+    ),
+    *(
+        Goal(f"latency, {name}", _figure("latency", DAPHNE, figure), bound, "{:,.1f} ms", True)
+        for name, figure, bound in (("p99.9", "p99.9", 30), ("longest block", "longest_block", 10))
+    ),
+    Goal(
+        "reconnects, until all have caught up",
+        _figure("reconnects", DAPHNE, "seconds"),
+        15,
+        "{:,.1f} s",
+        at_most=True,
+    ),
+    Goal(
+        "reconnects, refused",
+        _figure("reconnects", DAPHNE, "refused"),
+        0,
+        "{:,.0f}",
+        at_most=True,
+    ),
+    Goal(
+        "memory of an idle session, aimed at",
+        _figure("memory", DAPHNE, "KiB_each"),
+        12,
+        "{:,.1f} KiB",
+        at_most=True,
+    ),
 )

@@ -72,6 +72,28 @@ def test_a_table_says_in_a_line_which_servers_are_missing_and_what_to_do() -> No
     assert "Left out" not in report.table(LIST, {DAPHNE: ROW}, {})
 
 
+def test_what_a_server_does_not_say_is_an_empty_cell() -> None:
+    latency = WORKLOADS["latency"]
+    row = {**ROW, **dict.fromkeys(latency.extra, 7.0)}
+    silent = {name: value for name, value in row.items() if name != "longest_block"}
+    table = report.table(latency, {DAPHNE: row, SPRING: silent}, {})
+    head, ours, others = table.splitlines()
+    end = head.index("longest block") + len("longest block")
+    assert ours[:end].endswith("  7.00 ms         7.0 ms")
+    assert others[:end].endswith(f"  7.00 ms  {'':13}")
+
+
+def test_a_goal_beside_a_peer_that_is_left_out_or_failed_is_not_measured() -> None:
+    name = "latency, p99, of Centrifugo Redis's"
+    ours = {DAPHNE: {"p99": 4.0, "longest_block": 10.1}}
+    for peer in ({}, {CENTRIFUGO_REDIS: {"failed": "lost"}}):
+        text = report.goals({"latency": {**ours, **peer}})
+        assert goal(text, name) == ["measured", "-"]
+        assert goal(text, "latency, longest block") == ["ms", "missed"]
+    text = report.goals({"latency": {**ours, CENTRIFUGO_REDIS: {"p99": 4.0}}})
+    assert goal(text, name) == ["x", "ok"]
+
+
 def test_one_table_is_never_written_beside_others_of_another_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

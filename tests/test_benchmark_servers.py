@@ -6,16 +6,17 @@ import asyncio
 import json
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock, call
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from benchmarks import peers
+from benchmarks import peers, stomp_load
 from benchmarks.__main__ import left_out, run_load
 from benchmarks.clients import (
     CentrifugoClient,
@@ -27,6 +28,8 @@ from benchmarks.clients import (
 )
 from benchmarks.http_load import centrifugo_request, notification
 from benchmarks.servers import SERVERS, Server, Site, gateway
+from benchmarks.stomp_load import Returning
+from benchmarks.turns import Turns
 from benchmarks.workloads import CENTRIFUGO_MEMORY, CENTRIFUGO_REDIS, SPRING, WORKLOADS, Workload
 
 #: Generous: it only ends a test that would hang.
@@ -34,6 +37,9 @@ TIMEOUT: Final = 30
 
 FAN_OUT: Final = {"subscribers": 3, "window": 2, "publishers": 2, "seconds": 0.2}
 POST: Final = {"path": "/api/notification", "batch": 3, "connections": 1, "seconds": 0.2}
+RECONNECTS: Final = {"sessions": 6, "topics": 2, "at_once": 3, "missed": 2, "seconds": 0.2}
+ROOMS: Final = {"sessions": 9, "rooms": 2, "rate": 9, "stopped": 0, "firehose_bytes": 99}
+LATENCY: Final = {**ROOMS, "seconds": 0.2}
 
 two_cores = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2, reason="the server needs one core, the load another"
@@ -175,6 +181,53 @@ async def test_an_error_in_place_of_an_answer_is_a_failure() -> None:
         assert b"denied" in client.error
 
 
+async def test_what_was_missed_is_in_the_answer_of_centrifugo() -> None:
+    def resumed(command: dict[str, Any]) -> list[dict[str, Any]]:
+        if "subscribe" not in command:
+            return answers(command)
+        missed = [{"data": "a", "offset": 8}, {"data": "b", "offset": 9}]
+        came = {"publications": missed} if "recover" in command["subscribe"] else {}
+        return [{"id": command["id"], "subscribe": {"epoch": "e", "offset": 7, **came}}]
+
+    async with centrifugo(resumed) as (client, got):
+        await client.resume("/topic/a")
+        assert (client.position, client.messages) == ({"epoch": "e", "offset": 7}, 0)
+        await client.resume("/topic/a", client.position)
+        assert client.messages == 2
+    channel = {"channel": "topic:a", "recoverable": True}
+    after = {"recover": True, "epoch": "e", "offset": 7}
+    assert [each["subscribe"] for each in got[1:]] == [channel, channel | after]
+
+
+async def test_who_is_refused_comes_again_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stomp_load, "AGAIN_SECONDS", 0)
+    client = AsyncMock()
+    target = Mock(connect=AsyncMock(side_effect=[OSError(), Failed(), client, client]))
+    returning = Returning(target, iter([("/topic/a", "e-1"), ("/topic/b", "e-2")]), most_refused=2)
+    await returning.come_back()
+    assert (returning.refused, returning.clients) == (2, [client, client])
+    assert client.resume.await_args_list == [call("/topic/a", "e-1"), call("/topic/b", "e-2")]
+    target.connect.side_effect = Failed("full")
+    returning.away = iter([("/topic/a", "e-1")])
+    with pytest.raises(Failed, match="3 attempts failed, the last: .*full"):
+        await returning.come_back()
+
+
+def test_the_longest_turn_of_a_loop_is_that_in_which_somebody_blocks_it() -> None:
+    async def turns() -> list[float]:
+        watched = Turns()
+        await asyncio.sleep(0.1)  # waiting is no turn
+        time.sleep(0.05)
+        await asyncio.sleep(0)
+        longest = watched.take()
+        await asyncio.sleep(0)
+        return [longest, watched.take()]
+
+    longest, afterwards = asyncio.run(turns())
+    assert 0.05 <= longest < 0.1
+    assert afterwards < 0.05
+
+
 def test_a_long_frame_comes_in_pieces_to_spring_and_without_a_receipt() -> None:
     pieces: list[bytes] = []
     client = SpringClient()
@@ -229,10 +282,11 @@ async def test_an_answer_that_comes_after_the_end_of_a_measurement_is_waited_for
     transport.write.assert_called_once()
 
 
-def measured(site: Site, server: Server, load: str, options: dict[str, Any]) -> None:
+def measured(site: Site, server: Server, load: str, options: dict[str, Any]) -> dict[str, Any]:
     row = run_load(site, server, Workload("", "", load, ()), options)
     assert "failed" not in row, row
     assert row["count"] > 0
+    return dict(row)
 
 
 @two_cores
@@ -241,6 +295,10 @@ async def test_the_gateway_is_measured_with_logins_and_rules() -> None:
         server = await asyncio.to_thread(gateway, site)
         await asyncio.to_thread(measured, site, server, "fan_out", FAN_OUT)
         await asyncio.to_thread(measured, site, server, "post", POST)
+        row = await asyncio.to_thread(measured, site, server, "reconnects", RECONNECTS)
+        assert (row["count"], row["refused"]) == (RECONNECTS["sessions"], 0)
+        row = await asyncio.to_thread(measured, site, server, "latency", LATENCY)
+        assert 0 < row["longest_block"] < 1000 * TIMEOUT
         with pytest.raises(Failed, match="log in"):
             await connect(server.stomp[0], {})
         stranger = Server(server.stomp, server.http, server.headers, pids=server.pids)
@@ -260,3 +318,5 @@ def test_centrifugo_serves_the_load_where_it_was_built_before(name: str) -> None
         measured(site, server, "one_to_one", {"topics": 3, "window": 3, "seconds": 0.2})
         measured(site, server, "post", POST)
         measured(site, server, "post", {**POST, "batch": 0})
+        assert measured(site, server, "reconnects", RECONNECTS)["refused"] == 0
+        assert "longest_block" not in measured(site, server, "latency", LATENCY)

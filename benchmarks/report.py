@@ -46,8 +46,9 @@ publishers wait for nothing but deliveries; it keeps messages in order, which is
 and runs under load for 15 s before it is measured. It has no row where clients stop reading: it
 fails there, since the others then heard nothing for 30 s.
 
-"longest block" is for how long the gateway's event loop heard nobody at most: from one look at its
-sockets to the next, whatever it did. uvloop does not say it.
+"longest block" is for how long the gateway's event loop heard nobody at most: from one wait for its
+sockets to the next, by the clock, whatever it did and whoever took its core meanwhile. uvloop does
+not say it.
 
 All clients come from one machine and are one user, so what limits those is switched off, as the
 number of connections and logins; what bounds a process stays as it is. Who reconnects brings a

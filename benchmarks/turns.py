@@ -16,7 +16,7 @@ from realtime.concurrency import per_loop
 
 
 class Turns:
-    """The longest turn of the running event loop, from one look at its sockets to the next."""
+    """The longest turn of the running event loop, from one wait for its sockets to the next."""
 
     def __init__(self) -> None:
         selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]

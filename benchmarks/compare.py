@@ -30,6 +30,8 @@ OLD: Final = "old"
 NEW: Final = "new"
 #: A table that every revision has.
 ROUTING: Final = "gateway.routing"
+#: One with rules.
+RULED: Final = "benchmarks.routing"
 PACKAGES: Final = ("gateway", "notifications", "realtime")
 HEAD: Final = ("", "unit", OLD, NEW, "new/old", "median of rounds", "min..max")
 
@@ -41,7 +43,7 @@ Round = dict[str, dict[str, Any]]
 class Cost:
     """
     What is compared: a figure of a workload; ``scale`` of it make one unit. With ``service`` there
-    is an account, with a token.
+    is an account, with a token; with ``logins`` each client brings one, and rules are asked.
     """
 
     unit: str
@@ -49,6 +51,7 @@ class Cost:
     figure: str = "us"
     scale: int = 1
     service: bool = False
+    logins: bool = False
 
     def of(self, row: dict[str, Any]) -> float:
         return float(row[self.figure]) / self.scale
@@ -67,6 +70,12 @@ COSTS: Final = {
         _other("connections", at_once=8, destination="/topic/connections"),
         scale=1000,
     ),
+    "logins": Cost(
+        "ms per connection",
+        _other("connections", at_once=20, destination="/topic/connections"),
+        scale=1000,
+        logins=True,
+    ),
     "post": Cost("us per request", WORKLOADS["post"], service=True),
     "post-list": Cost("us per notification", WORKLOADS["post-list"], service=True),
     "memory": Cost("KiB per session", _other("memory", sessions=2000), "KiB_each"),
@@ -79,7 +88,13 @@ def measure(project: Path, cost: Cost, seconds: float) -> dict[str, Any]:
     with Site() as site:
         row = run_load(
             site,
-            gateway(site, routing=ROUTING, project=project, debug=True, service=cost.service),
+            gateway(
+                site,
+                routing=RULED if cost.logins else ROUTING,
+                project=project,
+                debug=not cost.logins,
+                service=cost.service,
+            ),
             cost.workload,
             options,
         )

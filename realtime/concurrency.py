@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 from django.db import close_old_connections, connections
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 def nothing(*_: Any) -> None:
@@ -195,6 +196,10 @@ class Busy(Exception):
         self.seconds = seconds
 
 
+#: So much of what waits is done together at most: see :meth:`FairThreads.run_together`.
+MAX_TOGETHER: Final = 200
+
+
 class FairThreads:
     """
     A few threads for what is dear, and a bounded queue before them in which all have their turn.
@@ -232,6 +237,18 @@ class FairThreads:
         """
         return await asyncio.wrap_future(self.submit(key, function, *args))
 
+    async def run_together(
+        self, key: Hashable, function: Callable[[list[Item]], Sequence[T | Exception]], item: Item
+    ) -> T:
+        """
+        Call a function with this item and those whose turn comes next for the same function, as one
+        query of the database can be for all; return, or raise, what it returns in this one's place.
+
+        Raises:
+            Busy: If too much waits.
+        """
+        return await asyncio.wrap_future(self._queue(key, _Job(function, item)))
+
     def submit(self, key: Hashable, function: Callable[..., T], *args: Any) -> Future[T]:
         """
         Do the same from any thread; cancel the future when nobody waits for it any more.
@@ -239,7 +256,9 @@ class FairThreads:
         Raises:
             Busy: If too much waits.
         """
-        job = _Job(partial(with_connection, function, *args))
+        return self._queue(key, _Job(_each, partial(function, *args), alone=True))
+
+    def _queue(self, key: Hashable, job: _Job) -> Future[Any]:
         with self._changed:
             waits = len(self._lines.get(key, ()))
             if waits >= self._limit_of_one:
@@ -283,27 +302,39 @@ class FairThreads:
                 if not line:
                     del self._lines[key]
 
-    def _next(self) -> _Job:
-        """Wait for the next job: the first in the line whose turn it is."""
+    def _next(self) -> list[_Job]:
+        """Wait for the next job, and those that can be done with it."""
         with self._changed:
             while not self._waiting:
                 self._changed.wait()
-            key = next(iter(self._lines))
-            line = self._lines.pop(key)
-            job = line.popleft()
-            if line:
-                self._lines[key] = line  # behind the others
-            self._waiting -= 1
+            jobs = [self._first()]
+            while len(jobs) < MAX_TOGETHER and self._waiting and self._goes_with(jobs[0]):
+                jobs.append(self._first())
             self._working += 1
-            return job
+            return jobs
+
+    def _goes_with(self, job: _Job) -> bool:
+        """Return whether what is next can be done with a job."""
+        following = next(iter(self._lines.values()))[0]
+        return not job.alone and not following.alone and following.function == job.function
+
+    def _first(self) -> _Job:
+        """Take the first in the line whose turn it is."""
+        key = next(iter(self._lines))
+        line = self._lines.pop(key)
+        job = line.popleft()
+        if line:
+            self._lines[key] = line  # behind the others
+        self._waiting -= 1
+        return job
 
     def _work(self) -> None:
         _be_nice()
         keep_connections()
         while True:
-            job = self._next()
-            seconds = job.run()
-            del job  # what it was called with is nobody's to keep
+            jobs = self._next()
+            seconds = _do(jobs)
+            del jobs  # what they were called with is nobody's to keep
             with self._changed:
                 self._working -= 1
                 if seconds is not None:
@@ -311,24 +342,38 @@ class FairThreads:
 
 
 class _Job:
-    """A call that waits for a thread, and its future."""
+    """An item that waits for a thread to call a function with it, and its future."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
+    __slots__ = ("alone", "function", "future", "item")
+
+    def __init__(self, function: Callable[[list[Any]], Any], item: Any, *, alone: bool = False):
+        self.function = function
+        self.item = item
+        self.alone = alone
         self.future: Future[Any] = Future()
 
-    def run(self) -> float | None:
-        """Call, unless nobody waits any more; return how many seconds it took."""
-        if not self.future.set_running_or_notify_cancel():
-            return None
-        began = time.perf_counter()
-        try:
-            result = self._call()
-        except BaseException as error:
-            self.future.set_exception(error)
+
+def _each(calls: list[Callable[[], Any]]) -> list[Any]:
+    return [call() for call in calls]
+
+
+def _do(jobs: list[_Job]) -> float | None:
+    """Do jobs for which somebody waits still; return how many seconds each took."""
+    jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+    if not jobs:
+        return None
+    began = time.perf_counter()
+    try:
+        results = with_connection(jobs[0].function, [job.item for job in jobs])
+        settled = list(zip(jobs, results, strict=True))
+    except BaseException as error:
+        settled = [(job, error) for job in jobs]
+    for job, result in settled:
+        if isinstance(result, BaseException):
+            job.future.set_exception(result)
         else:
-            self.future.set_result(result)
-        return time.perf_counter() - began
+            job.future.set_result(result)
+    return (time.perf_counter() - began) / len(jobs)
 
 
 #: What is added to the niceness of threads that hash: the event loop gets about ten times as much

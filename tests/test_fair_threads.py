@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime.concurrency import Busy, FairThreads
+from realtime.concurrency import MAX_TOGETHER, Busy, FairThreads
 
 
 class Gate:
@@ -183,3 +183,77 @@ async def test_they_are_nicer_than_the_event_loop() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     assert await threads.run("a", niceness) > niceness() or niceness() == 19
+
+
+class Together:
+    """A function that is called with what waits for it; what is odd fails."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+
+    def __call__(self, numbers: list[int]) -> list[str | Exception]:
+        self.calls.append(numbers)
+        return [ValueError(f"{number} is odd") if number % 2 else str(number) for number in numbers]
+
+
+async def test_what_waits_for_one_function_is_one_call_in_the_order_of_turns(
+    threads: FairThreads, gate: Gate
+) -> None:
+    together = Together()
+    waiting = [
+        asyncio.ensure_future(threads.run_together(key, together, number))
+        for number, key in enumerate("aab")
+    ]
+    await asyncio.sleep(0)
+    gate.open()
+    first, second, third = await asyncio.gather(*waiting, return_exceptions=True)
+    assert together.calls == [[0, 2, 1]]
+    assert (first, third) == ("0", "2")
+    assert isinstance(second, ValueError) and str(second) == "1 is odd"
+
+
+async def test_another_function_is_not_passed_over(threads: FairThreads, gate: Gate) -> None:
+    one, other, done = Together(), Together(), list[str]()
+    waiting = [
+        asyncio.ensure_future(threads.run_together(key, function, number))
+        for number, (key, function) in enumerate([("a", one), ("b", one), ("c", other)])
+    ]
+    waiting += [asyncio.ensure_future(threads.run("d", done.append, "d"))]
+    waiting += [asyncio.ensure_future(threads.run_together("e", one, 8))]
+    await asyncio.sleep(0)
+    gate.open()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert one.calls == [[0, 1], [8]]
+    assert (other.calls, done) == ([[2]], ["d"])
+
+
+async def test_a_call_together_has_a_bound() -> None:
+    threads = FairThreads(1, limit=1000, limit_of_one=1000, name="test")
+    gate, together = Gate(threads), Together()
+    waiting = [
+        asyncio.ensure_future(threads.run_together("a", together, 2 * number))
+        for number in range(MAX_TOGETHER + 1)
+    ]
+    await asyncio.sleep(0)
+    gate.open()
+    assert len(await asyncio.gather(*waiting)) == MAX_TOGETHER + 1
+    assert [len(call) for call in together.calls] == [MAX_TOGETHER, 1]
+
+
+async def test_who_left_is_not_in_the_call_and_an_error_of_it_is_that_of_all(
+    threads: FairThreads, gate: Gate
+) -> None:
+    calls = []
+
+    def fail(numbers: list[int]) -> list[int | Exception]:
+        calls.append(numbers)
+        raise RuntimeError("away")
+
+    waiting = [asyncio.ensure_future(threads.run_together("a", fail, each)) for each in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    first, _, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert calls == [[0, 2]]
+    assert repr(first) == repr(last) == "RuntimeError('away')"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache, partial, wraps
 from importlib import import_module
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
 from asgiref.sync import async_to_sync
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
 from django.http import HttpRequest
@@ -24,11 +27,14 @@ from realtime.stomp import AccessDenied, Unavailable
 from . import audit, jwt
 from .addresses import neighbourhood
 from .credentials import Credentials, Login, digest
-from .limits import check_connect
+from .limits import check_connect, is_outage
 
 #: Finds out who a client is: see the package.
 Authenticator = Callable[[Credentials], Awaitable[Login | None] | Login | None]
 AnyAuthenticator = TypeVar("AnyAuthenticator", bound=Authenticator)
+
+#: What authenticators that are asked of many at once say of each: a login, None, or its error.
+Logins = list[Login | Exception | None]
 
 #: Where logins that hash nothing ask the database: a flood from one address delays none from
 #: another, and hashing delays neither.
@@ -131,6 +137,23 @@ def needs(*kinds: str) -> Callable[[AnyAuthenticator], AnyAuthenticator]:
     return mark
 
 
+def of_many(ask: Callable[[Sequence[Credentials]], Logins]) -> Authenticator:
+    """
+    Let an authenticator be asked of many at once, who log in at the same time: where one query of
+    the database can be for all of them.
+    """
+
+    @wraps(ask)
+    def of_one(credentials: Credentials) -> Login | None:
+        (login,) = ask([credentials])
+        if isinstance(login, Exception):
+            raise login
+        return login
+
+    vars(of_one)["of_many"] = ask
+    return of_one
+
+
 def asks(credentials: Credentials) -> bool:
     """Return whether anybody has to be asked who this is; if not, nothing is waited for."""
     return next(_askable(credentials), None) is not None
@@ -154,6 +177,8 @@ async def _ask(
     """Ask those that are async here, and the others one after the other in one thread."""
     if not is_async:
         line = neighbourhood(credentials.address)
+        if (find := _together(tuple(authenticators))) is not None:
+            return await login_threads.run_together(line, find, credentials)
         return await login_threads.run(line, _first_login, authenticators, credentials)
     for authenticator in authenticators:
         ask: Any = authenticator
@@ -168,6 +193,26 @@ def _first_login(authenticators: Sequence[Authenticator], credentials: Credentia
         if (login := ask(credentials)) is not None:
             return login
     return None
+
+
+@lru_cache
+def _together(
+    authenticators: tuple[Authenticator, ...],
+) -> Callable[[Sequence[Credentials]], Logins] | None:
+    """Return what asks these of many at once, if each of them can."""
+    if all(hasattr(each, "of_many") for each in authenticators):
+        return partial(_first_logins, authenticators)
+    return None
+
+
+def _first_logins(authenticators: Sequence[Any], many: Sequence[Credentials]) -> Logins:
+    found: Logins = [None] * len(many)
+    for authenticator in authenticators:
+        unknown = [place for place, login in enumerate(found) if login is None]
+        logins = authenticator.of_many([many[place] for place in unknown])
+        for place, login in zip(unknown, logins, strict=True):
+            found[place] = login
+    return found
 
 
 def _is_async(authenticator: Authenticator) -> bool:
@@ -186,10 +231,15 @@ def _authenticators() -> tuple[Authenticator, ...]:
 
 
 @needs("authorization", "passcode")
-def jwt_user(credentials: Credentials) -> Login | None:
-    """Find the account that a JSON Web Token names, in ``authorization`` or as passcode."""
+@of_many
+def jwt_user(many: Sequence[Credentials]) -> Logins:
+    """Find the accounts that JSON Web Tokens name, in ``authorization`` or as passcode."""
     if not conf.STOMP_JWT:
-        return None
+        return [None] * len(many)
+    return [_outcome(_jwt_user, each) for each in many]
+
+
+def _jwt_user(credentials: Credentials) -> Login | None:
     try:
         claims = jwt.read(credentials.token or credentials.passcode)
     except jwt.BadToken as error:
@@ -211,19 +261,48 @@ def jwt_user(credentials: Credentials) -> Login | None:
 
 
 @needs("authorization")
-def token_user(credentials: Credentials) -> Login | None:
-    """Find the owner of a token of Django REST framework, in ``authorization``."""
-    key = credentials.token
-    if key is None:
-        return None
-    from rest_framework.authentication import TokenAuthentication
-    from rest_framework.exceptions import AuthenticationFailed
+@of_many
+def token_user(many: Sequence[Credentials]) -> Logins:
+    """Find the owners of tokens of Django REST framework, in ``authorization``."""
+    owners = _owners(_keys(many))
 
+    def login(credentials: Credentials) -> Login | None:
+        key = credentials.token
+        if key is None:
+            return None
+        if key not in owners or not owners[key].is_active:
+            raise AccessDenied("the token is not valid", code="authentication-failed")
+        return Login(owners[key], "token", digest(key))
+
+    return [_outcome(login, each) for each in many]
+
+
+def _keys(many: Iterable[Credentials]) -> Iterator[str]:
+    for each in many:
+        with suppress(AccessDenied):
+            if each.token is not None:
+                yield each.token
+
+
+def _owners(keys: Iterable[str]) -> dict[str, Any]:
+    """Return the owners of tokens by their keys; what no token can have is asked of nobody."""
+    tokens: Any = apps.get_model("authtoken", "Token").objects
+    length = tokens.model._meta.get_field("key").max_length
+    possible = {key for key in keys if len(key) <= length and key.isascii() and key.isprintable()}
+    found = tokens.select_related("user").filter(key__in=possible) if possible else ()
+    return {token.key: token.user for token in found}
+
+
+def _outcome(
+    ask: Callable[[Credentials], Login | None], credentials: Credentials
+) -> Login | Exception | None:
+    """Return what is found, or the error; one of the database would be that of all others."""
     try:
-        user, _ = TokenAuthentication().authenticate_credentials(key)
-    except AuthenticationFailed:
-        raise AccessDenied("the token is not valid", code="authentication-failed") from None
-    return Login(user, "token", digest(key))
+        return ask(credentials)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        return error
 
 
 @needs("session_key")

@@ -127,11 +127,6 @@ class Outbox:
         transport.resume = self._resume
         self._schedule()
 
-    def deliver(self, frames: Frames) -> None:
-        """Queue MESSAGE frames."""
-        self.messages += frames.count
-        self.write(frames)
-
     def write(self, frames: Frames) -> None:
         """Queue frames; after :meth:`close` nothing happens."""
         size = self.waiting_bytes + frames.size
@@ -139,10 +134,14 @@ class Outbox:
             self._overflow()
             return
         self.waiting_bytes = size
+        if frames.messages:
+            self.messages += frames.count
         waiting = self._waiting
         waiting.append(frames)
         if len(waiting) == 1 and not self.blocked:
             self._flusher.add(self)
+
+    deliver = write  # by the name that queues have for it
 
     def hold(self, frames: Frames) -> bool:
         """
@@ -231,23 +230,24 @@ class Outbox:
     def flush(self, now: float) -> None:
         """Write what waits, as far as the client takes it; the flusher calls."""
         self.last_sent = now
-        if self._transport is None:
-            if self._task is None and (self._waiting or self._sources or self._last):
+        transport, waiting = self._transport, self._waiting
+        if transport is None:
+            if self._task is None and (waiting or self._sources or self._last):
                 self._task = asyncio.create_task(self._send_all())
             return
-        while (self._waiting or self._sources) and not self.blocked:
-            data = self._next_write()
-            if data and not self._transport.write(data):
-                self._block(now, self._transport.buffered)
+        while (waiting or self._sources) and not self.blocked:
+            if len(waiting) == 1 and not self._sources:  # most are: a shorter way to the same
+                self.waiting_bytes = 0
+                data = waiting.popleft().joined
+            else:
+                data = self._next_write()
+            if data and not transport.write(data):
+                self._block(now, transport.buffered)
         if self._last is not None and not self._waiting and self._task is None:
             self._task = asyncio.create_task(self._send_all())
 
     def _next_write(self) -> bytes:
         """Return the frames of the next write, taken from what waits."""
-        waiting = self._waiting
-        if len(waiting) == 1 and not self._sources:
-            self.waiting_bytes = 0
-            return waiting.popleft().joined
         data: list[bytes] = []
         size = 0
         while size < WRITE_BYTES and (frames := self._next()) is not None:

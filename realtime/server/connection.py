@@ -325,7 +325,7 @@ class HttpConnection(Protocol):
     def write(self, data: bytes) -> None:
         """Send data, at once if the client takes it."""
         if self._direct and not unsent_bytes(self.transport):
-            data = send_at_once(self.transport, data)
+            data = data[send_at_once(self.transport, data) :]
         if data:
             self.transport.write(data)
 

@@ -383,9 +383,10 @@ class Traffic(Paced, Protocol):
         if self.state != OPEN:
             return True
         if self._direct and not (transport.dataBuffer or transport._tempDataLen):
-            data = send_at_once(transport, data)
-            if not data:
+            sent = send_at_once(transport, data)
+            if sent == len(data):
                 return True
+            data = data[sent:]
         transport.write(data)
         return not self.paused
 
@@ -412,16 +413,16 @@ def unsent_bytes(transport: Any) -> int:
     return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
 
 
-def send_at_once(transport: Any, data: bytes) -> bytes:
+def send_at_once(transport: Any, data: bytes) -> int:
     """
-    Send by the socket itself; return what it does not take, for the transport to write.
+    Send by the socket itself; return how much it takes: the rest is for the transport to write.
 
     Saves Twisted's two changes of the selector per write: 20 us became 8.
     """
     try:
-        return data[transport.socket.send(data) :]
+        return transport.socket.send(data)  # type: ignore[no-any-return]
     except OSError:
-        return data  # it takes nothing now, or the connection is lost: the reactor finds out
+        return 0  # it takes nothing now, or the connection is lost: the reactor finds out
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

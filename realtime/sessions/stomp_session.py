@@ -114,7 +114,7 @@ class StompSession:
         self._ahead.receive = receive
         ahead = self._ahead.messages
         try:
-            while (message := ahead.popleft() if ahead else await receive())[
+            while (message := ahead.pop(0) if ahead else await receive())[
                 "type"
             ] != "websocket.disconnect":
                 if message["type"] == "websocket.connect":

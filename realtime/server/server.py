@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 import daphne.server
+from channels.routing import ProtocolTypeRouter
 from daphne.cli import CommandLineInterface
 from daphne.management.commands import runserver
 from django.conf import settings
@@ -97,6 +98,7 @@ class GatewayServer(daphne.server.Server):
         #: What an application answers without a task, if it has such requests: called with scope
         #: and body, it returns None, or what has a ``future``, and an ``answer`` once that is done.
         self.at_once = getattr(self.application, "at_once", None)
+        self._websockets = _of_websockets(self.application)
         self.draining = False
         self.addresses = Connections()
         self.bodies = Bodies()
@@ -140,11 +142,11 @@ class GatewayServer(daphne.server.Server):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox | None:
         if protocol not in self.connections:
             return None
-        inbox = Inbox(protocol if isinstance(protocol, GatewayProtocol) else None)
+        is_websocket = isinstance(protocol, GatewayProtocol)
+        serve = self._websockets if is_websocket else self.application
+        inbox = Inbox(protocol if is_websocket else None)
         application = asyncio.ensure_future(
-            self.application(
-                scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)
-            )
+            serve(scope, inbox.get, partial(self.handle_reply, protocol))
         )
         self.connections[protocol]["application_instance"] = application
         application.add_done_callback(partial(self._application_done, protocol))
@@ -284,6 +286,12 @@ def endpoint_of(reactor: Any, description: str) -> Any:
         with socket.socket(fileno=os.dup(endpoint.fileno)) as inherited:
             endpoint.addressFamily = inherited.family
     return endpoint
+
+
+def _of_websockets(application: Any) -> Any:
+    """Return what serves WebSockets: Channels' router would only wait for it, with each of them."""
+    by_protocol = application.application_mapping if type(application) is ProtocolTypeRouter else {}
+    return by_protocol.get("websocket", application)
 
 
 def _at_least(needed: int, limit: int) -> int:

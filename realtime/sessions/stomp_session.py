@@ -80,7 +80,7 @@ class StompSession:
         self._loop = asyncio.get_running_loop()
         self.session = Session(
             address=address_of(scope),
-            user_agent=header(self._scope, b"user-agent") or "",
+            user_agent=header(scope, b"user-agent") or "",
         )
         self.connection = _new_connection()
         self.outbox = self.session.outbox = Outbox(
@@ -281,6 +281,7 @@ class StompSession:
         self.heartbeats.connect_by = _NEVER  # how long it takes now is not the client's fault
         self._node.heard_connect(self)
         credentials = of_connect(self._scope, event)
+        del self._scope  # 2 KiB
         work = authenticate(credentials)
         if asks(credentials):
             work = unless_gone(work, self._ahead)

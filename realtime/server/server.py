@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import time
-from functools import partial
 from typing import Any, Final
 
 import daphne.server
@@ -33,6 +32,7 @@ from .connection import GatewayHTTPFactory
 from .http import BODY_PIECE_BYTES
 from .inbound import Inbox
 from .memory import Memory
+from .served import Served
 from .shutdown import Shutdown
 from .traffic import bound_sockets
 from .turns import bound_accepts
@@ -74,6 +74,7 @@ class GatewayServer(daphne.server.Server):
     """A server that keeps its clients apart and ends its sessions in order."""
 
     action_logger: Any
+    connections: dict[Any, Served]
     endpoints: list[str]
     websocket_max_message_size: int
     websocket_max_frame_size: int
@@ -104,7 +105,7 @@ class GatewayServer(daphne.server.Server):
         self.bodies = Bodies()
         self.refusals = refusals
         self._ports: list[Any] = []
-        self._leaving: set[Any] = set()  # disconnected, but the application goes on
+        self._leaving: set[Served] = set()  # disconnected, but the application goes on
         self._turn = 0
         self._memory = Memory()
 
@@ -139,35 +140,31 @@ class GatewayServer(daphne.server.Server):
         heed_proxy(scope)
         protocol.client_addr = scope["client"]
 
+    def protocol_connected(self, protocol: Any) -> None:
+        self.connections[protocol] = Served(self, protocol)
+
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Inbox | None:
-        if protocol not in self.connections:
+        served = self.connections.get(protocol)
+        if served is None:
             return None
         is_websocket = isinstance(protocol, GatewayProtocol)
         serve = self._websockets if is_websocket else self.application
         inbox = Inbox(protocol if is_websocket else None)
-        application = asyncio.ensure_future(
-            serve(scope, inbox.get, partial(self.handle_reply, protocol))
-        )
-        self.connections[protocol]["application_instance"] = application
-        application.add_done_callback(partial(self._application_done, protocol))
+        try:
+            served.begin(serve(scope, inbox.get, served.send))
+        except Exception as error:
+            self.log_failure(error)
+            protocol.application_ended(error)
         return inbox
-
-    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        details = self.connections.get(protocol)
-        if details is None or "disconnected" in details:
-            return
-        protocol.handle_reply(message)
-        if protocol.paused and message["type"] in ("websocket.send", "http.response.body"):
-            await protocol.ready()
 
     def protocol_disconnected(self, protocol: Any) -> None:
         self.addresses.leave(protocol)
-        details = self.connections.get(protocol)
-        if details is None:
+        served = self.connections.get(protocol)
+        if served is None:
             return
-        details.setdefault("disconnected", time.time())
-        if "application_instance" in details:
-            self._leaving.add(protocol)
+        served.disconnected()
+        if served.application is not None:
+            self._leaving.add(served)
         else:
             self._forget(protocol)
 
@@ -177,19 +174,18 @@ class GatewayServer(daphne.server.Server):
         if isinstance(protocol, GatewayProtocol):
             protocol.forget()
 
-    def _application_done(self, protocol: Any, application: asyncio.Task[Any]) -> None:
-        details = self.connections[protocol]
-        del details["application_instance"]
-        self._leaving.discard(protocol)
+    def application_ended(self, served: Served, application: asyncio.Future[Any]) -> None:
+        """Say why, if it failed, and forget what it served if its client is gone."""
+        self._leaving.discard(served)
         error = None if application.cancelled() else application.exception()
         if isinstance(error, KeyboardInterrupt):
             self.stop()
         elif error is not None:
             self.log_failure(error)
-        if "disconnected" in details:
-            self._forget(protocol)
+        if served.disconnected_at is not None:
+            self._forget(served.protocol)
         else:
-            protocol.application_ended(error)
+            served.protocol.application_ended(error)
 
     def log_failure(self, error: BaseException) -> None:
         """Say what an application raised."""
@@ -199,11 +195,10 @@ class GatewayServer(daphne.server.Server):
         """Cancel applications that go on long after their clients left."""
         reactor.callLater(1, self.application_checker)
         before = time.time() - self.application_close_timeout
-        for protocol in list(self._leaving):
-            details = self.connections[protocol]
-            if details["disconnected"] < before:
-                logger.warning("an application took too long to end: %r", protocol)
-                details["application_instance"].cancel()
+        for served in list(self._leaving):
+            if (served.disconnected_at or 0.0) < before and served.application is not None:
+                logger.warning("an application took too long to end: %r", served.protocol)
+                served.application.cancel()
 
     def timeout_checker(self) -> None:
         """Check some connections, so that 10 000 don't hold up the others for 20 ms."""

@@ -83,22 +83,23 @@ class StompSession:
             user_agent=header(scope, b"user-agent") or "",
         )
         self.connection = _new_connection()
+        receipt, fail = self.receipt, self.fail  # bound once, for all that call them
         self.outbox = self.session.outbox = Outbox(
             send,
             max_bytes=conf.STOMP_SEND_BUFFER_BYTES,
             max_seconds=conf.STOMP_SEND_SECONDS,
-            failed=self.fail,
-            watch=partial(node.wake, self),
+            failed=fail,
+            watch=self._wake,
             abandon=self._abandon,
         )
         connect_by = self._loop.time() + conf.STOMP_CONNECT_SECONDS
         self.heartbeats = Heartbeats(self.connection, self.outbox, connect_by=connect_by)
         self._subscriptions = Subscriptions(
-            self.session, self.connection, self.outbox, node.hub, self.receipt, self.fail
+            self.session, self.connection, self.outbox, node.hub, receipt, fail
         )
         self._calls = Calls(self.session, self._subscriptions)
-        self._publishing = Publishing(self.session, self._subscriptions, self.receipt, self.fail)
-        self._authorization = Authorization(self.session, self._subscriptions, self.fail)
+        self._publishing = Publishing(self.session, self._subscriptions, receipt, fail)
+        self._authorization = Authorization(self.session, self._subscriptions, fail)
         self._allowed = self._authorization.grants.permissions.allowed
         self._topics = topic_quota.quota
         self._ahead = Ahead()
@@ -124,6 +125,7 @@ class StompSession:
                     if self.outbox.binary is None:
                         self.outbox.binary = text is None
                     await self.receive(message["bytes"] if text is None else text.encode())
+                del message  # or the last would be kept until the next
         except asyncio.CancelledError:
             if not self._abandoned:
                 await self._say_goodbye()
@@ -213,6 +215,10 @@ class StompSession:
         self.fail(Restart("the gateway restarts: reconnect", code="restart"))
         await self.outbox.flushed()
 
+    def _wake(self) -> None:
+        """Look at the clock soon."""
+        self._node.wake(self)
+
     def _abandon(self) -> None:
         """End at once: the server can't even take a close for this client."""
         self._abandoned = True
@@ -296,7 +302,7 @@ class StompSession:
             )
         )
         self.receipt(event.receipt)
-        self._node.wake(self)
+        self._wake()
 
     async def _subscribe(self, event: events.Subscribe) -> None:
         self._pace.subscribes += 1
@@ -353,7 +359,7 @@ class StompSession:
         await self._authorization.refresh(event)
         self._node.logged_in(self)
         self.receipt(event.receipt)
-        self._node.wake(self)
+        self._wake()
 
     def _known(self, action: Action, destination: str) -> Decision | None:
         """Return that something is allowed, if the session has asked lately."""

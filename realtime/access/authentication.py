@@ -223,6 +223,7 @@ def token_user(credentials: Credentials) -> Login | None:
         user, _ = TokenAuthentication().authenticate_credentials(key)
     except AuthenticationFailed:
         raise AccessDenied("the token is not valid", code="authentication-failed") from None
+    user._state.fields_cache.clear()  # or the token would be kept by its user
     return Login(user, "token", digest(key))
 
 

@@ -64,7 +64,7 @@ class Credentials:
 NOT_OF_TICKET: Final = "the ticket is for other destinations"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Login:
     """
     Whom credentials show, and what has to stay true for that.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 from asgiref.sync import async_to_sync
@@ -28,7 +29,7 @@ from . import audit
 #: Where rules ask the database, for sessions; each session has its turn.
 rule_threads: Final = FairThreads(4, limit=10_000, limit_of_one=100, name="realtime-rules")
 
-#: How many answers one session remembers of each action.
+#: How many answers one session remembers.
 MAX_ANSWERS: Final = 500
 
 #: What those who ask want, in words.
@@ -169,12 +170,20 @@ class Permissions:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        #: By action and destination; what is in here and not yet due needs no question.
-        self.allowed: dict[Action, dict[str, Decision]] = {
-            action: {} for action in ("subscribe", "send", "history")
-        }
+        self._allowed: dict[tuple[Action, str], Decision] = {}
         #: Another number each time that all was forgotten.
         self.era = 0
+
+    def known(self, action: Action, destination: str) -> Decision | None:
+        """Return that something is allowed, if that was asked lately."""
+        decision = self._allowed.get((action, destination))
+        if decision is not None and decision.until > time.monotonic():
+            return decision
+        if action == "history":
+            heard = self.known("subscribe", destination)
+            if heard is not None and heard.rule is not None and heard.rule.history_is_heard:
+                return heard
+        return None
 
     async def check(self, action: Action, destination: str) -> Decision:
         """
@@ -183,16 +192,16 @@ class Permissions:
         Raises:
             AccessDenied: If it is not; that has been written into the audit log.
         """
-        known = self.allowed[action].get(destination)
-        if known is not None and known.until > time.monotonic():
+        known = self.known(action, destination)
+        if known is not None:
             return known
         decision = await self._ask(action, destination)
         if not decision.allowed:
             record(self._session, self._session.address, decision)
             raise decision.denied()
-        self._remember(action, decision)
-        if action == "subscribe" and decision.rule is not None and decision.rule.history_is_heard:
-            self._remember("history", decision)
+        if len(self._allowed) >= MAX_ANSWERS:
+            self._allowed.clear()
+        self._allowed[action, destination] = decision
         return decision
 
     async def _ask(self, action: Action, destination: str) -> Decision:
@@ -203,17 +212,10 @@ class Permissions:
             if era == self.era:
                 return decision
 
-    def _remember(self, action: Action, decision: Decision) -> None:
-        answers = self.allowed[action]
-        if len(answers) >= MAX_ANSWERS:
-            answers.clear()
-        answers[decision.destination] = decision
-
     def forget(self) -> None:
         """Forget all answers, those under way too: what they depend on may have changed."""
         self.era += 1
-        for answers in self.allowed.values():
-            answers.clear()
+        self._allowed.clear()
 
 
 def _questions(who: Any, action: Action, destination: str) -> Iterator[Question]:
@@ -280,5 +282,5 @@ def _decided(
         why = f"no rule of {table} covers it"
         return Decision(False, action, destination, None, why)
     rule, requirement, _ = question
-    why = f"{rule}: {requirement.name if requirement is not None else ''}"
+    why = intern(f"{rule}: {requirement.name if requirement is not None else ''}")  # one for all
     return Decision(True, action, destination, rule, why, until, rule.sender)

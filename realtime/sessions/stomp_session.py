@@ -20,7 +20,7 @@ from realtime.access.authentication import asks, authenticate
 from realtime.access.credentials import of_connect
 from realtime.access.origins import header
 from realtime.access.rules import Decision
-from realtime.conf import conf
+from realtime.conf import cached_setting, conf
 from realtime.counters import counters
 from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
 from realtime.delivery.outbox import ATTACH, Outbox, Send
@@ -28,7 +28,6 @@ from realtime.destinations.names import APPLICATION, check_destination
 from realtime.messages.headers import is_free
 from realtime.messages.idempotency import HTTP_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY, key_of_user
 from realtime.messages.message import Message, check, check_content
-from realtime.routes.rules import Action
 from realtime.stomp import (
     Connection,
     Limits,
@@ -82,7 +81,7 @@ class StompSession:
             address=address_of(scope),
             user_agent=header(scope, b"user-agent") or "",
         )
-        self.connection = _new_connection()
+        self.connection = Connection(limits=_limits(), heartbeat_ms=_heartbeat_ms())
         receipt, fail = self.receipt, self.fail  # bound once, for all that call them
         self.outbox = self.session.outbox = Outbox(
             send,
@@ -100,7 +99,7 @@ class StompSession:
         self._calls = Calls(self.session, self._subscriptions)
         self._publishing = Publishing(self.session, self._subscriptions, receipt, fail)
         self._authorization = Authorization(self.session, self._subscriptions, fail)
-        self._allowed = self._authorization.grants.permissions.allowed
+        self._permissions = self._authorization.grants.permissions
         self._topics = topic_quota.quota
         self._ahead = Ahead()
         self._pace = Pace(self.session.address)
@@ -328,7 +327,7 @@ class StompSession:
         self.receipt(event.receipt)
 
     def _send(self, event: events.Send) -> Wait:
-        decision = self._known("send", event.destination)
+        decision = self._permissions.known("send", event.destination)
         if decision is None:
             return self._send_if_allowed(event)
         return self._send_allowed(event, decision)
@@ -361,18 +360,12 @@ class StompSession:
         self.receipt(event.receipt)
         self._wake()
 
-    def _known(self, action: Action, destination: str) -> Decision | None:
-        """Return that something is allowed, if the session has asked lately."""
-        decision = self._allowed[action].get(destination)
-        if decision is not None and decision.until > time.monotonic():
-            return decision
-        return None
-
     def _may_hear(self, event: events.Subscribe) -> bool:
-        if self._known("subscribe", event.destination) is None or "token" in event.headers:
+        known, headers = self._permissions.known, event.headers
+        if known("subscribe", event.destination) is None or "token" in headers:
             return False
-        past = "last-message-id" in event.headers or "replay" in event.headers
-        return not past or self._known("history", event.destination) is not None
+        past = "last-message-id" in headers or "replay" in headers
+        return not past or known("history", event.destination) is not None
 
     async def _send_to_application(self, event: events.Send, decision: Decision) -> None:
         """Hand a SEND to a function of the routing table."""
@@ -448,12 +441,18 @@ class StompSession:
             self.fail(error, event.receipt)
 
 
-def _new_connection() -> Connection:
-    limits = Limits(
+@cached_setting
+def _limits() -> Limits:
+    """Return what a client may ask for: the same for all."""
+    return Limits(
         max_frame_bytes=conf.STOMP_MAX_FRAME_BYTES,
         max_subscriptions=conf.STOMP_MAX_SUBSCRIPTIONS,
     )
-    return Connection(limits=limits, heartbeat_ms=(conf.STOMP_HEARTBEAT_MS,) * 2)
+
+
+@cached_setting
+def _heartbeat_ms() -> tuple[int, int]:
+    return conf.STOMP_HEARTBEAT_MS, conf.STOMP_HEARTBEAT_MS
 
 
 async def _deliver_answer(content: Awaitable[Any], deliver: Callable[[Any], None]) -> None:

@@ -91,6 +91,10 @@ class Login:
     def __post_init__(self) -> None:
         object.__setattr__(self, "password", digest(getattr(self.user, "password", "")))
 
+    def renew(self, user: Any) -> None:
+        """Take the user as the database has it now: the one of before would be kept by this."""
+        object.__setattr__(self, "user", user)
+
     def is_for(self, destination: str) -> bool:
         """Return whether it is good for a destination, or all that a pattern stands for."""
         patterns = map(Pattern, self.destinations)

@@ -85,4 +85,6 @@ class Session:
         """Take the user as the database has it now."""
         self.changed = True
         self.user = user
+        if self.login is not None:
+            self.login.renew(user)
         self.user_name = user.get_username() if user is not None else ""

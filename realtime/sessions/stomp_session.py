@@ -96,9 +96,9 @@ class StompSession:
         self._subscriptions = Subscriptions(
             self.session, self.connection, self.outbox, node.hub, receipt, fail
         )
-        self._calls = Calls(self.session, self._subscriptions)
         self._publishing = Publishing(self.session, self._subscriptions, receipt, fail)
         self._authorization = Authorization(self.session, self._subscriptions, fail)
+        self._made_calls: Calls | None = None
         self._permissions = self._authorization.grants.permissions
         self._topics = topic_quota.quota
         self._ahead = Ahead()
@@ -132,6 +132,13 @@ class StompSession:
         finally:
             self._node.discard(self)
             self._discard()
+
+    @property
+    def _calls(self) -> Calls:
+        """What calls functions of the routing table for it; most sessions need none."""
+        if self._made_calls is None:
+            self._made_calls = Calls(self.session, self._subscriptions, self._publishing)
+        return self._made_calls
 
     def _discard(self) -> None:
         """Forget what waits, and who refers to this: it is gone without the collector."""
@@ -191,7 +198,7 @@ class StompSession:
             counters.ended[stomp_error.code] += 1
             if isinstance(error, TooSlow):
                 note_too_slow(self.session)
-        self._publishing.closed = self._calls.closed = True
+        self._publishing.closed = True
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
         self.outbox.close(

@@ -54,6 +54,8 @@ class Grants:
         session: Whose they are.
     """
 
+    __slots__ = ("_session", "permissions", "signed")
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self.permissions = Permissions(session)
@@ -170,6 +172,8 @@ class Authorization:
         subscriptions: What it hears.
         fail: Called with the error that ends the session.
     """
+
+    __slots__ = ("_fail", "_session", "_subscriptions", "grants", "soft_errors")
 
     def __init__(
         self,

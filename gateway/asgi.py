@@ -47,7 +47,7 @@ if conf.STOMP_TRACING:
 
     api_application = traced(api_application)
 login_application = LoginHandler()
-stomp_consumer = StompConsumer()  # it has nothing of any client
+stomp_consumer = StompConsumer()  # one for all clients
 
 
 #: Bytes of an Accept: Django REST framework takes a tenth of a second to take 16 kB apart.
@@ -93,7 +93,7 @@ async def http_application(scope: Any, receive: Any, send: Any) -> None:
 
 
 def websocket_application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-    """Return what serves a WebSocket: what only awaits it would be there for as long, each time."""
+    """Return what serves a WebSocket; who awaited it here would be there as long as the client."""
     path = scope["path"].removeprefix(scope.get("root_path", "")).removesuffix("/")
     return (stomp_consumer if path == "/stomp" else deny)(scope, receive, send)
 

@@ -168,8 +168,6 @@ class Permissions:
         session: Whose they are; it has ``user`` and ``id``.
     """
 
-    __slots__ = ("_allowed", "_session", "era")
-
     def __init__(self, session: Any) -> None:
         self._session = session
         self._allowed: dict[tuple[Action, str], Decision] = {}

@@ -99,7 +99,7 @@ class GatewayServer(daphne.server.Server):
         #: What an application answers without a task, if it has such requests: called with scope
         #: and body, it returns None, or what has a ``future``, and an ``answer`` once that is done.
         self.at_once = getattr(self.application, "at_once", None)
-        self._websockets = _of_websockets(self.application)
+        self._websockets = application_of_websockets(self.application)
         self.draining = False
         self.addresses = Connections()
         self.bodies = Bodies()
@@ -283,7 +283,7 @@ def endpoint_of(reactor: Any, description: str) -> Any:
     return endpoint
 
 
-def _of_websockets(application: Any) -> Any:
+def application_of_websockets(application: Any) -> Any:
     """Return what serves WebSockets: Channels' router would only wait for it, with each of them."""
     by_protocol = application.application_mapping if type(application) is ProtocolTypeRouter else {}
     return by_protocol.get("websocket", application)

@@ -17,11 +17,13 @@ from tests.kit.processes import TIMEOUT, Process
 class Server(Process):
     """daphne with tests/server_app.py."""
 
-    def __init__(self, log: Path, options: str = "", **variables: str) -> None:
+    def __init__(
+        self, log: Path, options: str = "", *, application: str = "application", **variables: str
+    ) -> None:
         self.port = free_port()
-        endpoint = f"-b 127.0.0.1 -p {self.port}"
+        endpoint = f"-b 127.0.0.1 -p {self.port} {options}"
         super().__init__(
-            f"daphne {endpoint} --access-log /dev/null {options} tests.kit.server_app:application",
+            f"daphne {endpoint} --access-log /dev/null tests.kit.server_app:{application}",
             log,
             **variables,
         )

@@ -30,7 +30,7 @@ from . import audit
 rule_threads: Final = FairThreads(4, limit=10_000, limit_of_one=100, name="realtime-rules")
 
 #: How many answers one session remembers.
-MAX_ANSWERS: Final = 500
+MAX_ANSWERS: Final = 1500
 
 #: What those who ask want, in words.
 _WANTED: Final[Mapping[Action, str]] = {
@@ -170,20 +170,10 @@ class Permissions:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._allowed: dict[tuple[Action, str], Decision] = {}
+        #: By action and destination; what is in here and not yet due needs no question.
+        self.allowed: dict[tuple[Action, str], Decision] = {}
         #: Another number each time that all was forgotten.
         self.era = 0
-
-    def known(self, action: Action, destination: str) -> Decision | None:
-        """Return that something is allowed, if that was asked lately."""
-        decision = self._allowed.get((action, destination))
-        if decision is not None and decision.until > time.monotonic():
-            return decision
-        if action == "history":
-            heard = self.known("subscribe", destination)
-            if heard is not None and heard.rule is not None and heard.rule.history_is_heard:
-                return heard
-        return None
 
     async def check(self, action: Action, destination: str) -> Decision:
         """
@@ -192,16 +182,16 @@ class Permissions:
         Raises:
             AccessDenied: If it is not; that has been written into the audit log.
         """
-        known = self.known(action, destination)
-        if known is not None:
+        known = self.allowed.get((action, destination))
+        if known is not None and known.until > time.monotonic():
             return known
         decision = await self._ask(action, destination)
         if not decision.allowed:
             record(self._session, self._session.address, decision)
             raise decision.denied()
-        if len(self._allowed) >= MAX_ANSWERS:
-            self._allowed.clear()
-        self._allowed[action, destination] = decision
+        self._remember(action, decision)
+        if action == "subscribe" and decision.rule is not None and decision.rule.history_is_heard:
+            self._remember("history", decision)
         return decision
 
     async def _ask(self, action: Action, destination: str) -> Decision:
@@ -212,10 +202,15 @@ class Permissions:
             if era == self.era:
                 return decision
 
+    def _remember(self, action: Action, decision: Decision) -> None:
+        if len(self.allowed) >= MAX_ANSWERS:
+            self.allowed.clear()
+        self.allowed[action, decision.destination] = decision
+
     def forget(self) -> None:
         """Forget all answers, those under way too: what they depend on may have changed."""
         self.era += 1
-        self._allowed.clear()
+        self.allowed.clear()
 
 
 def _questions(who: Any, action: Action, destination: str) -> Iterator[Question]:

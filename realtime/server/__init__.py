@@ -9,7 +9,6 @@ Server: daphne, made fast and safe for many clients that stay: nothing grows wit
                  └────── the session's Outbox, which writes frames itself
 
 ``server``      GatewayServer: applications, timeouts; all that daphne's command offers
-``served``      Served: one WebSocket or request, and the application that serves it
 ``connection``  HttpConnection: bytes of HTTP/1.1 become requests, one after the other
 ``http``        GatewayRequest: one request and its answer
 ``handshake``   which request becomes a WebSocket

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import daphne.server
@@ -32,7 +33,6 @@ from .connection import GatewayHTTPFactory
 from .http import BODY_PIECE_BYTES
 from .inbound import Inbox
 from .memory import Memory
-from .served import Served
 from .shutdown import Shutdown
 from .traffic import bound_sockets
 from .turns import bound_accepts
@@ -68,6 +68,47 @@ def _shorten_pauses() -> None:
     gc.freeze()  # what is loaded by now stays
     gc.set_threshold(20_000, 20, 20)
     sys.setswitchinterval(0.0005)
+
+
+class Served:
+    """
+    One WebSocket or request, and the application that serves it.
+
+    It stands where daphne has a dict and two partials, which weigh 0.7 KiB.
+    """
+
+    __slots__ = ("_server", "application", "disconnected_at", "protocol")
+
+    def __init__(self, server: GatewayServer, protocol: Any) -> None:
+        self._server = server
+        self.protocol = protocol
+        #: What serves it, until that has ended.
+        self.application: asyncio.Future[Any] | None = None
+        #: When its client left, in Unix seconds.
+        self.disconnected_at: float | None = None
+
+    def begin(self, application: Awaitable[Any]) -> None:
+        """Let an application serve it."""
+        self.application = asyncio.ensure_future(application)
+        self.application.add_done_callback(self._done)
+
+    def disconnected(self) -> None:
+        """Take note that its client is gone."""
+        if self.disconnected_at is None:
+            self.disconnected_at = time.time()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Take what the application sends: ASGI's ``send``."""
+        if self.disconnected_at is not None:
+            return
+        protocol = self.protocol
+        protocol.handle_reply(message)
+        if protocol.paused and message["type"] in ("websocket.send", "http.response.body"):
+            await protocol.ready()
+
+    def _done(self, application: asyncio.Future[Any]) -> None:
+        self.application = None
+        self._server.application_ended(self, application)
 
 
 class GatewayServer(daphne.server.Server):

@@ -28,6 +28,7 @@ from realtime.destinations.names import APPLICATION, check_destination
 from realtime.messages.headers import is_free
 from realtime.messages.idempotency import HTTP_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY, key_of_user
 from realtime.messages.message import Message, check, check_content
+from realtime.routes.rules import Action
 from realtime.stomp import (
     Connection,
     Limits,
@@ -99,7 +100,7 @@ class StompSession:
         self._publishing = Publishing(self.session, self._subscriptions, receipt, fail)
         self._authorization = Authorization(self.session, self._subscriptions, fail)
         self._made_calls: Calls | None = None
-        self._permissions = self._authorization.grants.permissions
+        self._allowed = self._authorization.grants.permissions.allowed
         self._topics = topic_quota.quota
         self._ahead = Ahead()
         self._pace = Pace(self.session.address)
@@ -334,7 +335,7 @@ class StompSession:
         self.receipt(event.receipt)
 
     def _send(self, event: events.Send) -> Wait:
-        decision = self._permissions.known("send", event.destination)
+        decision = self._known("send", event.destination)
         if decision is None:
             return self._send_if_allowed(event)
         return self._send_allowed(event, decision)
@@ -367,12 +368,18 @@ class StompSession:
         self.receipt(event.receipt)
         self._wake()
 
+    def _known(self, action: Action, destination: str) -> Decision | None:
+        """Return that something is allowed, if the session has asked lately."""
+        decision = self._allowed.get((action, destination))
+        if decision is not None and decision.until > time.monotonic():
+            return decision
+        return None
+
     def _may_hear(self, event: events.Subscribe) -> bool:
-        known, headers = self._permissions.known, event.headers
-        if known("subscribe", event.destination) is None or "token" in headers:
+        if self._known("subscribe", event.destination) is None or "token" in event.headers:
             return False
-        past = "last-message-id" in headers or "replay" in headers
-        return not past or known("history", event.destination) is not None
+        past = "last-message-id" in event.headers or "replay" in event.headers
+        return not past or self._known("history", event.destination) is not None
 
     async def _send_to_application(self, event: events.Send, decision: Decision) -> None:
         """Hand a SEND to a function of the routing table."""

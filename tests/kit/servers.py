@@ -21,12 +21,8 @@ class Server(Process):
         self, log: Path, options: str = "", *, application: str = "application", **variables: str
     ) -> None:
         self.port = free_port()
-        endpoint = f"-b 127.0.0.1 -p {self.port} {options}"
-        super().__init__(
-            f"daphne {endpoint} --access-log /dev/null tests.kit.server_app:{application}",
-            log,
-            **variables,
-        )
+        options = f"-b 127.0.0.1 -p {self.port} --access-log /dev/null {options}"
+        super().__init__(f"daphne {options} tests.kit.server_app:{application}", log, **variables)
         self._wait()
 
     def _wait(self) -> None:

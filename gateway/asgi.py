@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Awaitable
 from typing import Any, Final
 
-from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,7 +19,6 @@ except ImproperlyConfigured as error:
     sys.exit(f"this can't be served: {error}")
 
 from django.core import checks  # noqa: E402 (Django has to be set up first)
-from django.urls import re_path  # noqa: E402
 
 from gateway.login import LoginHandler, hashes  # noqa: E402
 from gateway.metrics import listen  # noqa: E402
@@ -47,6 +47,7 @@ if conf.STOMP_TRACING:
 
     api_application = traced(api_application)
 login_application = LoginHandler()
+stomp_consumer = StompConsumer()  # one for all clients
 
 
 #: Bytes of an Accept: Django REST framework takes a tenth of a second to take 16 kB apart.
@@ -91,6 +92,12 @@ async def http_application(scope: Any, receive: Any, send: Any) -> None:
         await (api_application if api else django_application)(scope, receive, send)
 
 
+def websocket_application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+    """Return what serves a WebSocket; who awaited it here would be there as long as the client."""
+    path = scope["path"].removeprefix(scope.get("root_path", "")).removesuffix("/")
+    return (stomp_consumer if path == "/stomp" else deny)(scope, receive, send)
+
+
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """Begin and end the node with its server; our daphne does so without this."""
     await receive()
@@ -105,12 +112,7 @@ application: Any = ProtocolTypeRouter(
     {
         "http": http_application,
         "lifespan": lifespan,
-        "websocket": URLRouter(
-            [
-                re_path(r"^stomp/?$", StompConsumer.as_asgi()),
-                re_path(r"", deny),
-            ]
-        ),
+        "websocket": websocket_application,
     }
 )
 if not conf.STOMP_TRACING:

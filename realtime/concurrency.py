@@ -35,6 +35,8 @@ Done = Callable[[asyncio.Future[Any]], object]
 class Backpressure:
     """Let those wait who would add to what is full."""
 
+    __slots__ = ("waiting",)
+
     def __init__(self) -> None:
         #: Who waits; with nobody there :meth:`release` need not be called.
         self.waiting: list[asyncio.Future[None]] = []
@@ -66,6 +68,8 @@ class InFlight(Backpressure):
     Args:
         limit: With so many in flight, or so many bytes, :meth:`ready` waits.
     """
+
+    __slots__ = ("_bytes", "_count", "_futures", "_limit", "_max_bytes")
 
     def __init__(self, limit: int, max_bytes: int = 0) -> None:
         super().__init__()

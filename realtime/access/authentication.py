@@ -290,7 +290,10 @@ def _owners(keys: Iterable[str]) -> dict[str, Any]:
     length = tokens.model._meta.get_field("key").max_length
     possible = {key for key in keys if len(key) <= length and key.isascii() and key.isprintable()}
     found = tokens.select_related("user").filter(key__in=possible) if possible else ()
-    return {token.key: token.user for token in found}
+    owners = {token.key: token.user for token in found}
+    for user in owners.values():
+        user._state.fields_cache.clear()  # or the token would be kept by its user
+    return owners
 
 
 def _outcome(

@@ -60,11 +60,14 @@ class Credentials:
         return token.strip()
 
 
+#: Logins that a change of the password ends; who has a ticket got it by a login like these.
+BY_PASSWORD: Final = ("passcode", "cookie", "ticket")
+
 #: What the audit log says where a ticket is not for a destination.
 NOT_OF_TICKET: Final = "the ticket is for other destinations"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Login:
     """
     Whom credentials show, and what has to stay true for that.
@@ -85,11 +88,17 @@ class Login:
     until: float = float("inf")
     destinations: tuple[str, ...] = ()
     asked_at: float = field(default_factory=time.monotonic, repr=False)
-    #: The digest of the user's stored password hash, so that a change can be seen.
+    #: The digest of the user's stored password hash, so that a change can be seen; "" where it ends
+    #: nothing.
     password: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "password", digest(getattr(self.user, "password", "")))
+        if self.how in BY_PASSWORD:
+            object.__setattr__(self, "password", digest(getattr(self.user, "password", "")))
+
+    def renew(self, user: Any) -> None:
+        """Take the user as the database has it now: the one of before would be kept by this."""
+        object.__setattr__(self, "user", user)
 
     def is_for(self, destination: str) -> bool:
         """Return whether it is good for a destination, or all that a pattern stands for."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 from asgiref.sync import async_to_sync
@@ -28,8 +29,8 @@ from . import audit
 #: Where rules ask the database, for sessions; each session has its turn.
 rule_threads: Final = FairThreads(4, limit=10_000, limit_of_one=100, name="realtime-rules")
 
-#: How many answers one session remembers of each action.
-MAX_ANSWERS: Final = 500
+#: How many answers one session remembers.
+MAX_ANSWERS: Final = 1500
 
 #: What those who ask want, in words.
 _WANTED: Final[Mapping[Action, str]] = {
@@ -170,9 +171,7 @@ class Permissions:
     def __init__(self, session: Any) -> None:
         self._session = session
         #: By action and destination; what is in here and not yet due needs no question.
-        self.allowed: dict[Action, dict[str, Decision]] = {
-            action: {} for action in ("subscribe", "send", "history")
-        }
+        self.allowed: dict[tuple[Action, str], Decision] = {}
         #: Another number each time that all was forgotten.
         self.era = 0
 
@@ -183,7 +182,7 @@ class Permissions:
         Raises:
             AccessDenied: If it is not; that has been written into the audit log.
         """
-        known = self.allowed[action].get(destination)
+        known = self.allowed.get((action, destination))
         if known is not None and known.until > time.monotonic():
             return known
         decision = await self._ask(action, destination)
@@ -204,16 +203,14 @@ class Permissions:
                 return decision
 
     def _remember(self, action: Action, decision: Decision) -> None:
-        answers = self.allowed[action]
-        if len(answers) >= MAX_ANSWERS:
-            answers.clear()
-        answers[decision.destination] = decision
+        if len(self.allowed) >= MAX_ANSWERS:
+            self.allowed.clear()
+        self.allowed[action, decision.destination] = decision
 
     def forget(self) -> None:
         """Forget all answers, those under way too: what they depend on may have changed."""
         self.era += 1
-        for answers in self.allowed.values():
-            answers.clear()
+        self.allowed.clear()
 
 
 def _questions(who: Any, action: Action, destination: str) -> Iterator[Question]:
@@ -280,5 +277,5 @@ def _decided(
         why = f"no rule of {table} covers it"
         return Decision(False, action, destination, None, why)
     rule, requirement, _ = question
-    why = f"{rule}: {requirement.name if requirement is not None else ''}"
+    why = intern(f"{rule}: {requirement.name if requirement is not None else ''}")  # one for all
     return Decision(True, action, destination, rule, why, until, rule.sender)

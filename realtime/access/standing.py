@@ -12,10 +12,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends import signed_cookies
 from django.utils import timezone
 
-from .credentials import Login, digest
-
-#: Logins that a change of the password ends; who has a ticket got it by a login like these.
-_BY_PASSWORD: Final = ("passcode", "cookie", "ticket")
+from .credentials import BY_PASSWORD, Login, digest
 
 #: Logins that are looked up together.
 BATCH: Final = 500
@@ -75,4 +72,4 @@ def _holds(login: Login, user: Any, proofs: set[tuple[str, str]]) -> bool:
         return False
     if login.how in ("token", "cookie") and (login.how, login.proof) not in proofs:
         return False
-    return login.how not in _BY_PASSWORD or login.password == digest(user.password)
+    return login.how not in BY_PASSWORD or login.password == digest(user.password)

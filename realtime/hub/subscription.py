@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from realtime.concurrency import nothing
 from realtime.delivery.frames import Encoder, Frames, SharedFrames
 from realtime.delivery.outbox import Direct
 from realtime.delivery.queue import Queue
@@ -15,6 +16,11 @@ from realtime.delivery.telling import Telling
 from realtime.history.positions import Position, Reason
 
 _NOTHING: Final[Mapping[str, str]] = {}
+
+
+def _has_begun(start: Start) -> Mapping[str, str]:
+    """Tell nothing, in the place of what was called when a subscription began."""
+    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Subscription:
         user: Whose it is, for topics that say who is on them; "" for nobody's.
         began: Called once it is certain, with where it starts; returns the headers with which
             its first message has to say so, if it is not told otherwise.
-        lost: Called where messages are lost for good, with where it goes on and why.
+        lost: Called where messages are lost for good, with it, where it goes on, and why.
     """
 
     __slots__ = (
@@ -83,8 +89,8 @@ class Subscription:
         resume: Position | None = None,
         replay: int = 0,
         user: str = "",
-        began: Callable[[Start], Mapping[str, str]] = lambda start: _NOTHING,
-        lost: Callable[[Position, Reason], Any] = lambda position, reason: None,
+        began: Callable[[Start], Mapping[str, str]] = _has_begun,
+        lost: Callable[[Subscription, Position, Reason], Any] = nothing,
     ) -> None:
         self.destination = destination
         self.encoder = encoder
@@ -102,7 +108,7 @@ class Subscription:
 
     def begin(self, start: Start, missed: Sequence[SharedFrames]) -> None:
         """Say where it starts, and deliver what it missed."""
-        told = self._began(start)
+        told, self._began = self._began(start), _has_begun
         if missed and isinstance(self.queue, Direct):
             self._replay(self.queue, missed, told)
             return
@@ -117,7 +123,7 @@ class Subscription:
             self._use(self.queue.behind)
         elif isinstance(self.queue, LossyQueue):
             self.queue.tell(_NOTHING)
-        self._lost(position, reason)
+        self._lost(self, position, reason)
 
     def end(self) -> None:
         """Forget what waits for the client."""

@@ -23,7 +23,7 @@ Server: daphne, made fast and safe for many clients that stay: nothing grows wit
 
 Put in place by :mod:`realtime.apps`, through the names by which daphne makes its factories, so that
 the stock commands ``daphne`` and ``runserver`` have it. Of daphne remain its command, its
-endpoints, its access log and the life of an application; of Twisted the event loop and its sockets.
+endpoints and its access log; of Twisted the event loop and its sockets.
 
 Why so:
 
@@ -36,6 +36,9 @@ Why so:
 * What a client sends at once reaches its session as one event: a turn through the inbox costs 5 us.
 * A WebSocket frame costs what a small message does, however little is in it: so clients have a
   budget of those that carry less than 32 bytes, and no honest one feels it.
+* An idle session went from 21.2 KiB to 9.7 (2026-11). What it does not need it does not keep: no
+  router awaits it, whose frame would hold the scope, and CONNECT is the last that reads that. A
+  deque has 0.7 KiB when it is empty, a partial 0.2 where a method would do.
 * A clean end of the TCP connection: what is closed with unread input is reset, and browsers call
   that unclean; ours ends in order, and after a second in any case.
 * Threads hold the interpreter for 0.5 ms at most, and the garbage collector looks less often: the

@@ -284,7 +284,7 @@ class GatewayRequest(Counted, Paced):
         if self._connection is not None:
             self._connection.transport.abortConnection()
 
-    def end(self, application: asyncio.Task[Any]) -> None:
+    def end(self, application: asyncio.Future[Any]) -> None:
         """End a stream of events, whose client will come again; other responses are finished."""
         if self._endless or self.finished:
             self.finish()

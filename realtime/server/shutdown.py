@@ -87,12 +87,12 @@ class Shutdown:
             except Exception:
                 logger.exception("%r could not be ended", protocol)
 
-    def _applications(self) -> list[tuple[Any, asyncio.Task[Any]]]:
+    def _applications(self) -> list[tuple[Any, asyncio.Future[Any]]]:
         # Half-sent requests and rejected handshakes have none.
         return [
-            (protocol, details["application_instance"])
-            for protocol, details in self._server.connections.items()
-            if "application_instance" in details
+            (protocol, served.application)
+            for protocol, served in self._server.connections.items()
+            if served.application is not None
         ]
 
     def _busy(self) -> bool:

@@ -195,7 +195,7 @@ class GatewayProtocol(Counted, Traffic):
         if code != 1009:  # what follows a frame that is too large can still be read
             self.deaf = True
 
-    def end(self, application: asyncio.Task[Any]) -> None:
+    def end(self, application: asyncio.Future[Any]) -> None:
         """Tell client and application that the server restarts."""
         if self.state == CONNECTING:
             self._deny(HandshakeRefused(503, "the server restarts"))

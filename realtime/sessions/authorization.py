@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -54,6 +53,8 @@ class Grants:
     Args:
         session: Whose they are.
     """
+
+    __slots__ = ("_session", "permissions", "signed")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -172,6 +173,8 @@ class Authorization:
         fail: Called with the error that ends the session.
     """
 
+    __slots__ = ("_fail", "_session", "_subscriptions", "grants", "soft_errors")
+
     def __init__(
         self,
         session: Session,
@@ -266,12 +269,12 @@ class Authorization:
         self._subscriptions.refuse(key, error)
 
 
-@dataclass
+@dataclass(slots=True)
 class Ahead:
     """What a client sent while its login was looked at, which is to be seen next."""
 
     receive: Callable[[], Awaitable[dict[str, Any]]] | None = None
-    messages: deque[dict[str, Any]] = field(default_factory=deque)
+    messages: list[dict[str, Any]] = field(default_factory=list)
 
     async def read(self) -> None:
         """Read until the client is gone; what it sends is kept, up to a bound."""

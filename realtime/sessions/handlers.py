@@ -23,7 +23,7 @@ from realtime.routes.applications import ForwardRoute, SendRoute, SubscribeRoute
 from realtime.routes.table import routing_table
 from realtime.stomp import StompError
 
-from .publishing import MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES
+from .publishing import MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES, Publishing
 from .session import Session
 from .subscriptions import Subscriptions
 
@@ -63,14 +63,16 @@ class Calls:
     Args:
         session: Who asks.
         subscriptions: What it hears: the replies, too.
+        publishing: Knows whether the session has failed: then nothing is called any more.
     """
 
-    def __init__(self, session: Session, subscriptions: Subscriptions) -> None:
+    def __init__(
+        self, session: Session, subscriptions: Subscriptions, publishing: Publishing
+    ) -> None:
         self._session = session
         self._subscriptions = subscriptions
+        self._publishing = publishing
         self.in_flight = InFlight(MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES)
-        #: Set when the session has failed: nothing is called any more.
-        self.closed = False
 
     def find(self, message: Message) -> Call:
         """
@@ -96,7 +98,7 @@ class Calls:
             await self._subscriptions.certain()
             await self.in_flight.ready()
             await broker.ready()
-        if self.closed:
+        if self._publishing.closed:
             raise StompError("the session has failed", code="internal-error")
         check_content(call.message)
         self._session.messages_in += 1

@@ -29,6 +29,8 @@ class Heartbeats:
         connect_by: When CONNECT has to be there.
     """
 
+    __slots__ = ("_connection", "_outbox", "connect_by", "heard")
+
     def __init__(self, connection: Connection, outbox: Outbox, *, connect_by: float) -> None:
         self._connection = connection
         self._outbox = outbox

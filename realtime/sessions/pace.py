@@ -25,7 +25,7 @@ class Pace:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._buckets = (Bucket(), Bucket(), Bucket())
+        self._buckets: tuple[Bucket, ...] = ()  # made for who sends enough to be looked at
         #: What was not asked for yet: STOMP frames, bytes, and SUBSCRIBE and UNSUBSCRIBE.
         self.frames = self.bytes = self.subscribes = 0
 
@@ -33,6 +33,7 @@ class Pace:
         """Return for how many seconds to read no more, 0 for not at all; begin to count anew."""
         sent = (self.frames, self.bytes, self.subscribes)
         self.frames = self.bytes = self.subscribes = 0
+        self._buckets = self._buckets or (Bucket(), Bucket(), Bucket())
         longest = 0.0
         for bucket, amount, (reason, rate, burst) in zip(
             self._buckets, sent, _limits(), strict=True

@@ -36,13 +36,17 @@ class Session:
     messages_in: int = 0
     #: Whether operators have to be shown something else than they are.
     changed: bool = field(default=True, repr=False)
-    #: How many of its handlers that are not async may run at once: others want threads too.
-    handler_slots: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(2), repr=False
-    )
+    _handler_slots: asyncio.Semaphore | None = field(default=None, init=False, repr=False)
 
     #: Its way out, which counts what was sent.
     outbox: Outbox | None = field(default=None, repr=False)
+
+    @property
+    def handler_slots(self) -> asyncio.Semaphore:
+        """How many of its handlers that are not async may run at once: others want threads too."""
+        if self._handler_slots is None:
+            self._handler_slots = asyncio.Semaphore(2)
+        return self._handler_slots
 
     @property
     def subscriptions(self) -> int:
@@ -81,4 +85,6 @@ class Session:
         """Take the user as the database has it now."""
         self.changed = True
         self.user = user
+        if self.login is not None:
+            self.login.renew(user)
         self.user_name = user.get_username() if user is not None else ""

@@ -20,7 +20,7 @@ from realtime.access.authentication import asks, authenticate
 from realtime.access.credentials import of_connect
 from realtime.access.origins import header
 from realtime.access.rules import Decision
-from realtime.conf import conf
+from realtime.conf import cached_setting, conf
 from realtime.counters import counters
 from realtime.delivery.frames import Frames, SharedFrames, StompEncoder, in_websocket_frame
 from realtime.delivery.outbox import ATTACH, Outbox, Send
@@ -80,25 +80,26 @@ class StompSession:
         self._loop = asyncio.get_running_loop()
         self.session = Session(
             address=address_of(scope),
-            user_agent=header(self._scope, b"user-agent") or "",
+            user_agent=header(scope, b"user-agent") or "",
         )
-        self.connection = _new_connection()
+        self.connection = Connection(limits=_limits(), heartbeat_ms=_heartbeat_ms())
+        receipt, fail = self.receipt, self.fail  # bound once, for all that call them
         self.outbox = self.session.outbox = Outbox(
             send,
             max_bytes=conf.STOMP_SEND_BUFFER_BYTES,
             max_seconds=conf.STOMP_SEND_SECONDS,
-            failed=self.fail,
-            watch=partial(node.wake, self),
+            failed=fail,
+            watch=self._wake,
             abandon=self._abandon,
         )
         connect_by = self._loop.time() + conf.STOMP_CONNECT_SECONDS
         self.heartbeats = Heartbeats(self.connection, self.outbox, connect_by=connect_by)
         self._subscriptions = Subscriptions(
-            self.session, self.connection, self.outbox, node.hub, self.receipt, self.fail
+            self.session, self.connection, self.outbox, node.hub, receipt, fail
         )
-        self._calls = Calls(self.session, self._subscriptions)
-        self._publishing = Publishing(self.session, self._subscriptions, self.receipt, self.fail)
-        self._authorization = Authorization(self.session, self._subscriptions, self.fail)
+        self._publishing = Publishing(self.session, self._subscriptions, receipt, fail)
+        self._authorization = Authorization(self.session, self._subscriptions, fail)
+        self._made_calls: Calls | None = None
         self._allowed = self._authorization.grants.permissions.allowed
         self._topics = topic_quota.quota
         self._ahead = Ahead()
@@ -114,7 +115,7 @@ class StompSession:
         self._ahead.receive = receive
         ahead = self._ahead.messages
         try:
-            while (message := ahead.popleft() if ahead else await receive())[
+            while (message := ahead.pop(0) if ahead else await receive())[
                 "type"
             ] != "websocket.disconnect":
                 if message["type"] == "websocket.connect":
@@ -124,6 +125,7 @@ class StompSession:
                     if self.outbox.binary is None:
                         self.outbox.binary = text is None
                     await self.receive(message["bytes"] if text is None else text.encode())
+                del message  # or the last would be kept until the next
         except asyncio.CancelledError:
             if not self._abandoned:
                 await self._say_goodbye()
@@ -131,6 +133,13 @@ class StompSession:
         finally:
             self._node.discard(self)
             self._discard()
+
+    @property
+    def _calls(self) -> Calls:
+        """What calls functions of the routing table for it; most sessions need none."""
+        if self._made_calls is None:
+            self._made_calls = Calls(self.session, self._subscriptions, self._publishing)
+        return self._made_calls
 
     def _discard(self) -> None:
         """Forget what waits, and who refers to this: it is gone without the collector."""
@@ -190,7 +199,7 @@ class StompSession:
             counters.ended[stomp_error.code] += 1
             if isinstance(error, TooSlow):
                 note_too_slow(self.session)
-        self._publishing.closed = self._calls.closed = True
+        self._publishing.closed = True
         stomp_error.receipt = stomp_error.receipt or receipt
         frame = self.connection.error(stomp_error)
         self.outbox.close(
@@ -212,6 +221,10 @@ class StompSession:
         """Tell the client to come again: the server ends."""
         self.fail(Restart("the gateway restarts: reconnect", code="restart"))
         await self.outbox.flushed()
+
+    def _wake(self) -> None:
+        """Look at the clock soon."""
+        self._node.wake(self)
 
     def _abandon(self) -> None:
         """End at once: the server can't even take a close for this client."""
@@ -281,6 +294,7 @@ class StompSession:
         self.heartbeats.connect_by = _NEVER  # how long it takes now is not the client's fault
         self._node.heard_connect(self)
         credentials = of_connect(self._scope, event)
+        del self._scope  # 2 KiB
         work = authenticate(credentials)
         if asks(credentials):
             work = unless_gone(work, self._ahead)
@@ -295,7 +309,7 @@ class StompSession:
             )
         )
         self.receipt(event.receipt)
-        self._node.wake(self)
+        self._wake()
 
     async def _subscribe(self, event: events.Subscribe) -> None:
         self._pace.subscribes += 1
@@ -352,11 +366,11 @@ class StompSession:
         await self._authorization.refresh(event)
         self._node.logged_in(self)
         self.receipt(event.receipt)
-        self._node.wake(self)
+        self._wake()
 
     def _known(self, action: Action, destination: str) -> Decision | None:
         """Return that something is allowed, if the session has asked lately."""
-        decision = self._allowed[action].get(destination)
+        decision = self._allowed.get((action, destination))
         if decision is not None and decision.until > time.monotonic():
             return decision
         return None
@@ -441,12 +455,18 @@ class StompSession:
             self.fail(error, event.receipt)
 
 
-def _new_connection() -> Connection:
-    limits = Limits(
+@cached_setting
+def _limits() -> Limits:
+    """Return what a client may ask for: the same for all."""
+    return Limits(
         max_frame_bytes=conf.STOMP_MAX_FRAME_BYTES,
         max_subscriptions=conf.STOMP_MAX_SUBSCRIPTIONS,
     )
-    return Connection(limits=limits, heartbeat_ms=(conf.STOMP_HEARTBEAT_MS,) * 2)
+
+
+@cached_setting
+def _heartbeat_ms() -> tuple[int, int]:
+    return conf.STOMP_HEARTBEAT_MS, conf.STOMP_HEARTBEAT_MS
 
 
 async def _deliver_answer(content: Awaitable[Any], deliver: Callable[[Any], None]) -> None:

@@ -63,7 +63,7 @@ class Subscriptions:
         self._by_key: dict[str, Subscription] = {}
         session.heard = self._by_key
         #: Those that Redis has not confirmed yet.
-        self.uncertain: set[asyncio.Future[None]] = set()
+        self.uncertain: list[asyncio.Future[None]] = []
 
     def subscribe(self, event: events.Subscribe) -> None:
         """
@@ -83,8 +83,8 @@ class Subscriptions:
             resume=resume,
             replay=replay,
             user=self._session.user_name,
-            began=partial(self._began, event),
-            lost=partial(self._lost, event.key),
+            began=partial(self._began, event.receipt),
+            lost=self._lost,
         )
         self._keep(event.key, subscription)
         self._hear(subscription, event.receipt)
@@ -208,25 +208,24 @@ class Subscriptions:
 
     def _hear(self, subscription: Subscription, receipt: str | None) -> None:
         heard = asyncio.ensure_future(self._hub.subscribe(subscription))
-        self.uncertain.add(heard)
+        self.uncertain.append(heard)
         heard.add_done_callback(partial(self._heard, receipt))
 
     def _heard(self, receipt: str | None, heard: asyncio.Future[None]) -> None:
         """Fail if a subscription has failed; its RECEIPT was sent when it began."""
-        self.uncertain.discard(heard)
+        self.uncertain.remove(heard)
         if not heard.cancelled() and (error := heard.exception()) is not None:
             self._fail(error, receipt)
 
-    def _began(self, event: events.Subscribe, start: Start) -> Mapping[str, str]:
+    def _began(self, receipt: str | None, start: Start) -> Mapping[str, str]:
         """Say where a subscription starts: in its RECEIPT, or else with the first MESSAGE."""
-        if event.receipt is None:
+        if receipt is None:
             return start.headers if start.recovered is not None else {}
-        self._receipt(event.receipt, start.headers)
+        self._receipt(receipt, start.headers)
         return {}
 
-    def _lost(self, key: str, position: Position, reason: Reason) -> None:
+    def _lost(self, subscription: Subscription, position: Position, reason: Reason) -> None:
         """Tell a client that messages for it are lost, or end its session, as the route says."""
-        subscription = self._by_key[key]
         history = topic_options(subscription.destination).history
         if history is not None and history.on_gap == "close":
             self._fail(MessagesLost("messages are lost: reconnect", code="messages-lost"), None)

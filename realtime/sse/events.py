@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from realtime.delivery.frames import Encoder, Frames, SharedFrames
 from realtime.delivery.outbox import Outbox
-from realtime.history.positions import Position
+from realtime.history.positions import Position, Reason
 from realtime.hub.subscription import Start, Subscription
 from realtime.messages.json import as_notification
 from realtime.messages.message import Message
@@ -112,7 +112,7 @@ class EventTopic:
             resume=resume,
             user=user,
             began=self._began,
-            lost=self._tell_lost,
+            lost=self._lost,
         )
 
     def description(self) -> dict[str, str | bool]:
@@ -132,6 +132,9 @@ class EventTopic:
                 self.position = self._resume
             self._tell_lost(start.position, start.reason or "no-history")
         return {}
+
+    def _lost(self, subscription: Subscription, position: Position, reason: Reason) -> None:
+        self._tell_lost(position, reason)
 
     def _tell_lost(self, position: Position | None, reason: str) -> None:
         content = as_json({"topic": self.name, "reason": reason})

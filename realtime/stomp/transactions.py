@@ -26,6 +26,8 @@ class Transactions:
     Each method raises a :class:`~.errors.StompError` at a name or a size that is not allowed.
     """
 
+    __slots__ = ("_bytes", "_max_bytes", "_max_transactions", "_open")
+
     def __init__(self, *, max_transactions: int, max_bytes: int) -> None:
         self._max_transactions = max_transactions
         self._max_bytes = max_bytes

@@ -116,7 +116,7 @@ class Client:
             assert position.offset == self.position.offset + 1
             self.position = position
 
-    def lost(self, position: Position, reason: Reason) -> None:
+    def lost(self, subscription: Subscription, position: Position, reason: Reason) -> None:
         self.position = position
         self.got.append(None)
 

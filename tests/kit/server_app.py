@@ -16,6 +16,7 @@ import socket
 from typing import Any
 
 import django
+from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 
 django.setup()  # installs the server, as gateway.asgi does
@@ -257,3 +258,11 @@ def at_once(scope: Any, body: bytes) -> Later | None:
 
 
 application.at_once = at_once  # type: ignore[attr-defined]
+
+
+def fails_when_called(scope: Any, receive: Any, send: Any) -> Any:
+    """Fail before there is anything to await."""
+    raise RuntimeError("failed when called")
+
+
+broken = ProtocolTypeRouter(dict.fromkeys(("http", "websocket"), fails_when_called))

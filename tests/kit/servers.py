@@ -17,14 +17,12 @@ from tests.kit.processes import TIMEOUT, Process
 class Server(Process):
     """daphne with tests/server_app.py."""
 
-    def __init__(self, log: Path, options: str = "", **variables: str) -> None:
+    def __init__(
+        self, log: Path, options: str = "", *, application: str = "application", **variables: str
+    ) -> None:
         self.port = free_port()
-        endpoint = f"-b 127.0.0.1 -p {self.port}"
-        super().__init__(
-            f"daphne {endpoint} --access-log /dev/null {options} tests.kit.server_app:application",
-            log,
-            **variables,
-        )
+        options = f"-b 127.0.0.1 -p {self.port} --access-log /dev/null {options}"
+        super().__init__(f"daphne {options} tests.kit.server_app:{application}", log, **variables)
         self._wait()
 
     def _wait(self) -> None:

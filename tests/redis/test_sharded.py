@@ -45,7 +45,7 @@ class Node:
         def deliver(frames: Frames) -> None:
             got.extend(int(each.partition(b"\n\n")[2][:-1]) for each in stomp_frames(frames))
 
-        def lost(position: Any, reason: str) -> None:
+        def lost(subscription: Any, position: Any, reason: str) -> None:
             self.lost += 1
 
         subscribed = subscription(destination, "0", "1.2", deliver, lost=lost)

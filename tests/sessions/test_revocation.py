@@ -442,7 +442,9 @@ async def test_an_answer_of_before_a_change_does_not_count_after_it(
     held = RULES["a"] = Held(True, False)
     await client.send("SUBSCRIBE", {"id": "0", "destination": "/topic/async/a"})
     await held.asked.wait()
-    await member.recheck(await User.objects.aget(pk=alice.pk))
+    user = await User.objects.aget(pk=alice.pk)
+    await member.recheck(user)
+    assert member.session.user is member.session.login.user is user  # no other one is kept
     held.answered.set()
     assert await client.error() == ("subscribe-denied", 1008)
 

@@ -71,22 +71,29 @@ class Outbox:
         abandon: Called when not even the close can be sent.
     """
 
-    #: Whether the client speaks in binary messages, and so is answered; None until it has spoken.
-    binary: bool | None = None
-    #: Whether the client has to be waited for.
-    blocked = False
-    #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
-    waiting_bytes = 0
-    held_bytes = 0
-    #: MESSAGE frames that were written.
-    messages = 0
-    #: When something was last sent, in seconds of the loop's clock.
-    last_sent = 0.0
-    _closed = False
-    _last: dict[str, Any] | None = None  # the event that closes the WebSocket
-    _ended = False  # it was sent
-    _progress = (0.0, 0)  # when the client took something, and how many bytes were buffered then
-    _task: asyncio.Task[None] | None = None  # awaits ``send``
+    __slots__ = (
+        "_abandon",
+        "_closed",
+        "_ended",
+        "_failed",
+        "_flusher",
+        "_last",
+        "_max_bytes",
+        "_max_seconds",
+        "_progress",
+        "_send",
+        "_sources",
+        "_task",
+        "_transport",
+        "_waiting",
+        "_watch",
+        "binary",
+        "blocked",
+        "held_bytes",
+        "last_sent",
+        "messages",
+        "waiting_bytes",
+    )
 
     def __init__(
         self,
@@ -108,6 +115,23 @@ class Outbox:
         self._transport: Transport | None = None
         self._waiting: list[Frames] = []  # a deque has 0.7 KiB when it is empty
         self._sources: dict[Source, None] = {}
+        #: Whether the client speaks in binary messages, and is answered so; None until it speaks.
+        self.binary: bool | None = None
+        #: Whether the client has to be waited for.
+        self.blocked = False
+        #: Bytes that wait to be sent, and those that wait for an acknowledgement first.
+        self.waiting_bytes = 0
+        self.held_bytes = 0
+        #: MESSAGE frames that were written.
+        self.messages = 0
+        #: When something was last sent, in seconds of the loop's clock.
+        self.last_sent = 0.0
+        self._closed = False
+        self._last: dict[str, Any] | None = None  # the event that closes the WebSocket
+        self._ended = False  # it was sent
+        #: When the client took something, and how many bytes were buffered then.
+        self._progress = (0.0, 0)
+        self._task: asyncio.Task[None] | None = None  # awaits ``send``
 
     @property
     def unsent_bytes(self) -> int:

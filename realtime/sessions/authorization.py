@@ -43,6 +43,9 @@ TOKEN: Final = "token"
 #: So much is read of a client whose login is being looked at, to see whether it leaves.
 MAX_AHEAD_BYTES: Final = 64 * 1024
 
+#: What takes no longer is waited for without a look whether the client is there still.
+AT_ONCE_SECONDS: Final = 0.05
+
 _NEVER: Final = float("inf")
 
 
@@ -291,19 +294,29 @@ class Ahead:
 
 async def unless_gone(work: Awaitable[T], ahead: Ahead) -> T:
     """
-    Return what work returns; it is cancelled if the client leaves.
+    Return what work returns; it is cancelled if the client leaves, and it takes longer than
+    :data:`AT_ONCE_SECONDS`.
 
     Raises:
         StompError: If the client has left.
     """
-    future, gone = asyncio.ensure_future(work), asyncio.ensure_future(ahead.read())
+    future = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({future, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
+        await asyncio.wait({future}, timeout=AT_ONCE_SECONDS)
+        if not future.done() and not await _is_done_first(future, ahead):
             raise StompError("the client has left", code="gone")
         return future.result()
     finally:
         future.cancel()
+
+
+async def _is_done_first(future: asyncio.Future[Any], ahead: Ahead) -> bool:
+    """Wait until it is done or the client is gone; return whether it is done."""
+    gone = asyncio.ensure_future(ahead.read())
+    try:
+        await asyncio.wait({future, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return future.done()
+    finally:
         gone.cancel()
         await asyncio.wait({gone})
 

@@ -22,7 +22,7 @@ from .inbound import CLOSE, PING
 from .traffic import CLOSED, CLOSING, CONNECTING, OPEN, Traffic, control_frame
 
 #: Seconds for the answer to a close frame, and for the last bytes after it.
-ANSWER_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 4.0
 CLOSE_SECONDS: Final = 1.0
 
 #: The close code "service restart" in IANA's registry, with which sessions end too.

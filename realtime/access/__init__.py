@@ -14,7 +14,8 @@ Access: who may connect, from where, and what they may do.
 
 An authenticator is a function ``(credentials) -> login | None``, async or not: it returns None
 where there is nothing that it could judge, and raises :class:`~realtime.stomp.AccessDenied` where
-what there is is wrong. ``STOMP_AUTHENTICATORS`` lists them; every door asks the same ones.
+what there is is wrong. ``STOMP_AUTHENTICATORS`` lists them; every door asks the same ones. With
+``of_many`` it is asked once for all who wait for it at the same time.
 
 Why so:
 

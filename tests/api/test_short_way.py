@@ -30,7 +30,7 @@ from notifications.api.throttle import RequestCounts
 from notifications.api.ways import callers as callers_module
 from notifications.api.ways import short
 from notifications.api.ways.callers import Caller, Callers, callers
-from realtime.access import topic_quota
+from realtime.access import authentication, topic_quota
 from realtime.access.credentials import Login
 from realtime.access.topic_quota import TopicQuota
 from realtime.counters import counters
@@ -521,7 +521,7 @@ async def test_while_the_database_is_away_known_services_publish(
         raise OperationalError("away")
 
     await api.long()
-    monkeypatch.setattr(TokenAuthentication, "authenticate_credentials", away)
+    monkeypatch.setattr(authentication, "_owners", away)
     assert (await api.call()).status == 202
     assert (await api.long()).status == 503
     unknown = await api.call(headers={"user-agent": "another"})

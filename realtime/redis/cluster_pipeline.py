@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from .cluster import BELIEVED_SECONDS, REDIRECTIONS, RETRY_SECONDS, ClusterPool
-from .commands import ANSWER_SECONDS, REDIS_ERRORS, Command, Script
+from .commands import ANSWER_SECONDS, REDIS_ERRORS, Call, Command, Script
 from .pipeline import MAX_COMMANDS, Pipeline
 from .slots import Address, redirected_to, slot_of
 
@@ -29,7 +30,7 @@ class ClusterPipeline:
 
     What a node did not execute, since it does not have the slot (any more), goes to the one that
     does. Meanwhile what comes for this slot waits, so that the order is kept. What fails in any
-    other way is never sent again.
+    other way is never sent again. What :attr:`.Joinable.waits` is held in the same way.
 
     Args:
         pool: Where connections come from.
@@ -41,7 +42,9 @@ class ClusterPipeline:
         self._scripts = scripts
         self._pipelines: dict[Address, Pipeline] = {}
         self._under_way: set[_Order] = set()
-        self._held: dict[int, list[_Order]] = {}  # by slots that have moved, or are not known yet
+        self._followed: Counter[int] = Counter()  # how many of them may be, by their slots
+        #: By slots: those that have moved or are not known yet, and where one waits for another.
+        self._held: dict[int, list[_Order]] = {}
         self._settling: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._numbers = itertools.count()
@@ -49,10 +52,10 @@ class ClusterPipeline:
     def submit(self, command: Command, *, replicas: int = 0) -> asyncio.Future[Any]:
         """Do what :meth:`.Pipeline.submit` does; the order is kept for each slot."""
         order = _Order(command, replicas, next(self._numbers))
-        if order.slot in self._held or self._pool.slots is None:
+        if self._pool.slots is None:
             self._hold(order)
         else:
-            self._send(order)
+            self._send_or_hold(order)
         return order.future
 
     def submit_all(
@@ -107,6 +110,12 @@ class ClusterPipeline:
             self._pipelines[address] = Pipeline(self._pool.of(address), self._scripts, by_slot=True)
         return self._pipelines[address]
 
+    def _send_or_hold(self, order: _Order) -> None:
+        if order.slot in self._held or (order.waits and self._followed[order.slot]):
+            self._hold(order)
+        else:
+            self._send(order)
+
     def _send(self, order: _Order) -> None:
         assert self._pool.slots is not None
         try:
@@ -118,11 +127,15 @@ class ClusterPipeline:
 
     def _send_to(self, order: _Order, pipeline: Pipeline) -> None:
         self._under_way.add(order)
+        if order.followed:
+            self._followed[order.slot] += 1
         order.answer = pipeline.submit(order.command, replicas=order.replicas)
         order.answer.add_done_callback(lambda answer: self._answered(order, answer))
 
     def _answered(self, order: _Order, answer: asyncio.Future[Any]) -> None:
         self._under_way.discard(order)
+        if order.followed:
+            self._followed[order.slot] -= 1
         error = answer.exception()
         if error is None:
             order.succeed(answer.result())
@@ -159,7 +172,7 @@ class ClusterPipeline:
         finally:
             self._refreshing = None
 
-    # Slots that move
+    # Slots that move, and what waits for others
 
     def _hold(self, order: _Order) -> None:
         self._held.setdefault(order.slot, []).append(order)
@@ -170,10 +183,13 @@ class ClusterPipeline:
         """Send what is held to where it belongs now, again and again until nothing is."""
         try:
             while self._held:
+                unsure = self._pool.slots is None or self._has_redirected
                 await self._drain()
-                await self._pool.refresh(RETRY_SECONDS)
+                if unsure:
+                    await self._pool.refresh(RETRY_SECONDS)
                 self._send_held()
-                await asyncio.sleep(RETRY_SECONDS)
+                if unsure:
+                    await asyncio.sleep(RETRY_SECONDS)
         except Exception as error:
             if not isinstance(error, REDIS_ERRORS):
                 logger.exception("the commands for a cluster could not be sent")
@@ -181,6 +197,10 @@ class ClusterPipeline:
                 order.fail(error)
         finally:
             self._settling = None
+
+    @property
+    def _has_redirected(self) -> bool:
+        return any(order.times for order in itertools.chain(*self._held.values()))
 
     async def _drain(self) -> None:
         """Wait for what is under way in the slots: it may come back, and is older."""
@@ -192,7 +212,7 @@ class ClusterPipeline:
         for order in self._take_held():
             if order.moved is not None and order.times > 1:  # who was asked has not heard it yet
                 self._pool.slots.move(order.slot, redirected_to(order.moved, order.address))
-            self._send(order)
+            self._send_or_hold(order)
 
     def _take_held(self) -> list[_Order]:
         held, self._held = self._held, {}
@@ -209,6 +229,8 @@ class _Order:
         self.replicas = replicas
         self.number = number
         self.slot = slot_of(command)
+        self.followed = not isinstance(command, (tuple, Call)) and command.followed
+        self.waits = not isinstance(command, (tuple, Call)) and command.waits
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         #: Who was asked last, and said what.
         self.address: Address = ("", 0)

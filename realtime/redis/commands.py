@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from hashlib import sha1
 from typing import Any, Final, NamedTuple, Protocol
@@ -48,6 +49,14 @@ class Joinable(Protocol):
     def key(self) -> str:
         """Its first key, which tells where it goes in a cluster."""
 
+    @property
+    def followed(self) -> bool:
+        """Whether another command may follow its answer: see :meth:`Joined.further`."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it must not be done between one that may be followed, of its slot, and that."""
+
     def alone(self, by_slot: bool) -> Joined:
         """
         Return it as what is sent; others may be added.
@@ -57,15 +66,23 @@ class Joinable(Protocol):
         """
 
 
-class Joined(Protocol):
+class Joined(ABC):
     """Commands that are sent, and answered, as one."""
 
+    __slots__ = ()
+
+    #: How many replies there are to what is sent; if several, the answer is the list of them.
+    replies: int = 1
+
+    @abstractmethod
     def __len__(self) -> int:
         """Return how many they are."""
 
+    @abstractmethod
     def add(self, command: Command) -> bool:
         """Take in the next command, if it can travel with these; return whether it can."""
 
+    @abstractmethod
     def pack(self, run: str, *, whole: bool = False) -> bytes:
         """
         Return what is sent, for the server process whose ``run`` it is.
@@ -74,6 +91,13 @@ class Joined(Protocol):
             whole: Whether to send the text of a script: Redis has forgotten it, and keeps it then.
         """
 
+    def further(self, replies: list[Any]) -> Joined | None:
+        """
+        Return what is to be sent next, seeing several replies; what is answered to that counts.
+        """
+        return None
+
+    @abstractmethod
     def answers(self, answer: Any) -> list[Any]:
         """Return the answer to each of the commands; it may be an error."""
 

@@ -65,6 +65,8 @@ class Pipeline(Backpressure):
         self._unsent: list[_Waiting] = []
         #: What was sent, and who waits; None was asked for the role.
         self._unanswered: deque[tuple[Joined | None, list[_Waiting]]] = deque()
+        #: Of several to what was sent first.
+        self._replies: list[Any] = []
         #: What did not run, and is sent again before anything else.
         self._again: list[tuple[Joined, list[_Waiting]]] = []
         self._batch: Batch | None = None  # of what is unsent
@@ -184,7 +186,13 @@ class Pipeline(Backpressure):
 
     def _answered(self, answer: Any) -> None:
         assert self._link is not None
-        together, waiting = self._unanswered.popleft()
+        together, waiting = self._unanswered[0]
+        if together is not None and together.replies > 1:
+            self._replies.append(answer)
+            if len(self._replies) < together.replies:
+                return
+            answer, self._replies = self._replies, []
+        self._unanswered.popleft()
         if together is None:
             self._take_role(answer)
         elif isinstance(answer, NoScriptError) or self._is_early(waiting):
@@ -203,6 +211,10 @@ class Pipeline(Backpressure):
 
     def _take(self, together: Joined, waiting: list[_Waiting], answer: Any) -> None:
         assert self._link is not None
+        if together.replies > 1 and (further := together.further(answer)) is not None:
+            self._link.write(further.pack(self._link.run))
+            self._unanswered.append((further, waiting))
+            return
         answers = together.answers(answer)
         if isinstance(answers[0], redis.ReadOnlyError):
             self._link.leave(answers[0])
@@ -237,6 +249,7 @@ class Pipeline(Backpressure):
     def _lost(self, lost: asyncio.Future[BaseException]) -> None:
         sent = [*self._again, *self._unanswered]
         waited, self._again, self._unanswered = bool(self._again), [], deque()
+        self._replies.clear()
         for _, waiting in sent:
             self._fail(waiting, lost.result())
         if waited and self._unsent and self._connecting is None:
@@ -267,7 +280,7 @@ class Pipeline(Backpressure):
             self._look_later(ANSWER_SECONDS - silence)
 
 
-class Alone:
+class Alone(Joined):
     """A command that travels by itself."""
 
     __slots__ = ("_command",)
@@ -285,8 +298,7 @@ class Alone:
         command = self._command
         if isinstance(command, Call):
             return pack_call(command.script, command.keys, run, command.arguments, whole)
-        packed: bytes = hiredis.pack_command(command)
-        return packed
+        return pack_command(*command)
 
     def answers(self, answer: Any) -> list[Any]:
         return [answer]
@@ -297,7 +309,12 @@ def pack_call(
 ) -> bytes:
     """Return the call of a script as it is sent, with its text or only its hash."""
     called = ("EVAL", script.text) if whole else ("EVALSHA", script.sha)
-    packed: bytes = hiredis.pack_command((*called, len(keys), *keys, run, *arguments))
+    return pack_command(*called, len(keys), *keys, run, *arguments)
+
+
+def pack_command(*command: Any) -> bytes:
+    """Return a command as it is sent."""
+    packed: bytes = hiredis.pack_command(command)
     return packed
 
 

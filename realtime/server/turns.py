@@ -12,10 +12,10 @@ from twisted.internet.tcp import Port
 #: What the requests of one turn may cost together. A WebSocket takes up to 1 ms from its handshake
 #: until it is closed for one that came later, and a message takes five turns of the loop: it is
 #: some 10 ms late, however many come at once. Requests that follow others cost less.
-COST_PER_TURN: Final = 8
+COST_PER_TURN: Final = 16
 
 #: What the first request of a connection costs, which may become a WebSocket, and each other.
-FIRST: Final = 4
+FIRST: Final = 8
 NEXT: Final = 1
 
 #: Twisted accepts a hundred connections at once, and more where more come: 40 ms and more.

@@ -204,7 +204,7 @@ def check_limits(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """E003, E004: limits that contradict each other, or the clock."""
     if any(each.is_serious() for each in check_values(None)):
         return []
-    from .layer.commands import MAX_JOINED_BYTES
+    from .layer.publishing import MAX_JOINED_BYTES
 
     body = max(conf.STOMP_MAX_FRAME_BYTES, conf.max_body_bytes)
     errors: list[checks.CheckMessage] = []

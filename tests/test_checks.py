@@ -18,7 +18,7 @@ from realtime.apps import (
     check_rules,
     check_values,
 )
-from realtime.layer.commands import MAX_JOINED_BYTES
+from realtime.layer.publishing import MAX_JOINED_BYTES
 from realtime.routes import allow, anyone, staff
 from realtime.routes.table import EVERYTHING, Table, routing_table
 from tests.conftest import free_port

@@ -25,7 +25,7 @@ from typing import Any, Final
 from redis import ResponseError
 
 from realtime import broker
-from realtime.layer.commands import MAX_JOINED
+from realtime.layer.publishing import MAX_JOINED
 from realtime.redis import REDIS_ERRORS, Call, Script, create_pool, open_pipeline, pipeline_to
 
 from .publisher import Begun, Publisher, settled

@@ -8,8 +8,7 @@ Layer: the channel layer, by which what is published reaches every process.
     hub    ──> Reader    ──> read.lua: what was published lately
 
 ``layer``       TopicLayer: the contract of Channels; Reader: what Redis keeps
-``publishing``  Publisher: messages to Redis; ``fence``: one process at a time for a route
-``commands``    what publishes a message, and how it travels together with others
+``publishing``  Publisher: messages to Redis, together; ``fence``: one process at a time
 ``loop``        LoopLayer: what one event loop has, and hands over to who listens
 ``plain``       PlainLayer: any other channel layer behind the same face; ``face_of`` gives it
 ``tickets``     what a browser comes in with, once

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from realtime import broker
 from realtime.concurrency import InFlight, nothing
-from realtime.layer.commands import MAX_JOINED_BYTES
+from realtime.layer.publishing import MAX_JOINED_BYTES
 from realtime.messages.message import Checked
 from realtime.stomp import StompError
 

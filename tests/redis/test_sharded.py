@@ -17,9 +17,8 @@ from realtime.delivery.frames import Frames
 from realtime.destinations.groups import group_name
 from realtime.hub import hub as hubs
 from realtime.hub.hub import Hub
-from realtime.layer.commands import MAX_JOINED, MAX_JOINED_BYTES, Sharded
 from realtime.layer.layer import TopicLayer
-from realtime.layer.publishing import Publication
+from realtime.layer.publishing import MAX_JOINED, MAX_JOINED_BYTES, Publication, Sharded
 from realtime.messages.message import Message, check
 from realtime.redis import create_pool
 from realtime.redis.subscriber import ShardedSubscriber

@@ -24,7 +24,7 @@ from realtime.counters import counters
 
 from .http import GatewayRequest, answer
 from .traffic import send_at_once, unsent_bytes
-from .turns import FIRST, NEXT, Turns
+from .turns import APPLICATION, FIRST, NEXT, Turns
 from .websocket import GatewayProtocol
 
 #: Bytes of a first line and headers together, and how many headers.
@@ -123,6 +123,10 @@ class HttpConnection(Protocol):
     def _take_turn(self) -> bool:
         cost, self._cost = self._cost, NEXT
         return self._turns.begin(self.client[0] if self.client else "", self._begin, cost)
+
+    def note_application(self) -> None:
+        """Count that the request which begins needs an application."""
+        self._turns.spend(APPLICATION)
 
     def _begin(self) -> None:
         data, self._early = self._early, b""

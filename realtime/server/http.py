@@ -106,6 +106,8 @@ class GatewayRequest(Counted, Paced):
             if taken is not None:
                 taken.future.add_done_callback(partial(self._answer_taken, taken))
                 return
+        if self._connection is not None:
+            self._connection.note_application()
         self._inbox = self.server.create_application(self, scope)
         body, self._body = memoryview(self._body), b""
         for start in range(0, len(body) or 1, BODY_PIECE_BYTES):

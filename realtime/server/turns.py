@@ -14,9 +14,11 @@ from twisted.internet.tcp import Port
 #: some 10 ms late, however many come at once. Requests that follow others cost less.
 COST_PER_TURN: Final = 16
 
-#: What the first request of a connection costs, which may become a WebSocket, and each other.
+#: What the first request of a connection costs, which may become a WebSocket, and each other; and
+#: what one costs besides that needs an application.
 FIRST: Final = 8
 NEXT: Final = 1
+APPLICATION: Final = 1
 
 #: Twisted accepts a hundred connections at once, and more where more come: 40 ms and more.
 ACCEPTS_PER_TURN: Final = 5
@@ -38,11 +40,15 @@ class Turns:
     def begin(self, address: str, later: Callable[[], None], cost: int = FIRST) -> bool:
         """Return whether a request may begin now; if not, ``later`` is called when it may."""
         self._schedule()
-        if self._lines or self._spent + cost > COST_PER_TURN:
+        if self._lines or self._spent >= COST_PER_TURN:
             self._lines.setdefault(address, deque()).append((cost, later))
             return False
         self._spent += cost
         return True
+
+    def spend(self, cost: int) -> None:
+        """Count what a request that has begun costs besides."""
+        self._spent += cost
 
     def _schedule(self) -> None:
         if not self._scheduled:

@@ -15,6 +15,7 @@ from twisted.internet.tcp import Port
 
 from realtime.server.turns import (
     ACCEPTS_PER_TURN,
+    APPLICATION,
     COST_PER_TURN,
     FIRST,
     NEXT,
@@ -53,6 +54,14 @@ async def test_a_request_that_follows_another_costs_less() -> None:
     assert not turns.begin("192.0.2.1", partial(begun.append, "late"), NEXT)
     await asyncio.sleep(0)
     assert begun == ["late"]
+
+
+async def test_a_request_that_needs_an_application_costs_more() -> None:
+    turns, begun = Turns(), 0
+    while turns.begin("192.0.2.1", Mock(), NEXT):
+        turns.spend(APPLICATION)
+        begun += 1
+    assert begun == COST_PER_TURN // (NEXT + APPLICATION)
 
 
 async def test_each_address_has_its_turn() -> None:

@@ -430,6 +430,20 @@ async def test_nothing_is_lost_and_all_in_order_when_a_replica_takes_over(
             await each.hears("/topic/failing/*", *each.got["/topic/failing/*"])
 
 
+async def test_who_waits_for_replicas_is_answered_though_patterns_are_told_later(
+    own_cluster: Cluster,
+) -> None:
+    topic = topic_on(own_cluster, own_cluster.primaries[0], "/topic/waited/a")
+    async with node(own_cluster) as here, node(own_cluster, replicas=1) as publisher:
+        await here.subscribe(topic)
+        await here.subscribe("/topic/waited/*")
+        async with asyncio.timeout(TIMEOUT):
+            for number in range(4):
+                await publisher.publish(topic, number, kept=number % 2 == 0)
+        await here.hears(topic, *range(4))
+        await here.hears("/topic/waited/*", *range(4))
+
+
 async def test_a_failover_by_request_loses_nothing_even_for_patterns(own_cluster: Cluster) -> None:
     topic = topic_on(own_cluster, own_cluster.primaries[0], "/topic/asked/a")
     async with node(own_cluster) as here, node(own_cluster) as publisher:

@@ -183,8 +183,8 @@ class ClusterPipeline:
         """Send what is held to where it belongs now, again and again until nothing is."""
         try:
             while self._held:
-                unsure = self._pool.slots is None or self._has_redirected
                 await self._drain()
+                unsure = self._pool.slots is None or self._has_redirected
                 if unsure:
                     await self._pool.refresh(RETRY_SECONDS)
                 self._send_held()

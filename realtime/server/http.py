@@ -38,6 +38,7 @@ BODILESS: Final = (204, 304)
 #: Why a connection of an address is one too many.
 TOO_MANY: Final = "too many connections from this address"
 
+#: The size of a body that an answer does not have, whatever its headers say.
 NO_BODY: Final = -1
 
 _REASONS: Final = {413: "Content Too Large"}
@@ -344,7 +345,7 @@ def _make_head(
     Return the head of an answer that has these headers, and those that it needs.
 
     Args:
-        size: Of the body; None if more of it follows, NO_BODY if it has none whatever they say.
+        size: Of the body; None if more of it follows, NO_BODY if there is none.
         version: That of the request's HTTP.
         now: The time in seconds.
 
